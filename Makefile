@@ -1,0 +1,33 @@
+# Each target makes its own environment on a bare machine: Python 3.10+ and git are enough.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: demo test test-slow lint clean
+
+$(VENV)/.runtime: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	$(PY) -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+# Train on the demo set and run the three evaluations: a few minutes on two cores.
+demo: $(VENV)/.runtime
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh data/demo.sh
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+test: lint
+	$(PY) -m pytest -m "not slow"
+
+# Runs on real data as well; tests skip, saying so, where it is not to be found.
+test-slow: $(VENV)/.dev
+	$(PY) -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) checkpoint/demo

@@ -1,0 +1,1 @@
+"""What any experiment needs: flags, run folders, runtime, metrics, reports."""

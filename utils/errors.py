@@ -1,0 +1,11 @@
+"""The one exception for what a user got wrong; scripts turn it into a message and exit code 2."""
+
+
+class UserError(Exception):
+    """Bad input: the message names the file and line or the flag, the value, the limit, the mend."""
+
+
+def limit(text: object, length: int = 60) -> str:
+    """``repr`` of a value, cut to ``length`` characters so that a message stays one line."""
+    shown = repr(text)
+    return shown if len(shown) <= length else shown[: length - 3] + "..."
