@@ -1,0 +1,90 @@
+"""The user-item graph and LightGCN propagation: section 3.2 of the ELMRec paper.
+
+    A_hat = D^-1/2 A D^-1/2                      (symmetric, no self loops)
+    W     = 1/(L+1) * sum_{k=0..L} A_hat^k E0    ("random feature propagation")
+
+Nodes: 0 is "no whole word", 1..U are users, U+1..U+I items. It knows node numbers only, nothing
+of T5.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+import torch
+
+
+class Graph(NamedTuple):
+    """A_hat in compressed sparse rows, over N = U + I + 1 nodes."""
+
+    crow: torch.Tensor  # (N + 1,) int64
+    col: torch.Tensor  # (entries,) int64
+    values: torch.Tensor  # (entries,) float32
+
+    def matrix(self) -> torch.Tensor:
+        """(N, N) sparse CSR tensor, built when needed: see DESIGN on meta devices."""
+        n = len(self.crow) - 1
+        return torch.sparse_csr_tensor(
+            self.crow, self.col, self.values, (n, n), check_invariants=False
+        )
+
+
+def normalized_adjacency(edges: np.ndarray, n_users: int, n_items: int) -> Graph:
+    """A_hat of the bipartite graph; a node without edges has an empty row.
+
+    Args:
+        edges: (2, E) users in 1..U and items in 1..I; a repeated pair counts once.
+    """
+    n = n_users + n_items + 1
+    users, items = edges[0].astype(np.int64), edges[1].astype(np.int64) + n_users
+    rows, cols = np.concatenate([users, items]), np.concatenate([items, users])
+    adjacency = scipy.sparse.csr_array((np.ones(len(rows)), (rows, cols)), shape=(n, n))
+    adjacency.sum_duplicates()
+    adjacency.data[:] = 1.0
+    degrees = np.diff(adjacency.indptr)
+    scale = np.where(degrees > 0, np.maximum(degrees, 1) ** -0.5, 0.0)
+    values = scale[np.repeat(np.arange(n), degrees)] * scale[adjacency.indices]
+    return Graph(
+        torch.from_numpy(adjacency.indptr.astype(np.int64)),
+        torch.from_numpy(adjacency.indices.astype(np.int64)),
+        torch.from_numpy(values).float(),
+    )
+
+
+class _Propagate(torch.autograd.Function):
+    """W is linear in E0 and A_hat symmetric, so the gradient of W is the same propagation."""
+
+    @staticmethod
+    def forward(ctx, features: torch.Tensor, matrix: torch.Tensor, layers: int) -> torch.Tensor:
+        ctx.matrix, ctx.layers = matrix, layers
+        return _propagate(features, matrix, layers)
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return _propagate(grad, ctx.matrix, ctx.layers), None, None
+
+
+def _propagate(features: torch.Tensor, matrix: torch.Tensor, layers: int) -> torch.Tensor:
+    hop = features.contiguous()
+    total = hop.clone()
+    for _ in range(layers):
+        hop = matrix @ hop
+        total += hop
+    return total.div_(layers + 1)
+
+
+def propagate(features: torch.Tensor, graph: Graph, layers: int) -> torch.Tensor:
+    """W = 1/(L+1) sum_k A_hat^k E0, differentiable in E0.
+
+    Args:
+        features: (N, D) E0, float32 or float64.
+        graph: A_hat.
+        layers: L >= 0.
+
+    Returns:
+        (N, D). An isolated node keeps E0 / (L + 1).
+    """
+    # Sparse products have no autocast rule on CPUs, and want full precision anyway.
+    with torch.autocast(features.device.type, enabled=False):
+        matrix = Graph(graph.crow, graph.col, graph.values.to(features.dtype)).matrix()
+        return _Propagate.apply(features, matrix, layers)
