@@ -1,0 +1,211 @@
+"""Rank items, or generate text, for every row of an evaluation set; no metric formulas.
+
+The encoder runs once a user. Results come back one row a user, in the order of the set.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from modules.batches import Batch, EvalSet
+from modules.decoder import PrefixDecoder
+from modules.decoding import (
+    NONE,
+    Allowed,
+    BeamOptions,
+    PrefixTree,
+    beam_search,
+    prefix_tree,
+    rank_exact,
+)
+from modules.model import ELMRec
+from modules.tokens import ItemTrie, Ragged
+from utils.metrics import NOT_RANKED
+
+
+class Seconds(NamedTuple):
+    """Where the time of an evaluation went."""
+
+    encode: float
+    decode: float
+
+
+class Ranking(NamedTuple):
+    """Ranked items of n users, best first; 0 behind the end of a short list."""
+
+    items: np.ndarray  # (n, k) int64
+    scores: np.ndarray  # (n, k) float32 log-probabilities (beam: divided by length)
+    ranks: np.ndarray  # (n,) int64 0-based rank of the target in its list, NOT_RANKED if absent
+    seconds: Seconds
+
+
+class Decoding(NamedTuple):
+    """How items are ranked: ``exact``, or ``beam`` with these settings."""
+
+    exact: bool
+    num_beams: int = 20
+    length_penalty: float = 1.0
+
+
+class Ranker:
+    """Ranks candidates by the model's probability of their numbers."""
+
+    def __init__(
+        self,
+        model: ELMRec,
+        trie: ItemTrie,
+        targets: Ragged,
+        decoding: Decoding,
+        autocast: Callable = nullcontext,
+        progress: bool = True,
+    ) -> None:
+        """targets: the item targets that the trie was built from."""
+        self._model, self._trie, self._decoding = model, trie, decoding
+        self._autocast, self._progress = autocast, progress
+        self._device = next(model.parameters()).device
+        self._vocabulary = torch.from_numpy(trie.vocabulary).to(self._device)
+        self._item_of = {
+            tuple(targets.flat[a:b].tolist()): item
+            for item, (a, b) in enumerate(zip(targets.starts[:-1], targets.starts[1:]))
+            if item > 0
+        }
+
+    def rank(self, samples: EvalSet, candidates: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
+        """The best ``k`` candidates of each row.
+
+        Args:
+            samples: n rows.
+            candidates: (n, C) items, or (1, C) for all rows.
+            k: length of the lists; less where there are fewer candidates.
+
+        Returns:
+            items (n, k) int64, 0 = none; scores (n, k) float32; Seconds.
+        """
+        shared = len(candidates) == 1
+        k = min(k, candidates.shape[1])
+        tree = self._to_device(prefix_tree(self._trie, candidates)) if shared else None
+        items = np.zeros((len(samples.users), k), dtype=np.int64)
+        scores = np.full((len(samples.users), k), -np.inf, dtype=np.float32)
+        encode = decode = 0.0
+        self._model.eval()
+        for rows, batch in tqdm(samples, desc=f"{samples.task.label} ranking", unit="batch",
+                                disable=not self._progress):  # fmt: skip
+            mine = candidates if shared else candidates[rows]
+            with torch.inference_mode(), self._autocast():
+                started = time.perf_counter()
+                decoder = self._decoder(batch)
+                encoded = time.perf_counter()
+                if self._decoding.exact:
+                    own = tree if shared else self._to_device(prefix_tree(self._trie, mine))
+                    found = rank_exact(decoder, own, self._vocabulary)
+                    top, order = found.sort(dim=1, descending=True, stable=True)
+                    order = order[:, :k].cpu().numpy()
+                    scores[rows] = top[:, :k].cpu().numpy()
+                    whole = np.broadcast_to(mine, (len(rows), mine.shape[1]))
+                    items[rows] = np.take_along_axis(whole, order, axis=1)
+                else:
+                    items[rows], scores[rows] = self._beams(decoder, mine, k)
+            encode += encoded - started
+            decode += time.perf_counter() - encoded
+        return items, scores, Seconds(encode, decode)
+
+    def _to_device(self, tree: PrefixTree) -> PrefixTree:
+        return PrefixTree(*(part.to(self._device) for part in tree))
+
+    def _decoder(self, batch: Batch) -> PrefixDecoder:
+        states, mask = self._model.encode(batch.to(self._device))
+        return PrefixDecoder(self._model.t5, states, mask, depth=self._trie.paths.shape[1])
+
+    def _beams(
+        self, decoder: PrefixDecoder, candidates: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if k > self._decoding.num_beams:
+            raise ValueError(f"{k} items asked of {self._decoding.num_beams} beams")
+        config = self._model.t5.config
+        found = beam_search(
+            decoder,
+            BeamOptions(
+                self._decoding.num_beams,
+                max_length=self._trie.paths.shape[1],
+                length_penalty=self._decoding.length_penalty,
+            ),
+            start=config.decoder_start_token_id,
+            end=config.eos_token_id,
+            pad=config.pad_token_id,
+            allowed=Allowed(self._trie, candidates, config.vocab_size),
+        )
+        items = np.zeros((decoder.batch_size, k), dtype=np.int64)
+        scores = found.scores[:, :k].float().cpu().numpy()
+        tokens = found.tokens.cpu().numpy()
+        for row, n in zip(*np.nonzero(scores > NONE / 2)):
+            line = tokens[row, n].tolist()
+            items[row, n] = self._item_of[tuple(line[: line.index(config.eos_token_id) + 1])]
+        return items, np.where(items > 0, scores, -np.inf)
+
+
+def rank_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(n, k) lists and (n,) targets -> (n,) 0-based ranks, NOT_RANKED where absent."""
+    hit = items == targets[:, None]
+    return np.where(hit.any(axis=1), hit.argmax(axis=1), NOT_RANKED)
+
+
+def rerank(
+    items: np.ndarray, scores: np.ndarray, had: list[np.ndarray], top_n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Drop the items that each user already had, keep the order, cut at ``top_n``.
+
+    This is the paper's reranking (section 3.4): the model likes to repeat earlier items.
+
+    Args:
+        items, scores: (n, top_n + N).
+        had: n arrays of items.
+
+    Returns:
+        (n, top_n) items, 0 = none, and scores.
+    """
+    out = np.zeros((len(items), top_n), dtype=np.int64)
+    out_scores = np.full((len(items), top_n), -np.inf, dtype=np.float32)
+    for row, own in enumerate(had):
+        keep = np.flatnonzero(~np.isin(items[row], own) & (items[row] > 0))[:top_n]
+        out[row, : len(keep)] = items[row, keep]
+        out_scores[row, : len(keep)] = scores[row, keep]
+    return out, out_scores
+
+
+def generate_texts(
+    model: ELMRec,
+    samples: EvalSet,
+    options: BeamOptions,
+    decode: Callable[[list[list[int]]], list[str]],
+    autocast: Callable = nullcontext,
+    progress: bool = True,
+) -> tuple[list[str], Seconds]:
+    """The best beam of every row as text. decode: token rows -> texts, special tokens left out."""
+    device = next(model.parameters()).device
+    config = model.t5.config
+    texts = [""] * len(samples.users)
+    encode = search = 0.0
+    model.eval()
+    for rows, batch in tqdm(samples, desc="explanations", unit="batch", disable=not progress):
+        with torch.inference_mode(), autocast():
+            started = time.perf_counter()
+            states, mask = model.encode(batch.to(device))
+            decoder = PrefixDecoder(model.t5, states, mask, depth=options.max_length)
+            encoded = time.perf_counter()
+            found = beam_search(
+                decoder,
+                options,
+                start=config.decoder_start_token_id,
+                end=config.eos_token_id,
+                pad=config.pad_token_id,
+            )
+        for row, text in zip(rows, decode(found.tokens[:, 0].tolist())):
+            texts[row] = text
+        encode += encoded - started
+        search += time.perf_counter() - encoded
+    return texts, Seconds(encode, search)

@@ -1,0 +1,58 @@
+"""A run's folder: files that are whole or not there, and what the run was started with."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write aside, flush to the disk, rename: a reader never sees half a file.
+
+    Raises:
+        UserError: naming the path, where the disk or the permissions say no.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}). What stood there before is "
+            "unchanged; free space or choose another --checkpoint."
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True) if aside.parent.is_dir() else None
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """``write_bytes`` of UTF-8 text."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """``write_bytes`` of indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> None:
+    """``write_bytes`` of one JSON object a line."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file of a run's folder; UserError, naming it, where it is missing or broken."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file. --checkpoint names a folder that pretrain.py wrote.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from error

@@ -1,0 +1,88 @@
+"""The machine: seeds, device, precision, versions. The only place that asks about CUDA."""
+
+import platform
+import random
+import subprocess
+import time
+from contextlib import AbstractContextManager, nullcontext
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from utils.errors import UserError
+
+
+class Stream(IntEnum):
+    """Independent random streams of one run, all derived from its one seed."""
+
+    ITEM_NUMBERS = 0
+    VALID_CANDIDATES = 1
+    TEST_NEGATIVES = 2
+    TEST_ORDER = 3
+    TRAIN = 4  # TRAIN + the task's number
+
+
+def rng(seed: int, stream: int) -> np.random.Generator:
+    """The generator of one stream of a run."""
+    return np.random.default_rng([seed, stream])
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators: weights at the start, and dropout."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  libraries that draw from the global state
+    torch.manual_seed(seed)
+
+
+def pick_device(cuda: bool) -> torch.device:
+    """The CPU, or with ``--cuda`` the current CUDA device; UserError where there is none."""
+    if not cuda:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError(
+            "--cuda: this machine, or this build of PyTorch, has no CUDA device "
+            f"(torch {torch.__version__}). Leave --cuda out to run on the CPU."
+        )
+    return torch.device("cuda")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """``bf16``: autocast of float32 weights. ``fp32``: as they are. T5 overflows in fp16."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    import sentencepiece
+    import transformers
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "sentencepiece": sentencepiece.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def commit() -> str | None:
+    """The git commit of the code, with "+" where files differ from it; None outside of git."""
+    root = Path(__file__).resolve().parent.parent
+    ask = ["git", "-C", str(root)]
+    try:
+        head = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True)
+        state = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    if head.returncode:
+        return None
+    return head.stdout.strip() + ("+" if state.stdout.strip() else "")
+
+
+def say(message: str) -> None:
+    """One line for the person at the terminal, with the time."""
+    print(time.strftime("[%H:%M:%S] ") + message, flush=True)
