@@ -1,0 +1,71 @@
+"""T5 and its tokenizer: by hub name, from a folder, or built in (no network, no file)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+
+from modules.tokens import load_tokenizer, train_tokenizer
+from utils.errors import UserError
+
+MODEL_VERSIONS = ("t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b")  # --model_version 0..4
+
+# Built-in sizes: always from scratch, with a tokenizer trained on the data set.
+BUILT_IN = {
+    "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 256, "num_layers": 2, "num_heads": 4},
+    "mini": {"d_model": 256, "d_kv": 64, "d_ff": 1024, "num_layers": 4, "num_heads": 4},
+}
+_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_OFFLINE = (
+    "Without a network, --backbone mini or tiny builds a small T5 from scratch, and --backbone "
+    "FOLDER reads a local one (with --from_scratch its configuration and tokenizer are enough)."
+)
+
+
+def build_backbone(
+    name: str, from_scratch: bool, texts: Sequence[str]
+) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
+    """The T5 that ``--backbone`` asks for.
+
+    Args:
+        name: ``tiny``, ``mini``, a folder, or a model's name on the Hugging Face hub.
+        from_scratch: random weights in place of pre-trained ones.
+        texts: training texts, from which a built-in backbone's tokenizer is made.
+
+    Raises:
+        UserError: where the name can be resolved in none of these ways.
+    """
+    if name in BUILT_IN:
+        tokenizer = train_tokenizer(texts)
+        config = T5Config(
+            vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id,
+            **BUILT_IN[name],
+        )  # fmt: skip
+        return T5ForConditionalGeneration(config), tokenizer
+    folder = Path(name)
+    if folder.is_dir():
+        _check_folder(folder, from_scratch)
+    elif folder.is_absolute() or name.startswith("."):
+        raise UserError(f"--backbone {name}: no such folder. {_OFFLINE}")
+    try:
+        tokenizer = load_tokenizer(name)
+        if from_scratch:
+            config = T5Config.from_pretrained(name)
+            return T5ForConditionalGeneration(config), tokenizer
+        return T5ForConditionalGeneration.from_pretrained(name), tokenizer
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--backbone {name}: neither a local folder nor to be had from the hub ({reason}). "
+            + _OFFLINE
+        ) from error
+
+
+def _check_folder(folder: Path, from_scratch: bool) -> None:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"--backbone {folder}: the folder has no config.json. {_OFFLINE}")
+    if not from_scratch and not any((folder / file).is_file() for file in _WEIGHT_FILES):
+        raise UserError(
+            f"--backbone {folder}: the folder has no weights ({_WEIGHT_FILES[0]}). Add "
+            "--from_scratch to start from random ones."
+        )

@@ -1,0 +1,344 @@
+"""The parts of a run put together: data, numbering, tokens, model; new, or read from its folder.
+
+The scripts start here. What a run's folder says of the data set and of the item numbers is held
+against the data folder, so that a model is never evaluated on something else unnoticed.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from modules.backbone import build_backbone
+from modules.batches import (
+    EvalSet,
+    NegativeSampler,
+    TrainSampler,
+    direct_eval,
+    explanation_eval,
+    sequential_eval,
+    shuffled_candidates,
+)
+from modules.dataset import (
+    RecDataset,
+    TrainView,
+    item_numbers,
+    load_dataset,
+)
+from modules.evaluation import Seconds
+from modules.graph import normalized_adjacency
+from modules.model import ELMRec, ELMRecConfig
+from modules.tasks import METHODS, Task, WholeWords
+from modules.tokens import (
+    ItemTrie,
+    PromptPieces,
+    build_trie,
+    load_tokenizer,
+    prompt_pieces,
+    text_targets,
+)
+from utils.checkpoint import read_json, write_json, write_text
+from utils.errors import UserError
+from utils.report import run_record
+from utils.runtime import Stream, autocast, rng, seed_everything
+
+RUN_FILE = "run.json"
+NUMBERS_FILE = "item_numbers.json"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+class Experiment(NamedTuple):
+    """Everything that training and evaluation share."""
+
+    dataset: RecDataset
+    tokenizer: PreTrainedTokenizerBase
+    pieces: PromptPieces
+    numbers: np.ndarray  # (I + 1,) the number by which an item is written
+    model: ELMRec
+    device: torch.device
+    precision: str
+    seed: int
+
+    def autocast(self) -> AbstractContextManager:
+        """The precision of a forward pass."""
+        return autocast(self.device, self.precision)
+
+    def scheme(self, task: Task) -> WholeWords:
+        """The task's whole-word ids."""
+        return self.model.schemes[task]
+
+    def trie(self) -> ItemTrie:
+        """The trie over all item numbers."""
+        return build_trie(self.pieces.item_targets, self.model.t5.config.decoder_start_token_id)
+
+    def targets(self, split: str, max_tokens: int) -> Any:
+        """Explanation targets of a split, and the texts that they stand for."""
+        return text_targets(self.tokenizer, self.dataset.explanations[split].texts, max_tokens)
+
+
+def tasks_of(dataset: RecDataset, names: Sequence[str]) -> list[Task]:
+    """The tasks asked for; UserError where the data set has no explanations for one."""
+    tasks = [Task[name.upper()] for name in names]
+    if Task.EXPLANATION in tasks and dataset.explanations is None:
+        raise UserError(
+            f"{dataset.folder}: no explanation.json, which the explanation task needs. "
+            "Pass --tasks sequential,direct to train without it."
+        )
+    return tasks
+
+
+# -------------------------------------------------------------------------------------- new
+
+
+def new_experiment(
+    dataset: RecDataset,
+    view: TrainView,
+    *,
+    item_ids: str,
+    backbone: str,
+    from_scratch: bool,
+    method: str,
+    prompt_num: int,
+    alpha: float,
+    sigma: float,
+    graph_layers: int,
+    device: torch.device,
+    precision: str,
+    seed: int,
+) -> Experiment:
+    """A fresh model for a data set; everything random comes from ``seed``."""
+    seed_everything(seed)
+    numbers = item_numbers(item_ids, dataset.n_items, rng(seed, Stream.ITEM_NUMBERS))
+    texts = view.explanations.texts if view.explanations is not None else ()
+    t5, tokenizer = build_backbone(backbone, from_scratch, texts)
+    config = ELMRecConfig(
+        dataset.n_users, dataset.n_items, method, prompt_num, alpha, sigma, graph_layers
+    )
+    graph = None
+    if WholeWords.GRAPH in METHODS[method].whole_words.values():
+        graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
+    model = ELMRec(t5, config, graph).to(device)
+    pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
+    return Experiment(dataset, tokenizer, pieces, numbers, model, device, precision, seed)
+
+
+def training_samplers(
+    experiment: Experiment, view: TrainView, tasks: list[Task], batch_size: int,
+    negative_num: int, exp_len: int,
+) -> dict[Task, TrainSampler]:  # fmt: skip
+    """An endless stream of batches for each task."""
+    dataset, pieces = experiment.dataset, experiment.pieces
+    samplers = {}
+    for task in tasks:
+        parts: dict[str, Any] = {}
+        if task is Task.EXPLANATION:
+            records = view.explanations
+            targets, _ = text_targets(experiment.tokenizer, records.texts, exp_len)
+            parts["records"] = (records.users, records.items, targets)
+        elif task is Task.DIRECT:
+            parts["negatives"] = NegativeSampler(dataset, negative_num)
+        generator = rng(experiment.seed, Stream.TRAIN + task)
+        samplers[task] = TrainSampler(
+            task, dataset, pieces, experiment.scheme(task), batch_size, generator, **parts
+        )
+    return samplers
+
+
+def validation_sets(
+    experiment: Experiment, tasks: list[Task], batch_size: int, negative_num: int, exp_len: int,
+    limit: int | None,
+) -> dict[Task, EvalSet]:  # fmt: skip
+    """The validation samples of each task; ``limit``: only that many, evenly spread."""
+    dataset, pieces = experiment.dataset, experiment.pieces
+    users = spread(dataset.n_users, limit) + 1
+    make = partial(_task_set, pieces=pieces, batch_size=batch_size, experiment=experiment)
+    sets = {}
+    for task in tasks:
+        if task is Task.SEQUENTIAL:
+            sets[task] = make(sequential_eval, task, dataset, users, 2)
+        elif task is Task.DIRECT:
+            generator = rng(experiment.seed, Stream.VALID_CANDIDATES)
+            positives = dataset.valid_items[users - 1]
+            negatives = NegativeSampler(dataset, negative_num).draw(users, generator)
+            candidates = shuffled_candidates(positives, negatives, generator)
+            sets[task] = make(direct_eval, task, users, positives, candidates)
+        else:
+            records = dataset.explanations["val"]
+            rows = spread(len(records.users), limit)
+            targets, _ = experiment.targets("val", exp_len)
+            sets[task] = make(
+                explanation_eval, task, records.users[rows], records.items[rows],
+                targets.gather(rows),
+            )  # fmt: skip
+    return sets
+
+
+def _task_set(build, task: Task, *samples, pieces, batch_size: int, experiment: Experiment):
+    return build(*samples, pieces, experiment.scheme(task), batch_size)
+
+
+def spread(total: int, limit: int | None) -> np.ndarray:
+    """0..total-1, or ``limit`` of them evenly spread."""
+    if limit is None or limit >= total:
+        return np.arange(total)
+    return np.linspace(0, total - 1, limit).astype(np.int64)
+
+
+def test_candidates(
+    experiment: Experiment, users: np.ndarray, negative_num: int, folder: Path
+) -> tuple[np.ndarray, str]:
+    """Each user's test item among its negatives, shuffled: (n, negative_num + 1), and the source.
+
+    Negatives are those of negative.txt. Where the data folder has none they are drawn from the
+    run's seed, for all users, and kept as ``negative.txt`` in the run's folder.
+    """
+    dataset, seed = experiment.dataset, experiment.seed
+    everyone = np.arange(1, dataset.n_users + 1)
+    if dataset.negatives is not None:
+        have = dataset.negatives.shape[1]
+        if negative_num > have:
+            raise UserError(
+                f"--negative_num {negative_num}: {dataset.folder / 'negative.txt'} holds {have} "
+                "negatives a user. Ask for no more, or move the file away to have them drawn."
+            )
+        negatives, source = dataset.negatives[:, :negative_num], "negative.txt of the data folder"
+    else:
+        sampler = NegativeSampler(dataset, negative_num)
+        negatives = sampler.draw(everyone, rng(seed, Stream.TEST_NEGATIVES))
+        kept = folder / "negative.txt"
+        lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
+        write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
+        source = f"drawn with seed {seed}, kept in {kept}"
+    # Drawn for everyone, so that --limit_users changes nobody's list.
+    order = rng(seed, Stream.TEST_ORDER)
+    candidates = shuffled_candidates(dataset.test_items.astype(np.int64), negatives, order)
+    return candidates[users - 1], source
+
+
+# ---------------------------------------------------------------------------------- the folder
+
+
+def save_run(experiment: Experiment, folder: Path, run: dict[str, Any]) -> None:
+    """Write what evaluation needs beside the model: tokenizer, numbering, the run's record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    experiment.tokenizer.save_pretrained(folder)
+    write_json(folder / NUMBERS_FILE, experiment.numbers[1:].tolist())
+    write_json(
+        folder / RUN_FILE,
+        run
+        | {
+            "fingerprints": experiment.dataset.fingerprints,
+            "tokenizer_sha256": _fingerprint(folder / TOKENIZER_FILE),
+        },
+    )
+
+
+def open_experiment(
+    folder: str | Path, data_dir: str | Path, device: torch.device, precision: str
+) -> tuple[Experiment, dict[str, Any]]:
+    """Read a run's folder, and the data folder that it was trained on.
+
+    Returns:
+        the experiment and the run's record.
+
+    Raises:
+        UserError: where the folder is missing or damaged, or the data or tokenizer are others.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"--checkpoint {folder}: no such folder. Train a model with pretrain.py.")
+    run = read_json(folder / RUN_FILE)
+    dataset = load_dataset(data_dir)
+    for file in ("sequential.txt", "datamaps.json"):
+        if run["fingerprints"][file] != dataset.fingerprints[file]:
+            raise UserError(
+                f"--checkpoint {folder} was trained on the data set {run['dataset']!r}, whose "
+                f"{file} is not the one of {dataset.folder}. Pass the folder it was trained on."
+            )
+    if _fingerprint(folder / TOKENIZER_FILE) != run["tokenizer_sha256"]:
+        raise UserError(
+            f"{folder / TOKENIZER_FILE}: not the tokenizer that this model was trained with. Put "
+            "the original file back."
+        )
+    numbers = np.asarray([0, *read_json(folder / NUMBERS_FILE)], dtype=np.int64)
+    model = ELMRec.from_pretrained(folder).to(device)
+    tokenizer = load_tokenizer(folder)
+    pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
+    opened = Experiment(
+        dataset, tokenizer, pieces, numbers, model, device, precision, run["arguments"]["seed"]
+    )
+    return opened, run
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; the model folder is not complete.") from error
+
+
+def describe_view(dataset: RecDataset, view: TrainView, protocol: str) -> str:
+    """One line on what the protocol lets training see."""
+    line = f"protocol {protocol}: {view.edges.shape[1]:,} edges in the graph"
+    if view.explanations is not None:
+        line += f", {len(view.explanations.users):,} explanation records"
+    if protocol == "clean":
+        return line + f" ({view.dropped_records:,} of held-out pairs left out); nothing held out is seen"
+    return line + (
+        f"; HELD-OUT PAIRS SEEN: {view.held_out_edges:,} as edges, {view.held_out_records:,} as "
+        f"records, of {2 * dataset.n_users:,}"
+    )
+
+
+
+# ------------------------------------------------------------------------------------ results
+
+
+def result_record(
+    experiment: Experiment, run: dict[str, Any], args: argparse.Namespace, n_rows: int,
+    loading: float, seconds: Seconds,
+) -> dict[str, Any]:  # fmt: skip
+    """All of a result but its metrics: protocol, arguments, seed, versions, times."""
+    trained = run["arguments"]
+    return {
+        "users": n_rows,
+        "dataset": experiment.dataset.name,
+        "protocol": trained["protocol"],
+        "item_ids": trained["item_ids"],
+        "held_out_edges_seen": run["held_out_edges_seen"],
+        "held_out_records_seen": run["held_out_records_seen"],
+        "decode": getattr(args, "decode", "beam"),
+        "seed": experiment.seed,
+        "seconds": {"loading": loading, "encoding": seconds.encode, "decoding": seconds.decode},
+        **run_record(vars(args)),
+        "training": {key: run[key] for key in ("command", "arguments", "versions", "commit")},
+    }
+
+
+def ranking_rows(
+    dataset: RecDataset, users: np.ndarray, items: np.ndarray, scores: np.ndarray,
+    targets: np.ndarray, ranks: np.ndarray,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """A row a user for ``<task>.jsonl``: ids are the data folder's own, and the original ones."""
+    rows = []
+    for user, line, line_scores, target, rank in zip(users, items, scores, targets, ranks):
+        listed = line[line > 0].tolist()
+        rows.append(
+            {
+                "user": int(user),
+                "user_id": dataset.user_names[user],
+                "items": listed,
+                "item_ids": [dataset.item_names[item] for item in listed],
+                "scores": [round(float(score), 6) for score in line_scores[: len(listed)]],
+                "target": int(target),
+                "rank": int(rank) if rank >= 0 else None,
+            }
+        )
+    return rows

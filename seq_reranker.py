@@ -1,0 +1,75 @@
+"""Sequential recommendation with reranking: what does each user take next?
+
+    python seq_reranker.py ./data/beauty/ --cuda --batch_size 16 --checkpoint ./checkpoint/beauty/
+
+Takes the top_n + N best items of the whole catalogue, drops those that the user already had,
+keeps the order, cuts at top_n. Writes sequential.json and sequential.jsonl.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from modules.batches import sequential_eval
+from modules.evaluation import Decoding, Ranker, rank_of, rerank
+from modules.experiment import open_experiment, ranking_rows, result_record, spread
+from modules.tasks import Task
+from utils import cli
+from utils.metrics import ranking_metrics
+from utils.report import write_results
+from utils.runtime import pick_device, say
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.new_parser(__doc__)
+    cli.add_data_flags(parser)
+    group = cli.add_ranking_flags(parser, num_beams=30)
+    group.add_argument("--N", type=cli.natural, dest="N",
+                       help="items taken beyond top_n before reranking (N); default by data set "
+                            "as in the authors' table")  # fmt: skip
+    cli.add_machine_flags(parser, batch_size=16)
+    args = parser.parse_args()
+    args.data_dir = cli.data_folder(args)
+    return args
+
+
+def main() -> None:
+    """Rank the catalogue for every user, rerank, write."""
+    args = parse_args()
+    started = time.perf_counter()
+    folder = Path(args.checkpoint)
+    experiment, run = open_experiment(
+        folder, args.data_dir, pick_device(args.cuda), args.precision
+    )
+    dataset = experiment.dataset
+    if args.N is None:
+        preset = run["arguments"]["preset"]
+        args.N = cli.published_row(preset, dataset.name, "sequential")[0].reach
+    cli.check_beams(args, args.top_n + args.N)
+    users = spread(dataset.n_users, args.limit_users) + 1
+    scheme = experiment.scheme(Task.SEQUENTIAL)
+    samples = sequential_eval(dataset, users, 1, experiment.pieces, scheme, args.batch_size)
+    ranker = Ranker(
+        experiment.model, experiment.trie(), experiment.pieces.item_targets,
+        Decoding(args.decode == "exact", args.num_beams, args.length_penalty),
+        experiment.autocast,
+    )  # fmt: skip
+    catalogue = np.arange(1, dataset.n_items + 1)[None]
+    loaded = time.perf_counter()
+    say(f"ranking {dataset.n_items:,} items for {len(users):,} users ({args.decode})")
+    items, scores, seconds = ranker.rank(samples, catalogue, args.top_n + args.N)
+    had = [dataset.history(user)[:-1] for user in users]
+    items, scores = rerank(items, scores, had, args.top_n)
+    targets = dataset.test_items[users - 1]
+    ranks = rank_of(items, targets)
+    result = result_record(experiment, run, args, len(users), loaded - started, seconds)
+    result["metrics"] = ranking_metrics(ranks)
+    rows = ranking_rows(dataset, users, items, scores, targets, ranks)
+    write_results(folder, "sequential", result, rows)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,78 @@
+"""Direct recommendation: which of 100 candidates does each user take?
+
+    python topn.py ./data/beauty/ --cuda --batch_size 16 --checkpoint ./checkpoint/beauty/
+
+Candidates are the test item and the user's negatives (negative.txt; drawn from the run's seed
+where the data folder has none). Writes direct.json and direct.jsonl.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from modules.batches import direct_eval
+from modules.evaluation import Decoding, Ranker, rank_of
+from modules.experiment import (
+    open_experiment,
+    ranking_rows,
+    result_record,
+    spread,
+    test_candidates,
+)
+from modules.tasks import Task
+from utils import cli
+from utils.metrics import ranking_metrics
+from utils.report import write_results
+from utils.runtime import pick_device, say
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.new_parser(__doc__)
+    cli.add_data_flags(parser)
+    group = cli.add_ranking_flags(parser, num_beams=20)
+    group.add_argument("--negative_num", type=cli.positive_int,
+                       help="negatives beside the test item; default as in training")  # fmt: skip
+    cli.add_machine_flags(parser, batch_size=16)
+    args = parser.parse_args()
+    args.data_dir = cli.data_folder(args)
+    return args
+
+
+def main() -> None:
+    """Rank each user's candidates, write."""
+    args = parse_args()
+    started = time.perf_counter()
+    cli.check_beams(args, args.top_n)
+    folder = Path(args.checkpoint)
+    experiment, run = open_experiment(
+        folder, args.data_dir, pick_device(args.cuda), args.precision
+    )
+    dataset = experiment.dataset
+    args.negative_num = args.negative_num or run["arguments"]["negative_num"]
+    users = spread(dataset.n_users, args.limit_users) + 1
+    candidates, source = test_candidates(experiment, users, args.negative_num, folder)
+    say(f"negatives: {source}")
+    targets = dataset.test_items[users - 1]
+    scheme = experiment.scheme(Task.DIRECT)
+    samples = direct_eval(
+        users, targets, candidates, experiment.pieces, scheme, args.batch_size
+    )
+    ranker = Ranker(
+        experiment.model, experiment.trie(), experiment.pieces.item_targets,
+        Decoding(args.decode == "exact", args.num_beams, args.length_penalty),
+        experiment.autocast,
+    )  # fmt: skip
+    loaded = time.perf_counter()
+    say(f"ranking {candidates.shape[1]} candidates for {len(users):,} users ({args.decode})")
+    items, scores, seconds = ranker.rank(samples, candidates, args.top_n)
+    ranks = rank_of(items, targets)
+    result = result_record(experiment, run, args, len(users), loaded - started, seconds)
+    result["metrics"] = ranking_metrics(ranks)
+    result["negatives"] = source
+    rows = ranking_rows(dataset, users, items, scores, targets, ranks)
+    write_results(folder, "direct", result, rows)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,226 @@
+"""Every flag, once, in groups; the published presets; and how a script ends on bad input."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from utils.errors import UserError
+
+
+class Row(NamedTuple):
+    """One column group of the authors' table of settings."""
+
+    alpha: float
+    sigma: float
+    reach: int  # N: items taken beyond top_n before reranking
+    layers: int  # L
+
+
+PRESETS: dict[str, dict[str, dict[str, Row]]] = {
+    "readme": {
+        "sports": {"direct": Row(5, 5, 10, 4), "sequential": Row(11, 5, 10, 4)},
+        "beauty": {"direct": Row(9, 6, 15, 4), "sequential": Row(6, 6, 15, 4)},
+        "toys": {"direct": Row(9, 5, 10, 4), "sequential": Row(5, 5, 10, 4)},
+    },
+    "corrected": {
+        "sports": {"direct": Row(5, 5, 10, 4), "sequential": Row(1, 5, 10, 4)},
+        "beauty": {"direct": Row(9, 6, 15, 4), "sequential": Row(6, 6, 15, 4)},
+        "toys": {"direct": Row(11, 5, 10, 4), "sequential": Row(9, 5, 10, 4)},
+    },
+}
+# For data sets without a published row: whole words as loud as the tokens of a fresh T5.
+UNPUBLISHED = Row(1, 1, 10, 4)
+
+
+def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
+    """The settings of a data set, and where they are from, for the log."""
+    table = PRESETS[preset].get(dataset.lower())
+    if table is None:
+        return UNPUBLISHED, f"no published settings for {dataset!r}: {UNPUBLISHED}"
+    return table[objective], f"--preset {preset}, {dataset}, {objective}: {table[objective]}"
+
+
+# ------------------------------------------------------------------------------ value checks
+
+
+def _bounded(kind: type, low: float, note: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is no {note}")
+        return value
+
+    return parse
+
+
+positive_int = _bounded(int, 1, "whole number from 1 up")
+natural = _bounded(int, 0, "whole number from 0 up")
+non_negative = _bounded(float, 0.0, "number from 0 up")
+positive = _bounded(float, 1e-12, "number above 0")
+_real = _bounded(float, -1e30, "number")
+
+
+def task_list(text: str) -> list[str]:
+    """``sequential,direct`` -> its names, in the order in which batches go round."""
+    known = ["explanation", "sequential", "direct"]
+    names = [name.strip() for name in text.split(",")]
+    wrong = [name for name in names if name not in known]
+    if wrong or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: name some of {','.join(known)}, each once")
+    return [name for name in known if name in names]
+
+
+# ---------------------------------------------------------------------------------- parsers
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the description's line breaks, and shows defaults."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        if action.default in (None, False, []):
+            return action.help or ""
+        return super()._get_help_string(action) or ""
+
+
+def new_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that a script's flags are added to, group by group."""
+    return argparse.ArgumentParser(description=description, formatter_class=_Formatter)
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """The data folder, positional or by flag."""
+    group = parser.add_argument_group("data")
+    group.add_argument("data", nargs="?", metavar="DATA_DIR",
+                       help="data folder (see data/README.md)")  # fmt: skip
+    group.add_argument("--data_dir", help="the same, as a flag")
+
+
+def add_machine_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    """Device, precision, batch size and the run's folder."""
+    group = parser.add_argument_group("machine and output")
+    group.add_argument("--cuda", action="store_true", help="run on the CUDA device")
+    group.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
+                       help="bf16: autocast of float32 weights")  # fmt: skip
+    group.add_argument("--batch_size", type=positive_int, default=batch_size,
+                       help="samples a batch")  # fmt: skip
+    group.add_argument("--checkpoint", default="./checkpoint/elmrec/",
+                       help="the run's folder: model, logs, results")  # fmt: skip
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """What the model is made of."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--backbone", metavar="NAME",
+                       help="T5 by hub name or folder, or built in: tiny (D 64, 2+2 layers), mini "
+                            "(D 256, 4+4); default t5-small")  # fmt: skip
+    group.add_argument("--model_version", type=int, choices=range(5),
+                       help="0: t5-small, 1: t5-base, 2: t5-large, 3: t5-3b, 4: t5-11b")  # fmt: skip
+    group.add_argument("--from_scratch", action="store_true",
+                       help="random weights in place of pre-trained ones")  # fmt: skip
+    group.add_argument("--method", choices=("elmrec", "pod", "p5"), default="elmrec",
+                       help="pod: positions in place of the graph; p5: and no soft prompts")  # fmt: skip
+    group.add_argument("--prompt_num", type=positive_int, default=3,
+                       help="soft prompts a task (K)")  # fmt: skip
+    group.add_argument("--alpha", type=_real,
+                       help="weight of whole-word embeddings (α)")  # fmt: skip
+    group.add_argument("--sigma", type=non_negative,
+                       help="standard deviation of the random node features (σ)")  # fmt: skip
+    group.add_argument("--L", type=natural, dest="L",
+                       help="LightGCN layers of the propagation (L)")  # fmt: skip
+    group.add_argument("--preset", choices=tuple(PRESETS), default="readme",
+                       help="where α, σ and L come from when not given: the authors' README, or "
+                            "their later correction")  # fmt: skip
+    group.add_argument("--objective", choices=("direct", "sequential"), default="direct",
+                       help="which column of the preset")  # fmt: skip
+
+
+def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
+    """What training may see, and how items are numbered."""
+    group = parser.add_argument_group("protocol")
+    group.add_argument("--protocol", choices=("clean", "paper"), default="clean",
+                       help="clean: nothing held out is seen; paper: the published leaks")  # fmt: skip
+    group.add_argument("--item_ids", choices=("random", "published"),
+                       help="item numbers in prompts; default random (clean), published (paper)")  # fmt: skip
+    group.add_argument("--tasks", type=task_list, default="explanation,sequential,direct",
+                       help="tasks to train, by commas")  # fmt: skip
+    group.add_argument("--task_num", type=int, choices=(3,), help=argparse.SUPPRESS)
+    group.add_argument("--negative_num", type=positive_int, default=99,
+                       help="negatives beside the positive in the direct task")  # fmt: skip
+    group.add_argument("--exp_len", type=positive_int, default=20,
+                       help="tokens of an explanation")  # fmt: skip
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Optimisation and its limits."""
+    group = parser.add_argument_group("training")
+    group.add_argument("--lr", type=positive, default=1e-3, help="learning rate of AdamW")
+    group.add_argument("--epochs", type=positive_int, default=100, help="epochs at most")
+    group.add_argument("--endure_times", type=positive_int, default=5,
+                       help="stop after so many epochs without a lower validation loss")  # fmt: skip
+    group.add_argument("--max_steps", type=positive_int, help="steps at most")
+    group.add_argument("--max_minutes", type=positive, help="minutes of training at most")
+    group.add_argument("--valid_samples", type=positive_int,
+                       help="validate on so many samples a task, evenly spread; default all")  # fmt: skip
+    group.add_argument("--log_interval", type=positive_int, default=200,
+                       help="steps between lines of train_log.jsonl")  # fmt: skip
+    group.add_argument("--seed", type=natural, default=0, help="seed of the whole run")
+
+
+def add_ranking_flags(
+    parser: argparse.ArgumentParser, num_beams: int
+) -> argparse._ArgumentGroup:
+    """How items are ranked; the group, for a script's own flags."""
+    group = parser.add_argument_group("ranking")
+    group.add_argument("--decode", choices=("exact", "beam"), default="exact",
+                       help="exact: every item's probability; beam: search over the item trie")  # fmt: skip
+    group.add_argument("--num_beams", type=positive_int, default=num_beams,
+                       help="beams, for --decode beam")  # fmt: skip
+    group.add_argument("--length_penalty", type=_real, default=1.0,
+                       help="a beam's score is divided by length to this power")  # fmt: skip
+    group.add_argument("--top_n", type=positive_int, default=10, help="items in a list")
+    add_limit_flag(group)
+    return group
+
+
+def add_limit_flag(group: argparse._ArgumentGroup) -> None:
+    """A quick look at a part of the test set."""
+    group.add_argument("--limit_users", type=positive_int,
+                       help="test on so many users (explanations: records), evenly spread")  # fmt: skip
+
+
+def check_beams(args: argparse.Namespace, wanted: int) -> None:
+    """Beam search can return no more items than it has beams."""
+    if args.decode == "beam" and args.num_beams < wanted:
+        raise UserError(
+            f"--num_beams {args.num_beams} cannot give {wanted} items (--top_n"
+            + (" + --N" if wanted > args.top_n else "")
+            + f"). Give at least {wanted} beams, or use --decode exact."
+        )
+
+
+def data_folder(args: argparse.Namespace) -> str:
+    """The data folder of the command line; UserError where it is named twice or not at all."""
+    if args.data and args.data_dir and args.data != args.data_dir:
+        raise UserError(
+            f"two data folders: {args.data!r} and --data_dir {args.data_dir!r}. Name one."
+        )
+    folder = args.data or args.data_dir
+    if not folder:
+        raise UserError("no data folder: name one, as in `pretrain.py ./data/beauty/`.")
+    return folder
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's ``main``; what the user got wrong is one message and exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,110 @@
+"""The demo set: a few hundred users of a made-up shop, in the four-file format, from a seed.
+
+    python -m utils.demo_data data/demo --seed 0
+
+Items come in groups (teas, lamps, ...). A user keeps to two groups and, within one, takes its
+items round and round in a fixed order with some noise: a pattern that can be learned and that
+the items' numbers do not give away. Explanations speak in the words of the item's group.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from utils import cli
+from utils.checkpoint import write_text
+
+GROUPS = {
+    "tea": ("flavour", ["fresh", "smooth", "rich"], "a cup after lunch"),
+    "lamp": ("light", ["warm", "soft", "bright"], "reading in the evening"),
+    "boot": ("sole", ["sturdy", "dry", "light"], "walking in the rain"),
+    "soap": ("scent", ["mild", "clean", "gentle"], "washing dry hands"),
+    "knife": ("blade", ["sharp", "thin", "strong"], "cutting vegetables"),
+    "novel": ("story", ["gripping", "clever", "sad"], "a long train ride"),
+    "drum": ("sound", ["deep", "loud", "clear"], "playing with friends"),
+    "plant": ("leaves", ["green", "glossy", "large"], "a shady window"),
+}
+ITEMS_A_GROUP = 15
+USERS = 400
+RECORDS_A_USER = 3
+
+
+def _history(rng: np.random.Generator, order: np.ndarray) -> list[int]:
+    """Items of one user: two groups, each walked in its cyclic order; no item twice."""
+    pair = rng.choice(len(order), size=2, replace=False)
+    at = rng.integers(ITEMS_A_GROUP, size=2)
+    items: list[int] = []
+    for _ in range(int(rng.integers(6, 13))):
+        which = int(rng.random() < 0.3)
+        item = order[pair[which], at[which] % ITEMS_A_GROUP]
+        at[which] += 1 if rng.random() < 0.9 else 2
+        if item not in items:
+            items.append(int(item))
+    return items
+
+
+def _sentence(rng: np.random.Generator, group: str) -> tuple[str, str]:
+    feature, words, use = GROUPS[group]
+    word = words[int(rng.integers(len(words)))]
+    forms = (
+        f"the {feature} of this {group} is {word} and good for {use}",
+        f"a {word} {feature} makes this {group} right for {use}",
+        f"i like the {word} {feature} when it comes to {use}",
+    )
+    return forms[int(rng.integers(len(forms)))], feature
+
+
+def make_demo(seed: int) -> dict[str, str]:
+    """The four files of the demo set, by name."""
+    rng = np.random.default_rng(seed)
+    names = list(GROUPS)
+    n_items = len(names) * ITEMS_A_GROUP
+    # Row g: the items of group g in the order in which users take them.
+    order = rng.permutation(np.arange(1, n_items + 1)).reshape(len(names), ITEMS_A_GROUP)
+    group_of = {int(item): names[g] for g, row in enumerate(order) for item in row}
+    histories = [_history(rng, order) for _ in range(USERS)]
+    negatives, records = [], {"train": [], "val": [], "test": []}
+    for user, items in enumerate(histories, start=1):
+        free = np.setdiff1d(np.arange(1, n_items + 1), items)
+        negatives.append([user, *rng.choice(free, size=99, replace=False).tolist()])
+        for split, item in zip(
+            ["train"] * RECORDS_A_USER + ["val", "test"],
+            [*rng.choice(items[:-2], size=RECORDS_A_USER, replace=False), items[-2], items[-1]],
+        ):
+            text, feature = _sentence(rng, group_of[int(item)])
+            records[split].append(
+                {"user": user, "item": int(item), "explanation": text, "feature": feature}
+            )
+    maps = {
+        "id2user": {str(u): f"demo-user-{u:03d}" for u in range(1, USERS + 1)},
+        "id2item": {
+            str(i): f"{group_of[i]}-{int(np.argwhere(order == i)[0, 1]) + 1:02d}"
+            for i in range(1, n_items + 1)
+        },
+    }
+    lines = [[user, *items] for user, items in enumerate(histories, start=1)]
+    return {
+        "sequential.txt": "".join(" ".join(map(str, line)) + "\n" for line in lines),
+        "negative.txt": "".join(" ".join(map(str, line)) + "\n" for line in negatives),
+        "datamaps.json": json.dumps(maps, indent=0) + "\n",
+        "explanation.json": json.dumps(records, indent=0) + "\n",
+    }
+
+
+def main() -> None:
+    """Write the demo set to a folder."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="folder to write the four files to")
+    parser.add_argument("--seed", type=cli.natural, default=0)
+    args = parser.parse_args()
+    for name, text in make_demo(args.seed).items():
+        write_text(args.folder / name, text)
+    print(f"demo set written to {args.folder}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

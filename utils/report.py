@@ -1,0 +1,79 @@
+"""What a run leaves behind: metrics as JSON, predictions as JSON lines, the training log."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from utils.checkpoint import write_json, write_jsonl
+from utils.runtime import commit, say, versions
+
+
+def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What every result carries: the command, its arguments, versions and commit."""
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "arguments": dict(arguments),
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def write_results(
+    folder: Path, name: str, result: Mapping[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    """Write ``<name>.json`` and ``<name>.jsonl``, and say the metrics at the terminal."""
+    write_jsonl(folder / f"{name}.jsonl", rows)
+    write_json(folder / f"{name}.json", result)
+    metrics = result["metrics"]
+    width = max(map(len, metrics))
+    say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
+    for metric, value in metrics.items():
+        print(f"    {metric:<{width}}  {value:.4f}")
+    say(f"written: {folder / name}.json, {folder / name}.jsonl")
+
+
+class TrainingLog:
+    """The progress bar, and ``train_log.jsonl``: a line each interval and each validation."""
+
+    def __init__(self, folder: Path, total: int | None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "train_log.jsonl").open("w", encoding="utf-8")
+        self._bar = tqdm(total=total, desc="training", unit="step", dynamic_ncols=True)
+        self._samples = 0
+
+    def step(self, report: Any) -> None:
+        """Take a ``training.StepReport``."""
+        self._bar.update()
+        self._samples += report.samples
+        if report.losses is None:
+            return
+        losses = {task.label: round(loss, 5) for task, loss in report.losses.items()}
+        rate = self._samples / max(self._bar.format_dict["elapsed"], 1e-9)
+        shown = {name[:3]: f"{loss:.3f}" for name, loss in losses.items()}
+        self._bar.set_postfix({**shown, "samples/s": f"{rate:.0f}"})
+        self._write({"step": report.step, "epoch": report.epoch, "train": losses,
+                     "samples_per_second": round(rate, 1)})  # fmt: skip
+
+    def epoch(self, report: Any) -> None:
+        """Take a ``training.EpochReport``."""
+        losses = {task.label: round(loss, 5) for task, loss in report.losses.items()}
+        self._write({"step": report.step, "epoch": report.epoch, "valid": losses,
+                     "valid_mean": report.mean, "improved": report.improved})  # fmt: skip
+        parts = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+        note = "best so far" if report.improved else f"no better, {report.endured} times in all"
+        self._bar.clear()
+        say(f"epoch {report.epoch}, step {report.step}: validation loss {report.mean:.4f} "
+            f"({parts}); {note}")  # fmt: skip
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """End the bar and the file."""
+        self._bar.close()
+        self._file.close()
