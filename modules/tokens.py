@@ -21,6 +21,8 @@ from modules.tasks import TEMPLATES, Task
 IGNORED = -100  # label of a pad position: PyTorch's cross entropy does not score it
 TEXT_VOCABULARY = 4000  # upper bound of text pieces of a tokenizer trained on a data set
 
+TEXT_SCORE = -10.0  # of each text piece: the best segmentation is the one with fewest pieces
+
 # Numbers are written two digits a piece, counted from the right ("12345" -> "1 23 45"): few
 # tokens, and a trie of 325 prefixes over Beauty's items. Score 0 is the best that a unigram
 # model can give, and at a tie the longer last piece wins.
@@ -29,14 +31,19 @@ _ID_PIECES = ["▁user_", "▁item_", *("▁" + d for d in _DIGITS), *_DIGITS]
 
 
 def train_tokenizer(texts: Iterable[str]) -> T5Tokenizer:
-    """A tokenizer for the built-in backbones: pieces for id words, and a SentencePiece unigram
-    model trained on ``texts`` and the prompt templates. Needs no network and no file."""
+    """A tokenizer for the built-in backbones: pieces for id words, and SentencePiece pieces
+    learned from ``texts`` and the prompt templates. Needs no network and no file.
+
+    The pieces are learned by byte-pair merges (the unigram trainer gives up on small corpora)
+    and used with equal scores: a text becomes as few of them as possible.
+    """
     words = [re.sub(r"\{\w+\}|\d", " ", text) for row in TEMPLATES.values() for text in row]
     words += [re.sub(r"\d", " ", text) for text in texts]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(words),
         model_writer=model,
+        model_type="bpe",
         vocab_size=TEXT_VOCABULARY,
         hard_vocab_limit=False,  # a small corpus holds fewer
         character_coverage=1.0,
@@ -45,15 +52,13 @@ def train_tokenizer(texts: Iterable[str]) -> T5Tokenizer:
         eos_id=1,
         unk_id=2,
         bos_id=-1,
-        num_threads=1,  # a sum over threads in another order would be another model
+        num_threads=1,
         minloglevel=2,
     )
     trained = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     vocabulary += [(piece, 0.0) for piece in _ID_PIECES]
-    vocabulary += [
-        (trained.IdToPiece(i), trained.GetScore(i)) for i in range(3, trained.GetPieceSize())
-    ]
+    vocabulary += [(trained.IdToPiece(i), TEXT_SCORE) for i in range(3, trained.GetPieceSize())]
     return T5Tokenizer(vocab=vocabulary, extra_ids=0)
 
 
