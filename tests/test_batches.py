@@ -1,0 +1,179 @@
+"""Prompts, samplers and streams."""
+
+import numpy as np
+import pytest
+import torch
+
+from modules.batches import (
+    MAX_HISTORY,
+    NegativeSampler,
+    Samples,
+    TrainSampler,
+    make_batch,
+    sequential_histories,
+    shuffled_candidates,
+)
+from modules.tasks import Task, WholeWords
+from modules.tokens import Ragged
+from utils.errors import UserError
+
+
+def words_of(batch, tokenizer):
+    tokens = tokenizer.convert_ids_to_tokens(batch.input_ids[0].tolist())
+    return list(zip(tokens, batch.whole_word_ids[0].tolist()))
+
+
+def one(task, template, items, pieces, scheme):
+    samples = Samples(np.array([2]), Ragged.of([items]), Ragged.of([[1]]), np.array([template]))
+    return make_batch(task, samples, pieces, scheme)
+
+
+def test_whole_word_ids_of_direct_by_hand(pieces, tokenizer):
+    # Graph: user 2 is node 2; with four users, items 11 and 3 are nodes 15 and 7.
+    batch = one(Task.DIRECT, 0, [11, 3], pieces, WholeWords.GRAPH)
+    assert words_of(batch, tokenizer) == [
+        ("▁user_", 2), ("2", 2), ("▁item_", 15), ("11", 15), ("▁item_", 7), ("3", 7), ("</s>", 0),
+    ]  # fmt: skip
+
+
+def test_whole_word_ids_of_sequential_by_hand(pieces, tokenizer):
+    # "After {items} what will {user} choose?": the items come first, so they are mentions 1, 2.
+    batch = one(Task.SEQUENTIAL, 3, [12, 4], pieces, WholeWords.POSITION)
+    words = words_of(batch, tokenizer)
+    mentions = [(t, w) for t, w in words if w]
+    assert mentions == [
+        ("▁item_", 1), ("12", 1), ("▁item_", 2), ("4", 2), ("▁user_", 3), ("2", 3),
+    ]  # fmt: skip
+    assert words[0][1] == 0
+    assert words[-1] == ("</s>", 0)
+
+
+def test_whole_word_ids_of_explanation_by_hand(pieces, tokenizer):
+    batch = one(Task.EXPLANATION, 0, [5], pieces, WholeWords.GRAPH)
+    assert words_of(batch, tokenizer) == [
+        ("▁user_", 2), ("2", 2), ("▁item_", 9), ("5", 9), ("</s>", 0),
+    ]  # fmt: skip
+    batch = one(Task.EXPLANATION, 0, [5], pieces, WholeWords.POSITION)
+    assert [w for _, w in words_of(batch, tokenizer)] == [1, 1, 2, 2, 0]
+
+
+def test_a_batch_pads_its_rows(pieces):
+    samples = Samples(
+        np.array([1, 2]), Ragged.of([[1, 2, 3], [4]]), Ragged.of([[7, 1], [1]]), np.array([0, 0])
+    )
+    batch = make_batch(Task.DIRECT, samples, pieces, WholeWords.GRAPH)
+    assert batch.attention_mask.sum(dim=1).tolist() == [9, 5]
+    assert batch.input_ids[1, 5:].tolist() == [pieces.pad] * 4
+    assert batch.whole_word_ids[1, 5:].tolist() == [0] * 4
+    assert batch.labels.tolist() == [[7, 1], [1, -100]]
+
+
+def stream(task, dataset, pieces, seed, batch_size=2):
+    extra = {"negatives": NegativeSampler(dataset, 4)} if task is Task.DIRECT else {}
+    rng = np.random.default_rng(seed)
+    return TrainSampler(task, dataset, pieces, WholeWords.POSITION, batch_size, rng, **extra)
+
+
+@pytest.mark.parametrize("task", [Task.SEQUENTIAL, Task.DIRECT])
+def test_a_stream_is_what_its_seed_says(task, dataset, pieces):
+    first, second = stream(task, dataset, pieces, 5), stream(task, dataset, pieces, 5)
+    np.random.rand(10)  # noqa: NPY002  what was drawn elsewhere changes nothing
+    torch.rand(10)
+    other = stream(task, dataset, pieces, 6)
+    same = []
+    for _ in range(6):
+        a, b, c = next(first), next(second), next(other)
+        for x, y in zip(a[1:], b[1:]):
+            assert torch.equal(x, y)
+        same.append(torch.equal(a.input_ids, c.input_ids))
+    assert not all(same)
+
+
+def test_a_pass_sees_every_user_once(dataset, pieces):
+    samples = stream(Task.SEQUENTIAL, dataset, pieces, 0)
+    for _ in range(3):
+        seen = torch.cat([next(samples).users for _ in range(samples.batches_per_pass)])
+        assert sorted(seen.tolist()) == [1, 2, 3, 4]
+
+
+def numbers_in(batch, row, tokenizer):
+    text = tokenizer.decode(batch.input_ids[row], skip_special_tokens=True)
+    return [int(w.removeprefix("item_")) for w in text.split() if w.startswith("item_")]
+
+
+def test_sequential_samples_are_stretches_of_train_items(dataset, pieces, tokenizer):
+    samples = stream(Task.SEQUENTIAL, dataset, pieces, 0)
+    ends = set()
+    for _ in range(200):
+        batch = next(samples)
+        for row, user in enumerate(batch.users.tolist()):
+            label = batch.labels[row]
+            target = int(tokenizer.decode(label[label >= 0], skip_special_tokens=True))
+            stretch = [*numbers_in(batch, row, tokenizer), target]
+            train = dataset.history(user)[:-2].tolist()
+            assert len(stretch) >= 2
+            at = train.index(stretch[0])
+            assert train[at : at + len(stretch)] == stretch
+            ends.add((user, stretch[0], target))
+    assert {(3, 7, 8), (3, 7, 9), (3, 7, 1), (3, 8, 9), (3, 8, 1), (3, 9, 1)} <= ends
+
+
+def test_long_histories_keep_their_last_items(dataset):
+    users = np.array([1, 3])
+    test = sequential_histories(dataset, users, held_out=1)
+    assert test.gather(np.array([0])).flat.tolist() == [3, 1, 4, 2]
+    valid = sequential_histories(dataset, users, held_out=2)
+    assert valid.gather(np.array([1])).flat.tolist() == [7, 8, 9, 1]
+    assert max(test.lengths) <= MAX_HISTORY
+
+
+def test_direct_samples_hold_one_train_item_and_never_had_others(dataset, pieces, tokenizer):
+    samples = stream(Task.DIRECT, dataset, pieces, 0)
+    for _ in range(100):
+        batch = next(samples)
+        for row, user in enumerate(batch.users.tolist()):
+            shown = numbers_in(batch, row, tokenizer)
+            label = batch.labels[row]
+            target = int(tokenizer.decode(label[label >= 0], skip_special_tokens=True))
+            assert len(set(shown)) == len(shown) == 5
+            assert target in dataset.history(user)[:-2]
+            assert set(shown) & set(dataset.history(user).tolist()) == {target}
+
+
+@pytest.mark.parametrize("n_items", [40, 4000])
+def test_negatives_are_uniform_and_without_repeats(n_items):
+    class Toy:
+        pass
+
+    toy = Toy()
+    toy.n_items, toy.n_users, toy.folder = n_items, 1, "toy"
+    toy.pair_keys = lambda: np.array([n_items + 1 + 3, n_items + 1 + 7])  # user 1 had 3 and 7
+    sampler = NegativeSampler(toy, 20)
+    drawn = sampler.draw(np.ones(4000, dtype=np.int64), np.random.default_rng(0))
+    assert drawn.shape == (4000, 20)
+    assert not np.isin(drawn, [3, 7]).any()
+    assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()
+    counts = np.bincount(drawn.ravel(), minlength=n_items + 1)
+    counts = np.delete(counts[1:], [2, 6])
+    expected = drawn.size / (n_items - 2)
+    # 5 standard deviations of a binomial count
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_too_many_negatives_name_the_largest_number(dataset):
+    with pytest.raises(UserError, match=r"--negative_num 7: .* between 1 and 6 negatives"):
+        NegativeSampler(dataset, 7)
+    NegativeSampler(dataset, 6)
+
+
+def test_a_batch_larger_than_the_list_is_refused(dataset, pieces):
+    with pytest.raises(UserError, match="--batch_size 5 is more than the 4"):
+        stream(Task.SEQUENTIAL, dataset, pieces, 0, batch_size=5)
+
+
+def test_candidates_are_shuffled():
+    rng = np.random.default_rng(0)
+    mixed = shuffled_candidates(np.full(3000, 9), np.tile(np.arange(4), (3000, 1)), rng)
+    assert (np.sort(mixed, axis=1) == [0, 1, 2, 3, 9]).all()
+    places = np.bincount(np.argmax(mixed == 9, axis=1), minlength=5)
+    assert np.abs(places - 600).max() < 5 * np.sqrt(600)
