@@ -7,6 +7,7 @@ Nodes: 0 is "no whole word", 1..U are users, U+1..U+I items. It knows node numbe
 of T5.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,11 @@ class Graph(NamedTuple):
     def matrix(self) -> torch.Tensor:
         """(N, N) sparse CSR tensor, built when needed: see DESIGN on meta devices."""
         n = len(self.crow) - 1
-        return torch.sparse_csr_tensor(
-            self.crow, self.col, self.values, (n, n), check_invariants=False
-        )
+        with warnings.catch_warnings():  # PyTorch calls CSR "beta", once a process
+            warnings.filterwarnings("ignore", message="Sparse CSR")
+            return torch.sparse_csr_tensor(
+                self.crow, self.col, self.values, (n, n), check_invariants=False
+            )
 
 
 def normalized_adjacency(edges: np.ndarray, n_users: int, n_items: int) -> Graph:
