@@ -10,10 +10,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from modules.batches import explanation_eval
 from modules.decoding import BeamOptions
 from modules.evaluation import generate_texts
-from modules.experiment import open_experiment, result_record, spread, tasks_of
+from modules.experiment import open_experiment, spread, tasks_of
+from modules.results import result_record
+from modules.samplers import explanation_eval
 from modules.tasks import Task
 from utils import cli
 from utils.errors import UserError
@@ -30,16 +31,23 @@ def parse_args() -> argparse.Namespace:
     cli.add_data_flags(parser)
     group = parser.add_argument_group("generation")
     group.add_argument("--num_beams", type=cli.positive_int, default=21, help="beams of all groups")
-    group.add_argument("--num_beam_groups", type=cli.positive_int, default=3,
-                       help="groups of diverse beam search")  # fmt: skip
-    group.add_argument("--diversity_penalty", type=cli.non_negative, default=0.0,
-                       help="cost of a token that an earlier group has chosen; at 0 the groups "
-                            "are one search, which is run once")  # fmt: skip
+    group.add_argument(
+        "--num_beam_groups", type=cli.positive_int, default=3, help="groups of diverse beam search"
+    )
+    group.add_argument(
+        "--diversity_penalty",
+        type=cli.non_negative,
+        default=0.0,
+        help="cost of a token that an earlier group has chosen; at 0 the groups "
+        "are one search, which is run once",
+    )
     group.add_argument("--min_len", type=cli.natural, default=10, help="tokens at least")
-    group.add_argument("--exp_len", type=cli.positive_int,
-                       help="tokens of a reference; default as in training")  # fmt: skip
-    group.add_argument("--outf", default="explanation",
-                       help="name of the written files, without ending")  # fmt: skip
+    group.add_argument(
+        "--exp_len", type=cli.positive_int, help="tokens of a reference; default as in training"
+    )
+    group.add_argument(
+        "--outf", default="explanation", help="name of the written files, without ending"
+    )
     cli.add_limit_flag(group)
     cli.add_machine_flags(parser, batch_size=16)
     args = parser.parse_args()
@@ -59,9 +67,7 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     folder = Path(args.checkpoint)
-    experiment, run = open_experiment(
-        folder, args.data_dir, pick_device(args.cuda), args.precision
-    )
+    experiment, run = open_experiment(folder, args.data_dir, pick_device(args.cuda), args.precision)
     dataset = experiment.dataset
     tasks_of(dataset, ["explanation"])
     args.exp_len = args.exp_len or run["arguments"]["exp_len"]
@@ -69,13 +75,21 @@ def main() -> None:
     records = dataset.explanations["test"]
     chosen = spread(len(records.users), args.limit_users)
     samples = explanation_eval(
-        records.users[chosen], records.items[chosen], targets.gather(chosen),
-        experiment.pieces, experiment.scheme(Task.EXPLANATION), args.batch_size,
-    )  # fmt: skip
+        records.users[chosen],
+        records.items[chosen],
+        targets.gather(chosen),
+        experiment.pieces,
+        experiment.scheme(Task.EXPLANATION),
+        args.batch_size,
+    )
     options = BeamOptions(
-        args.num_beams, MAX_TOKENS, args.min_len, groups=args.num_beam_groups,
-        diversity_penalty=args.diversity_penalty, early_stopping=True,
-    )  # fmt: skip
+        args.num_beams,
+        MAX_TOKENS,
+        args.min_len,
+        groups=args.num_beam_groups,
+        diversity_penalty=args.diversity_penalty,
+        early_stopping=True,
+    )
     decode = partial(experiment.tokenizer.batch_decode, skip_special_tokens=True)
     loaded = time.perf_counter()
     say(f"writing {len(chosen):,} explanations")
@@ -85,11 +99,13 @@ def main() -> None:
     result["metrics"] = text_metrics(texts, references)
     rows = [
         {
-            "user": int(records.users[r]), "item": int(records.items[r]),
-            "reference": reference, "text": text,
+            "user": int(records.users[r]),
+            "item": int(records.items[r]),
+            "reference": reference,
+            "text": text,
         }
         for r, reference, text in zip(chosen, references, texts)
-    ]  # fmt: skip
+    ]
     write_results(folder, args.outf, result, rows)
 
 

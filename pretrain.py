@@ -1,7 +1,7 @@
 """Train one model on the three tasks.
 
     python pretrain.py ./data/beauty/ --cuda --batch_size 64 --checkpoint ./checkpoint/beauty/
-    python pretrain.py ./data/demo/ --backbone tiny --negative_num 49 --checkpoint ./checkpoint/demo/
+    python pretrain.py ./data/demo/ --backbone tiny --checkpoint ./checkpoint/demo/
 
 The best model by validation loss is kept in the folder of --checkpoint, with what the test
 scripts need to know of the run.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from modules import training
 from modules.backbone import MODEL_VERSIONS
-from modules.dataset import load_dataset, train_view
+from modules.dataset import train_view
 from modules.experiment import (
     describe_view,
     new_experiment,
@@ -21,6 +21,7 @@ from modules.experiment import (
     training_samplers,
     validation_sets,
 )
+from modules.files import load_dataset
 from modules.tasks import METHODS, WholeWords
 from utils import cli
 from utils.errors import UserError
@@ -69,19 +70,30 @@ def main() -> None:
     args = parse_args()
     device = pick_device(args.cuda)
     dataset = load_dataset(args.data_dir)
-    say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items, "
-        f"{len(dataset.items):,} interactions")  # fmt: skip
+    say(
+        f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items, "
+        f"{len(dataset.items):,} interactions"
+    )
     tasks = tasks_of(dataset, args.tasks)
     fill_settings(args, dataset.name)
     view = train_view(dataset, args.protocol)
     say(describe_view(dataset, view, args.protocol) + f"; item numbers {args.item_ids}")
 
     experiment = new_experiment(
-        dataset, view, item_ids=args.item_ids, backbone=args.backbone,
-        from_scratch=args.from_scratch, method=args.method, prompt_num=args.prompt_num,
-        alpha=args.alpha, sigma=args.sigma, graph_layers=args.L, device=device,
-        precision=args.precision, seed=args.seed,
-    )  # fmt: skip
+        dataset,
+        view,
+        item_ids=args.item_ids,
+        backbone=args.backbone,
+        from_scratch=args.from_scratch,
+        method=args.method,
+        prompt_num=args.prompt_num,
+        alpha=args.alpha,
+        sigma=args.sigma,
+        graph_layers=args.L,
+        device=device,
+        precision=args.precision,
+        seed=args.seed,
+    )
     size = (args.batch_size, args.negative_num, args.exp_len)
     samplers = training_samplers(experiment, view, tasks, *size)
     validation = validation_sets(experiment, tasks, *size, limit=args.valid_samples)
@@ -98,16 +110,26 @@ def main() -> None:
     steps = args.epochs * sum(s.batches_per_pass for s in samplers.values())
     log = TrainingLog(folder, min(steps, args.max_steps or steps))
     options = training.FitOptions(
-        args.epochs, args.lr, args.endure_times, args.max_steps,
-        args.max_minutes and 60 * args.max_minutes, args.log_interval, experiment.autocast,
-    )  # fmt: skip
+        args.epochs,
+        args.lr,
+        args.endure_times,
+        args.max_steps,
+        args.max_minutes and 60 * args.max_minutes,
+        args.log_interval,
+        experiment.autocast,
+    )
     try:
         result = training.fit(
-            experiment.model, samplers, validation, options, log.step, log.epoch,
+            experiment.model,
+            samplers,
+            validation,
+            options,
+            log.step,
+            log.epoch,
             lambda best: experiment.model.save_pretrained(
                 folder, {"step": str(best.step), "valid_loss": f"{best.mean:.6f}"}
             ),
-        )  # fmt: skip
+        )
     finally:
         log.close()
     say(f"{result.reason} after {result.steps} steps; best validation loss {result.best_loss:.4f}")

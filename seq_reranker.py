@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.batches import sequential_eval
 from modules.evaluation import Decoding, Ranker, rank_of, rerank
-from modules.experiment import open_experiment, ranking_rows, result_record, spread
+from modules.experiment import open_experiment, spread
+from modules.results import ranking_rows, result_record
+from modules.samplers import sequential_eval
 from modules.tasks import Task
 from utils import cli
 from utils.metrics import ranking_metrics
@@ -27,9 +28,13 @@ def parse_args() -> argparse.Namespace:
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
     group = cli.add_ranking_flags(parser, num_beams=30)
-    group.add_argument("--N", type=cli.natural, dest="N",
-                       help="items taken beyond top_n before reranking (N); default by data set "
-                            "as in the authors' table")  # fmt: skip
+    group.add_argument(
+        "--N",
+        type=cli.natural,
+        dest="N",
+        help="items taken beyond top_n before reranking (N); default by data set "
+        "as in the authors' table",
+    )
     cli.add_machine_flags(parser, batch_size=16)
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args)
@@ -41,9 +46,7 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     folder = Path(args.checkpoint)
-    experiment, run = open_experiment(
-        folder, args.data_dir, pick_device(args.cuda), args.precision
-    )
+    experiment, run = open_experiment(folder, args.data_dir, pick_device(args.cuda), args.precision)
     dataset = experiment.dataset
     if args.N is None:
         preset = run["arguments"]["preset"]
@@ -53,10 +56,12 @@ def main() -> None:
     scheme = experiment.scheme(Task.SEQUENTIAL)
     samples = sequential_eval(dataset, users, 1, experiment.pieces, scheme, args.batch_size)
     ranker = Ranker(
-        experiment.model, experiment.trie(), experiment.pieces.item_targets,
+        experiment.model,
+        experiment.trie(),
+        experiment.pieces.item_targets,
         Decoding(args.decode == "exact", args.num_beams, args.length_penalty),
         experiment.autocast,
-    )  # fmt: skip
+    )
     catalogue = np.arange(1, dataset.n_items + 1)[None]
     loaded = time.perf_counter()
     say(f"ranking {dataset.n_items:,} items for {len(users):,} users ({args.decode})")

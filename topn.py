@@ -10,15 +10,10 @@ import argparse
 import time
 from pathlib import Path
 
-from modules.batches import direct_eval
 from modules.evaluation import Decoding, Ranker, rank_of
-from modules.experiment import (
-    open_experiment,
-    ranking_rows,
-    result_record,
-    spread,
-    test_candidates,
-)
+from modules.experiment import open_experiment, spread, test_candidates
+from modules.results import ranking_rows, result_record
+from modules.samplers import direct_eval
 from modules.tasks import Task
 from utils import cli
 from utils.metrics import ranking_metrics
@@ -31,8 +26,11 @@ def parse_args() -> argparse.Namespace:
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
     group = cli.add_ranking_flags(parser, num_beams=20)
-    group.add_argument("--negative_num", type=cli.positive_int,
-                       help="negatives beside the test item; default as in training")  # fmt: skip
+    group.add_argument(
+        "--negative_num",
+        type=cli.positive_int,
+        help="negatives beside the test item; default as in training",
+    )
     cli.add_machine_flags(parser, batch_size=16)
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args)
@@ -45,9 +43,7 @@ def main() -> None:
     started = time.perf_counter()
     cli.check_beams(args, args.top_n)
     folder = Path(args.checkpoint)
-    experiment, run = open_experiment(
-        folder, args.data_dir, pick_device(args.cuda), args.precision
-    )
+    experiment, run = open_experiment(folder, args.data_dir, pick_device(args.cuda), args.precision)
     dataset = experiment.dataset
     args.negative_num = args.negative_num or run["arguments"]["negative_num"]
     users = spread(dataset.n_users, args.limit_users) + 1
@@ -55,14 +51,14 @@ def main() -> None:
     say(f"negatives: {source}")
     targets = dataset.test_items[users - 1]
     scheme = experiment.scheme(Task.DIRECT)
-    samples = direct_eval(
-        users, targets, candidates, experiment.pieces, scheme, args.batch_size
-    )
+    samples = direct_eval(users, targets, candidates, experiment.pieces, scheme, args.batch_size)
     ranker = Ranker(
-        experiment.model, experiment.trie(), experiment.pieces.item_targets,
+        experiment.model,
+        experiment.trie(),
+        experiment.pieces.item_targets,
         Decoding(args.decode == "exact", args.num_beams, args.length_penalty),
         experiment.autocast,
-    )  # fmt: skip
+    )
     loaded = time.perf_counter()
     say(f"ranking {candidates.shape[1]} candidates for {len(users):,} users ({args.decode})")
     items, scores, seconds = ranker.rank(samples, candidates, args.top_n)

@@ -38,9 +38,10 @@ def build_backbone(
     if name in BUILT_IN:
         tokenizer = train_tokenizer(texts)
         config = T5Config(
-            vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id,
+            vocab_size=len(tokenizer),
+            decoder_start_token_id=tokenizer.pad_token_id,
             **BUILT_IN[name],
-        )  # fmt: skip
+        )
         return T5ForConditionalGeneration(config), tokenizer
     folder = Path(name)
     if folder.is_dir():

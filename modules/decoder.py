@@ -35,10 +35,12 @@ class PrefixDecoder:
         self._bias = bias[0, :, -1].flip(-1).T.contiguous()
         self._mask = mask[:, None, None, :].bool()  # (B, 1, 1, S)
         self._cross = [
-            (self._split(block.layer[1].EncDecAttention.k(states)),
-             self._split(block.layer[1].EncDecAttention.v(states)))
+            (
+                self._split(block.layer[1].EncDecAttention.k(states)),
+                self._split(block.layer[1].EncDecAttention.v(states)),
+            )
             for block in self._blocks
-        ]  # fmt: skip
+        ]
         self._keys: list[torch.Tensor | None] = [None] * len(self._blocks)
         self._values: list[torch.Tensor | None] = [None] * len(self._blocks)
         self._depths = torch.empty(len(states), 0, dtype=torch.long, device=states.device)

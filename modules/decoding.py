@@ -77,9 +77,7 @@ def prefix_tree(trie: ItemTrie, candidates: np.ndarray) -> PrefixTree:
     return PrefixTree(*(torch.from_numpy(a) for a in (tokens, depths, visible, allowed, steps)))
 
 
-def rank_exact(
-    decoder: PrefixDecoder, tree: PrefixTree, vocabulary: torch.Tensor
-) -> torch.Tensor:
+def rank_exact(decoder: PrefixDecoder, tree: PrefixTree, vocabulary: torch.Tensor) -> torch.Tensor:
     """Log-probability of every candidate: (B, C) float32; the exponentials of a row sum to 1.
 
     Args:
@@ -178,9 +176,10 @@ def beam_search(
     # nodes[b, j]: the decoder's nodes on beam j's path, as a mask over all nodes so far.
     visible = torch.ones(b, 1, 1, dtype=torch.bool, device=dev)
     hidden = decoder.extend(
-        torch.full((b, 1), start, device=dev), torch.zeros(b, 1, dtype=torch.long, device=dev),
+        torch.full((b, 1), start, device=dev),
+        torch.zeros(b, 1, dtype=torch.long, device=dev),
         visible,
-    )  # fmt: skip
+    )
     hidden, visible = hidden.expand(-1, k, -1), visible.expand(-1, k, -1)
     for length in range(1, options.max_length + 1):
         log_probs = decoder.logits(hidden).log_softmax(dim=-1)  # (B, k, V)
@@ -226,7 +225,7 @@ class _Group:
 
     def step(self, log_probs: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, size, V) -> parents (B, size) and tokens (B, size) of the new running beams."""
-        b, size, vocabulary = log_probs.shape
+        size, vocabulary = log_probs.shape[1:]
         total = (log_probs + self._running_scores[:, :, None]).flatten(1)
         top, index = total.topk(2 * size, dim=1)  # enough to go on if half of it has ended
         parent, token = index // vocabulary, index % vocabulary

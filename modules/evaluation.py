@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from modules.batches import Batch, EvalSet
+from modules.batches import Batch
 from modules.decoder import PrefixDecoder
 from modules.decoding import (
     NONE,
@@ -24,6 +24,7 @@ from modules.decoding import (
     rank_exact,
 )
 from modules.model import ELMRec
+from modules.samplers import EvalSet
 from modules.tokens import ItemTrie, Ragged
 from utils.metrics import NOT_RANKED
 
@@ -93,8 +94,9 @@ class Ranker:
         scores = np.full((len(samples.users), k), -np.inf, dtype=np.float32)
         encode = decode = 0.0
         self._model.eval()
-        for rows, batch in tqdm(samples, desc=f"{samples.task.label} ranking", unit="batch",
-                                disable=not self._progress):  # fmt: skip
+        for rows, batch in tqdm(
+            samples, desc=f"{samples.task.label} ranking", unit="batch", disable=not self._progress
+        ):
             mine = candidates if shared else candidates[rows]
             with torch.inference_mode(), self._autocast():
                 started = time.perf_counter()

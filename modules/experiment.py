@@ -4,7 +4,6 @@ The scripts start here. What a run's folder says of the data set and of the item
 against the data folder, so that a model is never evaluated on something else unnoticed.
 """
 
-import argparse
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +16,11 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from modules.backbone import build_backbone
-from modules.batches import (
+from modules.dataset import RecDataset, TrainView, item_numbers
+from modules.files import load_dataset
+from modules.graph import normalized_adjacency
+from modules.model import ELMRec, ELMRecConfig
+from modules.samplers import (
     EvalSet,
     NegativeSampler,
     TrainSampler,
@@ -26,15 +29,6 @@ from modules.batches import (
     sequential_eval,
     shuffled_candidates,
 )
-from modules.dataset import (
-    RecDataset,
-    TrainView,
-    item_numbers,
-    load_dataset,
-)
-from modules.evaluation import Seconds
-from modules.graph import normalized_adjacency
-from modules.model import ELMRec, ELMRecConfig
 from modules.tasks import METHODS, Task, WholeWords
 from modules.tokens import (
     ItemTrie,
@@ -46,7 +40,6 @@ from modules.tokens import (
 )
 from utils.checkpoint import read_json, write_json, write_text
 from utils.errors import UserError
-from utils.report import run_record
 from utils.runtime import Stream, autocast, rng, seed_everything
 
 RUN_FILE = "run.json"
@@ -130,9 +123,13 @@ def new_experiment(
 
 
 def training_samplers(
-    experiment: Experiment, view: TrainView, tasks: list[Task], batch_size: int,
-    negative_num: int, exp_len: int,
-) -> dict[Task, TrainSampler]:  # fmt: skip
+    experiment: Experiment,
+    view: TrainView,
+    tasks: list[Task],
+    batch_size: int,
+    negative_num: int,
+    exp_len: int,
+) -> dict[Task, TrainSampler]:
     """An endless stream of batches for each task."""
     dataset, pieces = experiment.dataset, experiment.pieces
     samplers = {}
@@ -152,9 +149,13 @@ def training_samplers(
 
 
 def validation_sets(
-    experiment: Experiment, tasks: list[Task], batch_size: int, negative_num: int, exp_len: int,
+    experiment: Experiment,
+    tasks: list[Task],
+    batch_size: int,
+    negative_num: int,
+    exp_len: int,
     limit: int | None,
-) -> dict[Task, EvalSet]:  # fmt: skip
+) -> dict[Task, EvalSet]:
     """The validation samples of each task; ``limit``: only that many, evenly spread."""
     dataset, pieces = experiment.dataset, experiment.pieces
     users = spread(dataset.n_users, limit) + 1
@@ -174,9 +175,12 @@ def validation_sets(
             rows = spread(len(records.users), limit)
             targets, _ = experiment.targets("val", exp_len)
             sets[task] = make(
-                explanation_eval, task, records.users[rows], records.items[rows],
+                explanation_eval,
+                task,
+                records.users[rows],
+                records.items[rows],
                 targets.gather(rows),
-            )  # fmt: skip
+            )
     return sets
 
 
@@ -290,55 +294,11 @@ def describe_view(dataset: RecDataset, view: TrainView, protocol: str) -> str:
     if view.explanations is not None:
         line += f", {len(view.explanations.users):,} explanation records"
     if protocol == "clean":
-        return line + f" ({view.dropped_records:,} of held-out pairs left out); nothing held out is seen"
+        return (
+            line
+            + f" ({view.dropped_records:,} of held-out pairs left out); nothing held out is seen"
+        )
     return line + (
         f"; HELD-OUT PAIRS SEEN: {view.held_out_edges:,} as edges, {view.held_out_records:,} as "
         f"records, of {2 * dataset.n_users:,}"
     )
-
-
-
-# ------------------------------------------------------------------------------------ results
-
-
-def result_record(
-    experiment: Experiment, run: dict[str, Any], args: argparse.Namespace, n_rows: int,
-    loading: float, seconds: Seconds,
-) -> dict[str, Any]:  # fmt: skip
-    """All of a result but its metrics: protocol, arguments, seed, versions, times."""
-    trained = run["arguments"]
-    return {
-        "users": n_rows,
-        "dataset": experiment.dataset.name,
-        "protocol": trained["protocol"],
-        "item_ids": trained["item_ids"],
-        "held_out_edges_seen": run["held_out_edges_seen"],
-        "held_out_records_seen": run["held_out_records_seen"],
-        "decode": getattr(args, "decode", "beam"),
-        "seed": experiment.seed,
-        "seconds": {"loading": loading, "encoding": seconds.encode, "decoding": seconds.decode},
-        **run_record(vars(args)),
-        "training": {key: run[key] for key in ("command", "arguments", "versions", "commit")},
-    }
-
-
-def ranking_rows(
-    dataset: RecDataset, users: np.ndarray, items: np.ndarray, scores: np.ndarray,
-    targets: np.ndarray, ranks: np.ndarray,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """A row a user for ``<task>.jsonl``: ids are the data folder's own, and the original ones."""
-    rows = []
-    for user, line, line_scores, target, rank in zip(users, items, scores, targets, ranks):
-        listed = line[line > 0].tolist()
-        rows.append(
-            {
-                "user": int(user),
-                "user_id": dataset.user_names[user],
-                "items": listed,
-                "item_ids": [dataset.item_names[item] for item in listed],
-                "scores": [round(float(score), 6) for score in line_scores[: len(listed)]],
-                "target": int(target),
-                "rank": int(rank) if rank >= 0 else None,
-            }
-        )
-    return rows

@@ -28,8 +28,12 @@ from utils.errors import UserError
 
 PREFIX = "elmrec."  # of our own tensors in model.safetensors; all others are T5's, by T5's names
 # One embedding under four names; safetensors holds it once, under the first.
-_TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
-         "lm_head.weight")  # fmt: skip
+_TIED = (
+    "shared.weight",
+    "encoder.embed_tokens.weight",
+    "decoder.embed_tokens.weight",
+    "lm_head.weight",
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,9 @@ class ELMRec(nn.Module):
         k = self.config.prompt_num
         prompts = self.prompts.weight[batch.task * k : (batch.task + 1) * k]
         prompts = prompts.expand(len(embeds), -1, -1)  # (K, D) -> (B, K, D)
-        return torch.cat([prompts, embeds], dim=1), torch.cat([mask.new_ones(len(mask), k), mask], 1)
+        return torch.cat([prompts, embeds], dim=1), torch.cat(
+            [mask.new_ones(len(mask), k), mask], 1
+        )
 
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Encoder states (B, K + S, D) and their mask (B, K + S)."""
@@ -161,7 +167,9 @@ class ELMRec(nn.Module):
         config_path, weights_path = folder / "config.json", folder / "model.safetensors"
         for path in (config_path, weights_path):
             if not path.is_file():
-                raise UserError(f"{path}: no such file. --checkpoint names a folder that pretrain.py wrote.")
+                raise UserError(
+                    f"{path}: no such file. --checkpoint names a folder that pretrain.py wrote."
+                )
         table = json.loads(config_path.read_text(encoding="utf-8"))
         own = table.pop("elmrec", None)
         if own is None:
@@ -173,7 +181,9 @@ class ELMRec(nn.Module):
         graph = None
         if PREFIX + "graph_crow" in state:
             graph = Graph(*(state[f"{PREFIX}graph_{part}"] for part in ("crow", "col", "values")))
-        model = cls(T5ForConditionalGeneration(T5Config.from_dict(table)), ELMRecConfig(**own), graph)
+        model = cls(
+            T5ForConditionalGeneration(T5Config.from_dict(table)), ELMRecConfig(**own), graph
+        )
         full = {
             n.removeprefix(PREFIX) if n.startswith(PREFIX) else "t5." + n: t
             for n, t in state.items()

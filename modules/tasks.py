@@ -30,7 +30,7 @@ class WholeWords(Enum):
 
 
 class Method(NamedTuple):
-    """A member of the paper family: its whole-word scheme a task, and whether it has soft prompts."""
+    """A member of the paper family: whole-word schemes, and whether it has soft prompts."""
 
     whole_words: dict[Task, WholeWords]
     soft_prompts: bool

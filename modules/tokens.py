@@ -168,7 +168,7 @@ def prompt_pieces(
         tokenizer,
         [f"user_{u}" for u in range(n_users + 1)] + [f"item_{n}" for n in numbers.tolist()],
     )
-    targets = [row + [eos] for row in _tokenize(tokenizer, [str(n) for n in numbers[1:].tolist()])]
+    targets = [[*row, eos] for row in _tokenize(tokenizer, [str(n) for n in numbers[1:].tolist()])]
     return PromptPieces(
         pieces=Ragged.of(mentions + chunk_tokens),
         n_users=n_users,

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from modules.batches import EvalSet, TrainSampler
 from modules.model import ELMRec
+from modules.samplers import EvalSet, TrainSampler
 from modules.tasks import Task
 
 
@@ -131,9 +131,7 @@ def fit(
             step += 1
             losses.add(task, loss)
             due = step % options.log_interval == 0
-            on_step(
-                StepReport(step, epoch, task, len(batch.users), losses.take() if due else None)
-            )
+            on_step(StepReport(step, epoch, task, len(batch.users), losses.take() if due else None))
             if stop := limit_reached():
                 break
         means = validation_losses(model, validation, options.autocast)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from modules.dataset import load_dataset
+from modules.files import load_dataset
 from modules.graph import normalized_adjacency
 from modules.model import ELMRec, ELMRecConfig
 from modules.tokens import build_trie, prompt_pieces, train_tokenizer
@@ -80,9 +80,14 @@ def random_t5(vocab_size: int, seed: int = 0) -> T5ForConditionalGeneration:
     """A small T5 whose random weights are loud enough that probabilities differ."""
     torch.manual_seed(seed)
     config = T5Config(
-        vocab_size=vocab_size, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+        vocab_size=vocab_size,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
         decoder_start_token_id=0,
-    )  # fmt: skip
+    )
     t5 = T5ForConditionalGeneration(config).eval()
     with torch.no_grad():
         for name, parameter in t5.named_parameters():

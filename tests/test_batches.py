@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from modules.batches import (
+from modules.batches import Samples, make_batch
+from modules.samplers import (
     MAX_HISTORY,
     NegativeSampler,
-    Samples,
     TrainSampler,
-    make_batch,
     sequential_histories,
     shuffled_candidates,
 )
@@ -32,8 +31,14 @@ def test_whole_word_ids_of_direct_by_hand(pieces, tokenizer):
     # Graph: user 2 is node 2; with four users, items 11 and 3 are nodes 15 and 7.
     batch = one(Task.DIRECT, 0, [11, 3], pieces, WholeWords.GRAPH)
     assert words_of(batch, tokenizer) == [
-        ("▁user_", 2), ("2", 2), ("▁item_", 15), ("11", 15), ("▁item_", 7), ("3", 7), ("</s>", 0),
-    ]  # fmt: skip
+        ("▁user_", 2),
+        ("2", 2),
+        ("▁item_", 15),
+        ("11", 15),
+        ("▁item_", 7),
+        ("3", 7),
+        ("</s>", 0),
+    ]
 
 
 def test_whole_word_ids_of_sequential_by_hand(pieces, tokenizer):
@@ -42,8 +47,13 @@ def test_whole_word_ids_of_sequential_by_hand(pieces, tokenizer):
     words = words_of(batch, tokenizer)
     mentions = [(t, w) for t, w in words if w]
     assert mentions == [
-        ("▁item_", 1), ("12", 1), ("▁item_", 2), ("4", 2), ("▁user_", 3), ("2", 3),
-    ]  # fmt: skip
+        ("▁item_", 1),
+        ("12", 1),
+        ("▁item_", 2),
+        ("4", 2),
+        ("▁user_", 3),
+        ("2", 3),
+    ]
     assert words[0][1] == 0
     assert words[-1] == ("</s>", 0)
 
@@ -51,8 +61,12 @@ def test_whole_word_ids_of_sequential_by_hand(pieces, tokenizer):
 def test_whole_word_ids_of_explanation_by_hand(pieces, tokenizer):
     batch = one(Task.EXPLANATION, 0, [5], pieces, WholeWords.GRAPH)
     assert words_of(batch, tokenizer) == [
-        ("▁user_", 2), ("2", 2), ("▁item_", 9), ("5", 9), ("</s>", 0),
-    ]  # fmt: skip
+        ("▁user_", 2),
+        ("2", 2),
+        ("▁item_", 9),
+        ("5", 9),
+        ("</s>", 0),
+    ]
     batch = one(Task.EXPLANATION, 0, [5], pieces, WholeWords.POSITION)
     assert [w for _, w in words_of(batch, tokenizer)] == [1, 1, 2, 2, 0]
 

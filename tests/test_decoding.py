@@ -146,14 +146,23 @@ def test_beam_search_equals_generate(setting, num_beams, length_penalty):
         ours = beam_search(
             decoder_of(t5, embeds, mask),
             BeamOptions(num_beams, max_length=length, length_penalty=length_penalty),
-            start=0, end=1, pad=0, allowed=Allowed(trie, candidates, t5.config.vocab_size),
-        )  # fmt: skip
+            start=0,
+            end=1,
+            pad=0,
+            allowed=Allowed(trie, candidates, t5.config.vocab_size),
+        )
         theirs = t5.generate(
-            inputs_embeds=embeds, attention_mask=mask, num_beams=num_beams,
-            num_return_sequences=num_beams, max_new_tokens=length, do_sample=False,
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            num_beams=num_beams,
+            num_return_sequences=num_beams,
+            max_new_tokens=length,
+            do_sample=False,
             prefix_allowed_tokens_fn=allowed_by_plain_sets(targets, candidates),
-            length_penalty=length_penalty, return_dict_in_generate=True, output_scores=True,
-        )  # fmt: skip
+            length_penalty=length_penalty,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
     sequences = theirs.sequences[:, 1:].unflatten(0, (B, num_beams))
     if num_beams == 1:  # greedy search in transformers: no scores
         assert torch.equal(ours.tokens[:, 0, : sequences.shape[2]], sequences[:, 0])
@@ -173,10 +182,17 @@ def test_free_text_beams_equal_generate(setting, early_stopping):
     with torch.no_grad():
         ours = beam_search(decoder_of(t5, embeds, mask, 15), options, start=0, end=1, pad=0)
         theirs = t5.generate(
-            inputs_embeds=embeds, attention_mask=mask, num_beams=7, num_return_sequences=1,
-            max_new_tokens=15, min_new_tokens=4, early_stopping=early_stopping, do_sample=False,
-            return_dict_in_generate=True, output_scores=True,
-        )  # fmt: skip
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            num_beams=7,
+            num_return_sequences=1,
+            max_new_tokens=15,
+            min_new_tokens=4,
+            early_stopping=early_stopping,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
     torch.testing.assert_close(ours.scores[:, 0], theirs.sequences_scores, atol=1e-4, rtol=0)
     sequences = theirs.sequences[:, 1:]
     assert torch.equal(ours.tokens[:, 0, : sequences.shape[1]], sequences)
@@ -230,9 +246,7 @@ class _Renormalised:
         k = hidden.shape[1]
         paths = [rows if len(rows) == k else rows * k for rows in self._paths]
         mask = self._allowed.mask(torch.tensor(paths).reshape(len(paths), k, -1).long())
-        return self._decoder.logits(hidden).masked_fill(
-            ~mask & mask.any(dim=2, keepdim=True), -1e4
-        )
+        return self._decoder.logits(hidden).masked_fill(~mask & mask.any(dim=2, keepdim=True), -1e4)
 
 
 # --------------------------------------------------------------------------- toy, known paths

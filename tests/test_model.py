@@ -21,9 +21,11 @@ def batch_of(task, pieces, scheme=None):
     scheme = scheme or METHODS["elmrec"].whole_words[task]
     items = [[5], [7]] if task is Task.EXPLANATION else [[5, 1, 9], [2, 12]]
     samples = Samples(
-        np.array([1, 3]), Ragged.of(items), pieces.item_targets.gather(np.array([11, 4])),
+        np.array([1, 3]),
+        Ragged.of(items),
+        pieces.item_targets.gather(np.array([11, 4])),
         np.array([1, 2]),
-    )  # fmt: skip
+    )
     return make_batch(task, samples, pieces, scheme)
 
 

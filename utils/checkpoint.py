@@ -53,6 +53,8 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file. --checkpoint names a folder that pretrain.py wrote.") from error
+        raise UserError(
+            f"{path}: no such file. --checkpoint names a folder that pretrain.py wrote."
+        ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from error

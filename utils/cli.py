@@ -94,8 +94,9 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """The data folder, positional or by flag."""
     group = parser.add_argument_group("data")
-    group.add_argument("data", nargs="?", metavar="DATA_DIR",
-                       help="data folder (see data/README.md)")  # fmt: skip
+    group.add_argument(
+        "data", nargs="?", metavar="DATA_DIR", help="data folder (see data/README.md)"
+    )
     group.add_argument("--data_dir", help="the same, as a flag")
 
 
@@ -103,55 +104,95 @@ def add_machine_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     """Device, precision, batch size and the run's folder."""
     group = parser.add_argument_group("machine and output")
     group.add_argument("--cuda", action="store_true", help="run on the CUDA device")
-    group.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
-                       help="bf16: autocast of float32 weights")  # fmt: skip
-    group.add_argument("--batch_size", type=positive_int, default=batch_size,
-                       help="samples a batch")  # fmt: skip
-    group.add_argument("--checkpoint", default="./checkpoint/elmrec/",
-                       help="the run's folder: model, logs, results")  # fmt: skip
+    group.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="bf16: autocast of float32 weights",
+    )
+    group.add_argument(
+        "--batch_size", type=positive_int, default=batch_size, help="samples a batch"
+    )
+    group.add_argument(
+        "--checkpoint",
+        default="./checkpoint/elmrec/",
+        help="the run's folder: model, logs, results",
+    )
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """What the model is made of."""
     group = parser.add_argument_group("model")
-    group.add_argument("--backbone", metavar="NAME",
-                       help="T5 by hub name or folder, or built in: tiny (D 64, 2+2 layers), mini "
-                            "(D 256, 4+4); default t5-small")  # fmt: skip
-    group.add_argument("--model_version", type=int, choices=range(5),
-                       help="0: t5-small, 1: t5-base, 2: t5-large, 3: t5-3b, 4: t5-11b")  # fmt: skip
-    group.add_argument("--from_scratch", action="store_true",
-                       help="random weights in place of pre-trained ones")  # fmt: skip
-    group.add_argument("--method", choices=("elmrec", "pod", "p5"), default="elmrec",
-                       help="pod: positions in place of the graph; p5: and no soft prompts")  # fmt: skip
-    group.add_argument("--prompt_num", type=positive_int, default=3,
-                       help="soft prompts a task (K)")  # fmt: skip
-    group.add_argument("--alpha", type=_real,
-                       help="weight of whole-word embeddings (α)")  # fmt: skip
-    group.add_argument("--sigma", type=non_negative,
-                       help="standard deviation of the random node features (σ)")  # fmt: skip
-    group.add_argument("--L", type=natural, dest="L",
-                       help="LightGCN layers of the propagation (L)")  # fmt: skip
-    group.add_argument("--preset", choices=tuple(PRESETS), default="readme",
-                       help="where α, σ and L come from when not given: the authors' README, or "
-                            "their later correction")  # fmt: skip
-    group.add_argument("--objective", choices=("direct", "sequential"), default="direct",
-                       help="which column of the preset")  # fmt: skip
+    group.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="T5 by hub name or folder, or built in: tiny (D 64, 2+2 layers), mini "
+        "(D 256, 4+4); default t5-small",
+    )
+    group.add_argument(
+        "--model_version",
+        type=int,
+        choices=range(5),
+        help="0: t5-small, 1: t5-base, 2: t5-large, 3: t5-3b, 4: t5-11b",
+    )
+    group.add_argument(
+        "--from_scratch", action="store_true", help="random weights in place of pre-trained ones"
+    )
+    group.add_argument(
+        "--method",
+        choices=("elmrec", "pod", "p5"),
+        default="elmrec",
+        help="pod: positions in place of the graph; p5: and no soft prompts",
+    )
+    group.add_argument("--prompt_num", type=positive_int, default=3, help="soft prompts a task (K)")
+    group.add_argument("--alpha", type=_real, help="weight of whole-word embeddings (α)")
+    group.add_argument(
+        "--sigma", type=non_negative, help="standard deviation of the random node features (σ)"
+    )
+    group.add_argument("--L", type=natural, dest="L", help="LightGCN layers of the propagation (L)")
+    group.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="readme",
+        help="where α, σ and L come from when not given: the authors' README, or "
+        "their later correction",
+    )
+    group.add_argument(
+        "--objective",
+        choices=("direct", "sequential"),
+        default="direct",
+        help="which column of the preset",
+    )
 
 
 def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     """What training may see, and how items are numbered."""
     group = parser.add_argument_group("protocol")
-    group.add_argument("--protocol", choices=("clean", "paper"), default="clean",
-                       help="clean: nothing held out is seen; paper: the published leaks")  # fmt: skip
-    group.add_argument("--item_ids", choices=("random", "published"),
-                       help="item numbers in prompts; default random (clean), published (paper)")  # fmt: skip
-    group.add_argument("--tasks", type=task_list, default="explanation,sequential,direct",
-                       help="tasks to train, by commas")  # fmt: skip
+    group.add_argument(
+        "--protocol",
+        choices=("clean", "paper"),
+        default="clean",
+        help="clean: nothing held out is seen; paper: the published leaks",
+    )
+    group.add_argument(
+        "--item_ids",
+        choices=("random", "published"),
+        help="item numbers in prompts; default random (clean), published (paper)",
+    )
+    group.add_argument(
+        "--tasks",
+        type=task_list,
+        default="explanation,sequential,direct",
+        help="tasks to train, by commas",
+    )
     group.add_argument("--task_num", type=int, choices=(3,), help=argparse.SUPPRESS)
-    group.add_argument("--negative_num", type=positive_int, default=99,
-                       help="negatives beside the positive in the direct task")  # fmt: skip
-    group.add_argument("--exp_len", type=positive_int, default=20,
-                       help="tokens of an explanation")  # fmt: skip
+    group.add_argument(
+        "--negative_num",
+        type=positive_int,
+        default=99,
+        help="negatives beside the positive in the direct task",
+    )
+    group.add_argument("--exp_len", type=positive_int, default=20, help="tokens of an explanation")
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
@@ -159,28 +200,46 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--lr", type=positive, default=1e-3, help="learning rate of AdamW")
     group.add_argument("--epochs", type=positive_int, default=100, help="epochs at most")
-    group.add_argument("--endure_times", type=positive_int, default=5,
-                       help="stop after so many epochs without a lower validation loss")  # fmt: skip
+    group.add_argument(
+        "--endure_times",
+        type=positive_int,
+        default=5,
+        help="stop after so many epochs without a lower validation loss",
+    )
     group.add_argument("--max_steps", type=positive_int, help="steps at most")
     group.add_argument("--max_minutes", type=positive, help="minutes of training at most")
-    group.add_argument("--valid_samples", type=positive_int,
-                       help="validate on so many samples a task, evenly spread; default all")  # fmt: skip
-    group.add_argument("--log_interval", type=positive_int, default=200,
-                       help="steps between lines of train_log.jsonl")  # fmt: skip
+    group.add_argument(
+        "--valid_samples",
+        type=positive_int,
+        help="validate on so many samples a task, evenly spread; default all",
+    )
+    group.add_argument(
+        "--log_interval",
+        type=positive_int,
+        default=200,
+        help="steps between lines of train_log.jsonl",
+    )
     group.add_argument("--seed", type=natural, default=0, help="seed of the whole run")
 
 
-def add_ranking_flags(
-    parser: argparse.ArgumentParser, num_beams: int
-) -> argparse._ArgumentGroup:
+def add_ranking_flags(parser: argparse.ArgumentParser, num_beams: int) -> argparse._ArgumentGroup:
     """How items are ranked; the group, for a script's own flags."""
     group = parser.add_argument_group("ranking")
-    group.add_argument("--decode", choices=("exact", "beam"), default="exact",
-                       help="exact: every item's probability; beam: search over the item trie")  # fmt: skip
-    group.add_argument("--num_beams", type=positive_int, default=num_beams,
-                       help="beams, for --decode beam")  # fmt: skip
-    group.add_argument("--length_penalty", type=_real, default=1.0,
-                       help="a beam's score is divided by length to this power")  # fmt: skip
+    group.add_argument(
+        "--decode",
+        choices=("exact", "beam"),
+        default="exact",
+        help="exact: every item's probability; beam: search over the item trie",
+    )
+    group.add_argument(
+        "--num_beams", type=positive_int, default=num_beams, help="beams, for --decode beam"
+    )
+    group.add_argument(
+        "--length_penalty",
+        type=_real,
+        default=1.0,
+        help="a beam's score is divided by length to this power",
+    )
     group.add_argument("--top_n", type=positive_int, default=10, help="items in a list")
     add_limit_flag(group)
     return group
@@ -188,8 +247,11 @@ def add_ranking_flags(
 
 def add_limit_flag(group: argparse._ArgumentGroup) -> None:
     """A quick look at a part of the test set."""
-    group.add_argument("--limit_users", type=positive_int,
-                       help="test on so many users (explanations: records), evenly spread")  # fmt: skip
+    group.add_argument(
+        "--limit_users",
+        type=positive_int,
+        help="test on so many users (explanations: records), evenly spread",
+    )
 
 
 def check_beams(args: argparse.Namespace, wanted: int) -> None:

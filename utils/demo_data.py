@@ -28,7 +28,8 @@ GROUPS = {
 }
 ITEMS_A_GROUP = 15
 USERS = 400
-RECORDS_A_USER = 3
+RECORDS_A_USER = 4
+SPLITS = ("train", "val", "test")
 
 
 def _history(rng: np.random.Generator, order: np.ndarray) -> list[int]:
@@ -69,10 +70,10 @@ def make_demo(seed: int) -> dict[str, str]:
     for user, items in enumerate(histories, start=1):
         free = np.setdiff1d(np.arange(1, n_items + 1), items)
         negatives.append([user, *rng.choice(free, size=99, replace=False).tolist()])
-        for split, item in zip(
-            ["train"] * RECORDS_A_USER + ["val", "test"],
-            [*rng.choice(items[:-2], size=RECORDS_A_USER, replace=False), items[-2], items[-1]],
-        ):
+        # Split at random, apart from leave-one-out, as the published sets are: so that the
+        # protocols differ here too.
+        for item in rng.choice(items, size=RECORDS_A_USER, replace=False):
+            split = SPLITS[int(rng.choice(3, p=(0.8, 0.1, 0.1)))]
             text, feature = _sentence(rng, group_of[int(item)])
             records[split].append(
                 {"user": user, "item": int(item), "explanation": text, "feature": feature}

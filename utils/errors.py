@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Bad input: the message names the file and line or the flag, the value, the limit, the mend."""
+    """Bad input: the message names file and line or flag, value, limit, and the mend."""
 
 
 def limit(text: object, length: int = 60) -> str:

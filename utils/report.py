@@ -55,19 +55,34 @@ class TrainingLog:
         rate = self._samples / max(self._bar.format_dict["elapsed"], 1e-9)
         shown = {name[:3]: f"{loss:.3f}" for name, loss in losses.items()}
         self._bar.set_postfix({**shown, "samples/s": f"{rate:.0f}"})
-        self._write({"step": report.step, "epoch": report.epoch, "train": losses,
-                     "samples_per_second": round(rate, 1)})  # fmt: skip
+        self._write(
+            {
+                "step": report.step,
+                "epoch": report.epoch,
+                "train": losses,
+                "samples_per_second": round(rate, 1),
+            }
+        )
 
     def epoch(self, report: Any) -> None:
         """Take a ``training.EpochReport``."""
         losses = {task.label: round(loss, 5) for task, loss in report.losses.items()}
-        self._write({"step": report.step, "epoch": report.epoch, "valid": losses,
-                     "valid_mean": report.mean, "improved": report.improved})  # fmt: skip
+        self._write(
+            {
+                "step": report.step,
+                "epoch": report.epoch,
+                "valid": losses,
+                "valid_mean": report.mean,
+                "improved": report.improved,
+            }
+        )
         parts = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
         note = "best so far" if report.improved else f"no better, {report.endured} times in all"
         self._bar.clear()
-        say(f"epoch {report.epoch}, step {report.step}: validation loss {report.mean:.4f} "
-            f"({parts}); {note}")  # fmt: skip
+        say(
+            f"epoch {report.epoch}, step {report.step}: validation loss {report.mean:.4f} "
+            f"({parts}); {note}"
+        )
 
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")

@@ -1,0 +1,238 @@
+"""The four files of a data folder, read and checked line by line.
+
+Every id, line and record is held against data/README.md here, and nowhere else; an error names
+the file and the line or record, the value, and what is due.
+"""
+
+import hashlib
+import json
+import re
+from array import array
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modules.dataset import Explanations, RecDataset
+from utils.errors import UserError, limit
+
+MIN_HISTORY = 4  # one test item, one validation item, and a sequence of two to train on
+SPLITS = ("train", "val", "test")
+
+_NUMBERS = re.compile(rb"[0-9]{1,18}(?:[ \t]+[0-9]{1,18})*")
+
+
+def load_dataset(folder: str | Path) -> RecDataset:
+    """Read and check a data folder.
+
+    ``sequential.txt`` and ``datamaps.json`` must be there; ``negative.txt`` and
+    ``explanation.json`` may be missing.
+
+    Raises:
+        UserError: naming the file and the line or record, for anything that is not as
+            data/README.md describes it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(
+            f"data folder {str(folder)!r} does not exist or is no folder. It holds "
+            "sequential.txt and datamaps.json (see data/README.md)."
+        )
+    files = {name: folder / name for name in ("sequential.txt", "datamaps.json")}
+    for path in files.values():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file. Every data folder needs it (data/README.md).")
+    user_names, item_names = _read_maps(files["datamaps.json"])
+    n_users, n_items = len(user_names) - 1, len(item_names) - 1
+    items, offsets = _read_sequences(files["sequential.txt"], n_users, n_items)
+
+    negatives = explanations = None
+    optional = folder / "negative.txt"
+    if optional.is_file():
+        files[optional.name] = optional
+        negatives = _read_negatives(optional, items, offsets, n_items)
+    optional = folder / "explanation.json"
+    if optional.is_file():
+        files[optional.name] = optional
+        explanations = _read_explanations(optional, n_users, n_items)
+    return RecDataset(
+        name=folder.resolve().name,
+        folder=folder,
+        user_names=user_names,
+        item_names=item_names,
+        items=items,
+        offsets=offsets,
+        negatives=negatives,
+        explanations=explanations,
+        fingerprints={
+            name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()
+        },
+    )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}, column {error.colno}: broken JSON ({error.msg}). "
+            "The file may have been cut short."
+        ) from error
+
+
+def _read_maps(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    maps = _read_json(path)
+    names = []
+    for key in ("id2user", "id2item"):
+        table = maps.get(key) if isinstance(maps, dict) else None
+        if not isinstance(table, dict) or not table:
+            raise UserError(f'{path}: key {key!r} must hold a map such as {{"1": "A1YJ..."}}.')
+        row = [""]
+        for number in range(1, len(table) + 1):
+            name = table.get(str(number))
+            if not isinstance(name, str):
+                raise UserError(
+                    f"{path}: {key} has {len(table)} entries but {str(number)!r} is "
+                    f"{limit(name)}. Ids run from 1 to the number of entries without gaps, and "
+                    "each maps to a string."
+                )
+            row.append(name)
+        names.append(tuple(row))
+    return names[0], names[1]
+
+
+def _read_rows(path: Path, n_users: int, n_items: int) -> tuple[list[int], array, list[int]]:
+    """Lines ``user item item ...`` -> (users, flat items, row ends); every id checked."""
+    users: list[int] = []
+    flat = array("q")
+    ends: list[int] = []
+    line_of: dict[int, int] = {}
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            line = raw.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else raw.strip()
+            where = f"{path}, line {number}"
+            if not line:
+                raise UserError(f"{where}: the line is blank. Each line is: user item item ...")
+            if not _NUMBERS.fullmatch(line):
+                word = next(w for w in line.split() if not re.fullmatch(rb"[0-9]{1,18}", w))
+                raise UserError(
+                    f"{where}: {limit(word.decode('utf-8', 'replace'))} is not an id. Ids are "
+                    "whole numbers from 1 up, written in digits."
+                )
+            user, *row = map(int, line.split())
+            if not 1 <= user <= n_users:
+                raise UserError(
+                    f"{where}: user {user} is not in datamaps.json, which has users 1 to {n_users}."
+                )
+            if user in line_of:
+                raise UserError(
+                    f"{where}: user {user} stands already on line {line_of[user]}. A user has one line."
+                )
+            if row and not (1 <= min(row) and max(row) <= n_items):
+                bad = next(i for i in row if not 1 <= i <= n_items)
+                raise UserError(
+                    f"{where}: item {bad} is not in datamaps.json, which has items 1 to {n_items}."
+                )
+            line_of[user] = number
+            users.append(user)
+            flat.extend(row)
+            ends.append(len(flat))
+    if not users:
+        raise UserError(f"{path}: the file is empty. Each line is: user item item ...")
+    if len(users) < n_users:
+        missing = next(u for u in range(1, n_users + 1) if u not in line_of)
+        raise UserError(
+            f"{path}: user {missing} of datamaps.json has no line; {len(users)} of {n_users} have."
+        )
+    return users, flat, ends
+
+
+def _read_sequences(path: Path, n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    users, flat, ends = _read_rows(path, n_users, n_items)
+    values = np.frombuffer(flat, dtype=np.int64).astype(np.int32)
+    lengths = np.diff(np.asarray([0, *ends], dtype=np.int64))
+    short = np.flatnonzero(lengths < MIN_HISTORY)
+    if short.size:
+        row = int(short[0])
+        raise UserError(
+            f"{path}, line {row + 1}: user {users[row]} has {lengths[row]} items, fewer than "
+            f"{MIN_HISTORY}. Leave-one-out needs a test item, a validation item and two more."
+        )
+    order = np.argsort(np.asarray(users))  # lines may come in any order
+    offsets = np.concatenate([[0], np.cumsum(lengths[order])])
+    starts = np.concatenate([[0], ends[:-1]])[order]
+    gather = np.repeat(starts - offsets[:-1], lengths[order]) + np.arange(len(values))
+    return values[gather], offsets
+
+
+def _read_negatives(path: Path, items: np.ndarray, offsets: np.ndarray, n_items: int) -> np.ndarray:
+    n_users = len(offsets) - 1
+    users, flat, ends = _read_rows(path, n_users, n_items)
+    counts = np.diff(np.asarray([0, *ends]))
+    values = np.frombuffer(flat, dtype=np.int64).astype(np.int32)
+    for row, user in enumerate(users):
+        where = f"{path}, line {row + 1}"
+        if counts[row] != counts[0] or counts[row] == 0:
+            raise UserError(
+                f"{where}: user {user} has {counts[row]} negatives, the first line {counts[0]}. "
+                "Each line needs as many, and at least one."
+            )
+        drawn = values[ends[row] - counts[row] : ends[row]]
+        if len(np.unique(drawn)) < len(drawn):
+            seen, times = np.unique(drawn, return_counts=True)
+            raise UserError(f"{where}: negative {seen[times > 1][0]} is there twice.")
+        had = np.intersect1d(drawn, items[offsets[user - 1] : offsets[user]])
+        if had.size:
+            raise UserError(
+                f"{where}: negative {had[0]} is an item that user {user} had (sequential.txt)."
+            )
+    return values.reshape(n_users, -1)[np.argsort(np.asarray(users))]
+
+
+def _read_explanations(path: Path, n_users: int, n_items: int) -> dict[str, Explanations]:
+    data = _read_json(path)
+    if not isinstance(data, dict) or any(not isinstance(data.get(s), list) for s in SPLITS):
+        raise UserError(f"{path}: must be a map with the lists 'train', 'val' and 'test'.")
+    return {
+        split: _checked_records(f"{path}, {split}", data[split], n_users, n_items)
+        for split in SPLITS
+    }
+
+
+def _checked_records(where: str, records: list, n_users: int, n_items: int) -> Explanations:
+    if not records:
+        raise UserError(f"{where}: the list is empty; each split needs a record.")
+    users, items, texts, features = [], [], [], []
+    for row, record in enumerate(records):
+        at = f"{where}[{row}]"
+        if not isinstance(record, dict):
+            raise UserError(
+                f"{at}: {limit(record)} is no record: user, item, explanation are due."
+            )
+        for key, top in (("user", n_users), ("item", n_items)):
+            value = record.get(key)
+            if type(value) is not int or not 0 < value <= top:
+                raise UserError(
+                    f"{at}: {key!r} is {limit(value)}; a whole number from 1 to {top} is due."
+                )
+        text, feature = record.get("explanation"), record.get("feature", "")
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(
+                f"{at}: 'explanation' is {limit(text)}; a text that is not blank is due."
+            )
+        if not isinstance(feature, str):
+            raise UserError(f"{at}: 'feature' is {limit(feature)}; a text is due.")
+        users.append(record["user"])
+        items.append(record["item"])
+        texts.append(text)
+        features.append(feature)
+    return Explanations(
+        np.asarray(users, dtype=np.int32),
+        np.asarray(items, dtype=np.int32),
+        tuple(texts),
+        tuple(features),
+    )

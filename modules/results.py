@@ -1,0 +1,62 @@
+"""What an evaluation writes: the record of a run, and a row a user."""
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from modules.dataset import RecDataset
+from modules.evaluation import Seconds
+from modules.experiment import Experiment
+from utils.report import run_record
+
+
+def result_record(
+    experiment: Experiment,
+    run: dict[str, Any],
+    args: argparse.Namespace,
+    n_rows: int,
+    loading: float,
+    seconds: Seconds,
+) -> dict[str, Any]:
+    """All of a result but its metrics: protocol, arguments, seed, versions, times."""
+    trained = run["arguments"]
+    return {
+        "users": n_rows,
+        "dataset": experiment.dataset.name,
+        "protocol": trained["protocol"],
+        "item_ids": trained["item_ids"],
+        "held_out_edges_seen": run["held_out_edges_seen"],
+        "held_out_records_seen": run["held_out_records_seen"],
+        "decode": getattr(args, "decode", "beam"),
+        "seed": experiment.seed,
+        "seconds": {"loading": loading, "encoding": seconds.encode, "decoding": seconds.decode},
+        **run_record(vars(args)),
+        "training": {key: run[key] for key in ("command", "arguments", "versions", "commit")},
+    }
+
+
+def ranking_rows(
+    dataset: RecDataset,
+    users: np.ndarray,
+    items: np.ndarray,
+    scores: np.ndarray,
+    targets: np.ndarray,
+    ranks: np.ndarray,
+) -> list[dict[str, Any]]:
+    """A row a user for ``<task>.jsonl``: ids are the data folder's own, and the original ones."""
+    rows = []
+    for user, line, line_scores, target, rank in zip(users, items, scores, targets, ranks):
+        listed = line[line > 0].tolist()
+        rows.append(
+            {
+                "user": int(user),
+                "user_id": dataset.user_names[user],
+                "items": listed,
+                "item_ids": [dataset.item_names[item] for item in listed],
+                "scores": [round(float(score), 6) for score in line_scores[: len(listed)]],
+                "target": int(target),
+                "rank": int(rank) if rank >= 0 else None,
+            }
+        )
+    return rows

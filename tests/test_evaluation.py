@@ -1,0 +1,100 @@
+"""Rankings and texts over whole sets: nothing invented, nothing repeated, user order kept."""
+
+import numpy as np
+import pytest
+import torch
+
+from modules.decoding import BeamOptions
+from modules.evaluation import Decoding, Ranker, generate_texts, rank_of, rerank
+from modules.samplers import direct_eval, explanation_eval, sequential_eval
+from modules.tasks import Task
+from modules.tokens import text_targets
+from utils.metrics import NOT_RANKED
+
+USERS = np.arange(1, 5)
+CATALOGUE = np.arange(1, 13)[None]
+
+
+def ranker(model, trie, pieces, decoding=Decoding(exact=True)):  # noqa: B008  frozen
+    return Ranker(model, trie, pieces.item_targets, decoding, progress=False)
+
+
+def sequential(dataset, pieces, model, batch_size=3):
+    scheme = model.schemes[Task.SEQUENTIAL]
+    return sequential_eval(dataset, USERS, 1, pieces, scheme, batch_size)
+
+
+@pytest.mark.parametrize("decoding", [Decoding(True), Decoding(False, num_beams=12)])
+def test_lists_hold_every_item_once(dataset, pieces, model, trie, decoding):
+    samples = sequential(dataset, pieces, model)
+    items, scores, _ = ranker(model, trie, pieces, decoding).rank(samples, CATALOGUE, 12)
+    if decoding.exact:
+        assert (np.sort(items, axis=1) == CATALOGUE).all()
+    for row, line in zip(items, scores):
+        listed = row[row > 0]
+        assert len(set(listed)) == len(listed)
+        assert (np.diff(line[: len(listed)]) <= 0).all()
+        assert (listed >= 1).all()
+        assert (listed <= 12).all()
+
+
+def test_batches_change_nothing(dataset, pieces, model, trie):
+    one = ranker(model, trie, pieces).rank(sequential(dataset, pieces, model, 1), CATALOGUE, 12)
+    all_ = ranker(model, trie, pieces).rank(sequential(dataset, pieces, model, 4), CATALOGUE, 12)
+    np.testing.assert_allclose(one[1], all_[1], atol=1e-5)
+    assert (one[0] == all_[0]).all()
+
+
+def test_reranked_lists_never_hold_what_a_user_had(dataset, pieces, model, trie):
+    samples = sequential(dataset, pieces, model)
+    items, scores, _ = ranker(model, trie, pieces).rank(samples, CATALOGUE, 12)
+    had = [dataset.history(user)[:-1] for user in USERS]
+    short, short_scores = rerank(items, scores, had, 4)
+    for row, (own, line) in enumerate(zip(had, short)):
+        expected = [item for item in items[row] if item not in own][:4]
+        assert line[line > 0].tolist() == expected
+        kept = [s for item, s in zip(items[row], scores[row]) if item in expected]
+        assert short_scores[row, : len(kept)].tolist() == kept
+
+
+def test_direct_ranks_the_candidates(dataset, pieces, model, trie):
+    rng = np.random.default_rng(0)
+    candidates = np.stack([rng.permutation(12)[:6] + 1 for _ in USERS])
+    scheme = model.schemes[Task.DIRECT]
+    samples = direct_eval(USERS, candidates[:, 0], candidates, pieces, scheme, 3)
+    items, _, _ = ranker(model, trie, pieces).rank(samples, candidates, 10)
+    assert (np.sort(items, axis=1) == np.sort(candidates, axis=1)).all()
+    beams, _, _ = ranker(model, trie, pieces, Decoding(False, 10)).rank(samples, candidates, 10)
+    for row, line in enumerate(beams):
+        assert set(line[line > 0]) <= set(candidates[row])
+
+
+def test_rank_of_by_hand():
+    items = np.array([[4, 2, 9], [1, 0, 0], [5, 6, 7]])
+    assert rank_of(items, np.array([9, 1, 8])).tolist() == [2, 0, NOT_RANKED]
+
+
+def test_texts_are_transformers_and_in_order(dataset, pieces, model, tokenizer):
+    records = dataset.explanations["train"]
+    targets, _ = text_targets(tokenizer, records.texts, 20)
+    scheme = model.schemes[Task.EXPLANATION]
+    samples = explanation_eval(records.users, records.items, targets, pieces, scheme, 2)
+    options = BeamOptions(21, 14, 5, groups=3, early_stopping=True)
+
+    def decode(rows):
+        return tokenizer.batch_decode(rows, skip_special_tokens=True)
+
+    texts, _ = generate_texts(model, samples, options, decode, progress=False)
+    for rows, batch in samples:
+        with torch.no_grad():
+            embeds, mask = model.embed(batch)
+            outside = model.t5.generate(
+                inputs_embeds=embeds,
+                attention_mask=mask,
+                num_beams=7,
+                max_new_tokens=14,
+                min_new_tokens=5,
+                early_stopping=True,
+                do_sample=False,
+            )
+        assert [texts[r] for r in rows] == decode(outside.tolist())

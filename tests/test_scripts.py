@@ -1,0 +1,227 @@
+"""The scripts as a user runs them: the whole way on a small set, --help, and bad input."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, SHARED, write_folder
+
+SMALL = ["--backbone", "tiny", "--batch_size", "2", "--negative_num", "5", "--max_steps", "6"]
+
+
+def script(*args, cwd=ROOT):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, args)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A data folder and the folder of a run of six steps on it."""
+    base = tmp_path_factory.mktemp("run")
+    data, run = write_folder(base / "few"), base / "checkpoint"
+    done = script("pretrain.py", data, *SMALL, "--checkpoint", run)
+    assert done.returncode == 0, done.stderr
+    return data, run
+
+
+def test_the_whole_way(trained):
+    data, run = trained
+    for name, stem in (("seq_reranker", "sequential"), ("topn", "direct"), ("exp", "explanation")):
+        done = script(f"{name}.py", data, "--checkpoint", run, "--batch_size", "3")
+        assert done.returncode == 0, done.stderr
+        result = json.loads((run / f"{stem}.json").read_text())
+        rows = [json.loads(line) for line in (run / f"{stem}.jsonl").read_text().splitlines()]
+        assert len(rows) == result["users"] == (1 if name == "exp" else 4)
+        assert result["protocol"] == "clean"
+        assert result["item_ids"] == "random"
+        assert result["seed"] == 0
+        assert {"versions", "commit", "arguments", "seconds", "command"} <= set(result)
+        for metric, value in result["metrics"].items():
+            assert metric in done.stdout
+            assert 0 <= value <= 100
+    rows = [json.loads(line) for line in (run / "sequential.jsonl").read_text().splitlines()]
+    assert [row["user"] for row in rows] == [1, 2, 3, 4]
+    assert rows[1]["user_id"] == "U2"
+    for row in rows:
+        assert row["item_ids"] == [f"I{i}" for i in row["items"]]
+        assert (row["items"].index(row["target"]) if row["target"] in row["items"] else None) == (
+            row["rank"]
+        )
+    log = [json.loads(line) for line in (run / "train_log.jsonl").read_text().splitlines()]
+    assert log[-1]["valid"].keys() == {"explanation", "sequential", "direct"}
+
+
+def test_beams_and_a_part_of_the_users(trained):
+    data, run = trained
+    done = script(
+        "seq_reranker.py",
+        data,
+        "--checkpoint",
+        run,
+        "--decode",
+        "beam",
+        "--num_beams",
+        "8",
+        "--top_n",
+        "3",
+        "--N",
+        "5",
+        "--limit_users",
+        "2",
+    )
+    assert done.returncode == 0, done.stderr
+    assert len((run / "sequential.jsonl").read_text().splitlines()) == 2
+
+
+def test_drawn_negatives_are_kept_with_the_run_and_not_in_the_data(tmp_path):
+    data, run = write_folder(tmp_path / "few"), tmp_path / "run"
+    (data / "negative.txt").unlink()
+    (data / "explanation.json").unlink()
+    before = sorted(p.name for p in data.iterdir())
+    done = script("pretrain.py", data, *SMALL, "--tasks", "sequential,direct", "--checkpoint", run)
+    assert done.returncode == 0, done.stderr
+    lists = []
+    for _ in range(2):
+        done = script("topn.py", data, "--checkpoint", run)
+        assert done.returncode == 0, done.stderr
+        assert "drawn with seed 0" in done.stdout
+        lists.append(((run / "negative.txt").read_text(), (run / "direct.jsonl").read_text()))
+    assert lists[0] == lists[1]
+    assert sorted(p.name for p in data.iterdir()) == before
+    done = script("exp.py", data, "--checkpoint", run)
+    assert done.returncode == 2
+    assert "--tasks sequential,direct" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["pretrain", "seq_reranker", "topn", "exp"])
+def test_help_is_grouped(name):
+    done = script(f"{name}.py", "--help")
+    assert done.returncode == 0
+    assert "machine and output:" in done.stdout
+    assert f"python {name}.py ./data/beauty/" in done.stdout
+    if name == "pretrain":
+        for symbol in ("(α)", "(σ)", "(L)", "(K)"):
+            assert symbol in done.stdout
+
+
+def pretrain_errors(data):
+    return [
+        ([], "no data folder"),
+        (["nowhere"], "'nowhere' does not exist"),
+        ([data, "--data_dir", "elsewhere"], "two data folders"),
+        ([data, "--cuda"], "--cuda: this machine"),
+        ([data, "--backbone", "tiny", "--model_version", "1"], "contradict each other"),
+        (
+            [data, "--backbone", "tiny", "--method", "pod", "--sigma", "3"],
+            "--sigma is of the graph",
+        ),
+        ([data, "--backbone", "no/such-model"], "--backbone mini or tiny"),
+        ([data, "--backbone", "./nowhere"], "no such folder"),
+        ([data, "--backbone", "tiny"], "--batch_size 64 is more than the"),
+        ([data, "--backbone", "tiny", "--batch_size", "2"], "--negative_num 99"),
+        ([data, "--tasks", "sequential,sleeping"], "name some of explanation,sequential,direct"),
+        ([data, "--lr", "-1"], "'-1' is no number above 0"),
+        ([data, "--L", "x"], "'x' is no whole number"),
+        ([data, "--alpha", "nan"], "'nan' is no number"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(14))
+def test_pretrain_refuses(number, trained, tmp_path):
+    arguments, message = pretrain_errors(str(trained[0]))[number]
+    if arguments[1:2] == ["--cuda"]:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA")
+    done = script("pretrain.py", *arguments, "--checkpoint", tmp_path / "run")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_backbone_folder_without_weights(shared, trained, tmp_path):
+    done = script(
+        "pretrain.py",
+        trained[0],
+        "--backbone",
+        shared / "t5-small",
+        "--checkpoint",
+        tmp_path / "run",
+    )
+    assert done.returncode == 2
+    assert "no weights" in done.stderr
+    assert "--from_scratch" in done.stderr
+
+
+def test_evaluation_refuses(trained, tmp_path):
+    data, run = trained
+
+    def refused(*args):
+        done = script(*args)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "no such folder" in refused("topn.py", data, "--checkpoint", tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "run.json: no such file" in refused("topn.py", data, "--checkpoint", tmp_path / "empty")
+    other = write_folder(tmp_path / "other")
+    text = (other / "sequential.txt").read_text()
+    (other / "sequential.txt").write_text(text.replace("1 3 1 4 2 5", "1 3 1 4 5 2"))
+    (other / "negative.txt").unlink()
+    message = refused("topn.py", other, "--checkpoint", run)
+    assert "was trained on the data set 'few'" in message
+    assert "sequential.txt" in message
+    assert "--num_beams 5 cannot give 10" in refused(
+        "topn.py", data, "--checkpoint", run, "--decode", "beam", "--num_beams", "5"
+    )
+    assert "holds 5 negatives" in refused(
+        "topn.py", data, "--checkpoint", run, "--negative_num", "6"
+    )
+    assert "no multiple" in refused("exp.py", data, "--checkpoint", run, "--num_beams", "20")
+
+
+def test_another_tokenizer_is_refused(trained, tmp_path):
+    data, run = trained
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in run.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    path = copy / "tokenizer.json"
+    path.write_text(path.read_text().replace('"▁user_"', '"▁loser_"'))
+    done = script("topn.py", data, "--checkpoint", copy)
+    assert done.returncode == 2
+    assert "not the tokenizer" in done.stderr
+
+
+@pytest.mark.slow
+def test_full_size_model_on_real_beauty(shared, tmp_path):
+    run = tmp_path / "run"
+    common = [SHARED / "data" / "beauty", "--checkpoint", run]
+    done = script(
+        "pretrain.py",
+        *common,
+        "--backbone",
+        shared / "t5-small",
+        "--from_scratch",
+        "--tasks",
+        "sequential,direct",
+        "--batch_size",
+        "8",
+        "--max_steps",
+        "4",
+        "--valid_samples",
+        "16",
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("seq_reranker", "topn"):
+        done = script(f"{name}.py", *common, "--limit_users", "50")
+        assert done.returncode == 0, done.stderr
+        assert "HR@10" in done.stdout
