@@ -7,7 +7,6 @@ against the data folder, so that a model is never evaluated on something else un
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ from modules.tasks import METHODS, Task, WholeWords
 from modules.tokens import (
     ItemTrie,
     PromptPieces,
+    Ragged,
     build_trie,
     load_tokenizer,
     prompt_pieces,
@@ -71,7 +71,7 @@ class Experiment(NamedTuple):
         """The trie over all item numbers."""
         return build_trie(self.pieces.item_targets, self.model.t5.config.decoder_start_token_id)
 
-    def targets(self, split: str, max_tokens: int) -> Any:
+    def targets(self, split: str, max_tokens: int) -> tuple[Ragged, list[str]]:
         """Explanation targets of a split, and the texts that they stand for."""
         return text_targets(self.tokenizer, self.dataset.explanations[split].texts, max_tokens)
 
@@ -157,35 +157,25 @@ def validation_sets(
     limit: int | None,
 ) -> dict[Task, EvalSet]:
     """The validation samples of each task; ``limit``: only that many, evenly spread."""
-    dataset, pieces = experiment.dataset, experiment.pieces
+    dataset = experiment.dataset
     users = spread(dataset.n_users, limit) + 1
-    make = partial(_task_set, pieces=pieces, batch_size=batch_size, experiment=experiment)
     sets = {}
     for task in tasks:
+        how = (experiment.pieces, experiment.scheme(task), batch_size)
         if task is Task.SEQUENTIAL:
-            sets[task] = make(sequential_eval, task, dataset, users, 2)
+            sets[task] = sequential_eval(dataset, users, 2, *how)
         elif task is Task.DIRECT:
             generator = rng(experiment.seed, Stream.VALID_CANDIDATES)
             positives = dataset.valid_items[users - 1]
             negatives = NegativeSampler(dataset, negative_num).draw(users, generator)
             candidates = shuffled_candidates(positives, negatives, generator)
-            sets[task] = make(direct_eval, task, users, positives, candidates)
+            sets[task] = direct_eval(users, positives, candidates, *how)
         else:
             records = dataset.explanations["val"]
             rows = spread(len(records.users), limit)
-            targets, _ = experiment.targets("val", exp_len)
-            sets[task] = make(
-                explanation_eval,
-                task,
-                records.users[rows],
-                records.items[rows],
-                targets.gather(rows),
-            )
+            targets = experiment.targets("val", exp_len)[0].gather(rows)
+            sets[task] = explanation_eval(records.users[rows], records.items[rows], targets, *how)
     return sets
-
-
-def _task_set(build, task: Task, *samples, pieces, batch_size: int, experiment: Experiment):
-    return build(*samples, pieces, experiment.scheme(task), batch_size)
 
 
 def spread(total: int, limit: int | None) -> np.ndarray:

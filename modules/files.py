@@ -130,9 +130,10 @@ def _read_rows(path: Path, n_users: int, n_items: int) -> tuple[list[int], array
                 )
             if user in line_of:
                 raise UserError(
-                    f"{where}: user {user} stands already on line {line_of[user]}. A user has one line."
+                    f"{where}: user {user} stands already on line {line_of[user]}. A user has "
+                    "one line."
                 )
-            if row and not (1 <= min(row) and max(row) <= n_items):
+            if row and (min(row) < 1 or max(row) > n_items):
                 bad = next(i for i in row if not 1 <= i <= n_items)
                 raise UserError(
                     f"{where}: item {bad} is not in datamaps.json, which has items 1 to {n_items}."
@@ -210,9 +211,7 @@ def _checked_records(where: str, records: list, n_users: int, n_items: int) -> E
     for row, record in enumerate(records):
         at = f"{where}[{row}]"
         if not isinstance(record, dict):
-            raise UserError(
-                f"{at}: {limit(record)} is no record: user, item, explanation are due."
-            )
+            raise UserError(f"{at}: {limit(record)} is no record: user, item, explanation are due.")
         for key, top in (("user", n_users), ("item", n_items)):
             value = record.get(key)
             if type(value) is not int or not 0 < value <= top:
