@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from modules import training
-from modules.backbone import MODEL_VERSIONS
+from modules.backbone import BUILT_IN, MODEL_VERSIONS
 from modules.dataset import train_view
 from modules.experiment import (
     describe_view,
@@ -45,6 +45,10 @@ def parse_args() -> argparse.Namespace:
             "other. Give one of them."
         )
     args.backbone = args.backbone or MODEL_VERSIONS[args.model_version or 0]
+    if args.optimizer is None:
+        scratch = args.from_scratch or args.backbone in BUILT_IN
+        args.optimizer = "adafactor" if scratch else "adamw"
+    args.lr = args.lr or cli.OPTIMIZERS[args.optimizer]
     args.item_ids = args.item_ids or {"clean": "random", "paper": "published"}[args.protocol]
     return args
 
@@ -98,7 +102,10 @@ def main() -> None:
     samplers = training_samplers(experiment, view, tasks, *size)
     validation = validation_sets(experiment, tasks, *size, limit=args.valid_samples)
     parameters = sum(p.numel() for p in experiment.model.parameters())
-    say(f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, on {device}")
+    say(
+        f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, on {device}; "
+        f"{args.optimizer}, learning rate {args.lr:g}"
+    )
 
     folder = Path(args.checkpoint)
     record = run_record(vars(args)) | {
@@ -111,6 +118,7 @@ def main() -> None:
     log = TrainingLog(folder, min(steps, args.max_steps or steps))
     options = training.FitOptions(
         args.epochs,
+        args.optimizer,
         args.lr,
         args.endure_times,
         args.max_steps,

@@ -9,16 +9,30 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from modules.model import ELMRec
 from modules.samplers import EvalSet, TrainSampler
 from modules.tasks import Task
 
 
+def make_optimizer(model: nn.Module, name: str, lr: float) -> torch.optim.Optimizer:
+    """AdamW (the paper), or Adafactor (T5's own pre-training).
+
+    T5's weights differ in scale by a factor of 30 and more: embeddings are drawn from N(0, 1),
+    queries from N(0, 1 / (D d_k)). AdamW moves all of them by ``lr`` a step; Adafactor moves each
+    matrix in proportion to its own root mean square, which random weights need.
+    """
+    if name == "adafactor":
+        return torch.optim.Adafactor(model.parameters(), lr=lr)
+    return torch.optim.AdamW(model.parameters(), lr=lr, fused=True)
+
+
 class FitOptions(NamedTuple):
     """When to stop, and how a step is made."""
 
     epochs: int = 100
+    optimizer: str = "adamw"
     lr: float = 1e-3
     endure_times: int = 5  # validations without improvement, counted over the run
     max_steps: int | None = None
@@ -104,7 +118,7 @@ def fit(
     when the mean validation loss is the lowest so far, to save it.
     """
     device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, fused=True)
+    optimizer = make_optimizer(model, options.optimizer, options.lr)
     tasks = list(samplers)
     batches_per_epoch = sum(sampler.batches_per_pass for sampler in samplers.values())
     started, step, endured, best = time.monotonic(), 0, 0, float("inf")

@@ -31,6 +31,7 @@ PRESETS: dict[str, dict[str, dict[str, Row]]] = {
 }
 # For data sets without a published row: whole words as loud as the tokens of a fresh T5.
 UNPUBLISHED = Row(1, 1, 10, 4)
+OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
 
 
 def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
@@ -198,7 +199,18 @@ def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """Optimisation and its limits."""
     group = parser.add_argument_group("training")
-    group.add_argument("--lr", type=positive, default=1e-3, help="learning rate of AdamW")
+    group.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        help="adamw as published, or adafactor, which alone gets far from random weights; default: "
+        "adamw for a pre-trained backbone, adafactor from scratch",
+    )
+    group.add_argument(
+        "--lr",
+        type=positive,
+        help="learning rate; default: "
+        + ", ".join(f"{rate:g} ({name})" for name, rate in OPTIMIZERS.items()),
+    )
     group.add_argument("--epochs", type=positive_int, default=100, help="epochs at most")
     group.add_argument(
         "--endure_times",
