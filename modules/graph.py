@@ -68,12 +68,11 @@ class _Propagate(torch.autograd.Function):
 
 
 def _propagate(features: torch.Tensor, matrix: torch.Tensor, layers: int) -> torch.Tensor:
-    hop = features.contiguous()
-    total = hop.clone()
+    # Horner's scheme: E0 + A (E0 + A (E0 + ...)), so that each layer is one fused product-and-sum.
+    total = features = features.contiguous()
     for _ in range(layers):
-        hop = matrix @ hop
-        total += hop
-    return total.div_(layers + 1)
+        total = torch.addmm(features, matrix, total)
+    return total.div_(layers + 1) if layers else total.clone()
 
 
 def propagate(features: torch.Tensor, graph: Graph, layers: int) -> torch.Tensor:

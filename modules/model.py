@@ -21,6 +21,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from modules.batches import POSITION_ROWS, Batch
+from modules.encoder import encode
 from modules.graph import Graph, propagate
 from modules.tasks import METHODS, Task, WholeWords
 from utils.checkpoint import write_bytes, write_json
@@ -132,8 +133,7 @@ class ELMRec(nn.Module):
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Encoder states (B, K + S, D) and their mask (B, K + S)."""
         embeds, mask = self.embed(batch)
-        states = self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-        return states, mask
+        return encode(self.t5, embeds, mask), mask
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean cross entropy over the target tokens of the batch; pads are not scored."""

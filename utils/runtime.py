@@ -1,5 +1,6 @@
 """The machine: seeds, device, precision, versions. The only place that asks about CUDA."""
 
+import ctypes
 import platform
 import random
 import subprocess
@@ -39,6 +40,7 @@ def seed_everything(seed: int) -> None:
 def pick_device(cuda: bool) -> torch.device:
     """The CPU, or with ``--cuda`` the current CUDA device; UserError where there is none."""
     if not cuda:
+        _keep_freed_memory()
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(
@@ -46,6 +48,19 @@ def pick_device(cuda: bool) -> torch.device:
             f"(torch {torch.__version__}). Leave --cuda out to run on the CPU."
         )
     return torch.device("cuda")
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc hold on to large blocks that PyTorch frees, for its next tensors.
+
+    By default each tensor of a few MB is mapped anew, and its pages are cleared when first
+    touched: a third of a training step on CPUs. Other C libraries are left as they are.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

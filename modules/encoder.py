@@ -1,0 +1,66 @@
+"""T5's encoder, read for speed: the weights and the numbers of transformers', fewer passes.
+
+Prompts are long (420 tokens with 100 candidates), so the encoder is where the time goes. What is
+different here: the position bias is one table for all users, never a copy a user; activations are
+rounded to bf16 once, where a product needs them. Attention and
+dropout are our own on CPUs (modules/attention.py, modules/dropout.py). No weight is held here.
+"""
+
+import torch
+from torch import nn
+from transformers import T5ForConditionalGeneration
+
+from modules.attention import biased_attention
+from modules.dropout import dropout
+
+
+def encode(
+    t5: T5ForConditionalGeneration, embeds: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Encoder states (B, S, D).
+
+    Args:
+        t5: the model.
+        embeds: (B, S, D) what the encoder reads.
+        mask: (B, S) 1 on what may be attended to.
+    """
+    stack = t5.encoder
+    p = stack.config.dropout_rate if stack.training else 0.0
+    first = stack.block[0].layer[0].SelfAttention
+    bias = first.compute_bias(embeds.shape[1], embeds.shape[1], device=embeds.device)
+    bias = bias.contiguous()  # heads come last out of the embedding
+    x = dropout(embeds, p)
+    for block in stack.block:
+        attention, feed_forward = block.layer
+        own, h = attention.SelfAttention, for_product(attention.layer_norm(x))
+        q, k, v = (split_heads(linear(h), own.n_heads) for linear in (own.q, own.k, own.v))
+        out = own.o(merge_heads(biased_attention(q, k, v, bias, mask, p)))
+        x = x + dropout(out, p)
+        x = x + dropout(feed_forward_states(feed_forward, x, p), p)
+    return dropout(stack.final_layer_norm(x), p)
+
+
+def feed_forward_states(layer: nn.Module, x: torch.Tensor, p: float) -> torch.Tensor:
+    """What a T5LayerFF adds to its input, both kinds of it (T5 and T5 1.1)."""
+    dense, h = layer.DenseReluDense, for_product(layer.layer_norm(x))
+    if hasattr(dense, "wi_0"):
+        h = dense.act(dense.wi_0(h)) * dense.wi_1(h)
+    else:
+        h = dense.act(dense.wi(h))
+    return dense.wo(dropout(h, p))
+
+
+def for_product(x: torch.Tensor) -> torch.Tensor:
+    """x in the type that autocast would round it to at each product."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+
+def split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
+    """(B, n, H * d) -> (B, H, n, d)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: torch.Tensor) -> torch.Tensor:
+    """(B, H, n, d) -> (B, n, H * d)."""
+    return x.transpose(1, 2).flatten(2)
