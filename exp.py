@@ -19,7 +19,7 @@ from modules.tasks import Task
 from utils import cli
 from utils.errors import UserError
 from utils.report import write_results
-from utils.runtime import pick_device, say
+from utils.runtime import pick_device, pick_precision, say
 from utils.text_metrics import text_metrics
 
 MAX_TOKENS = 50  # of a generated text, as published
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         "--outf", default="explanation", help="name of the written files, without ending"
     )
-    cli.add_limit_flag(group)
+    cli.add_evaluation_flags(group)
     cli.add_machine_flags(parser, batch_size=16)
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args)
@@ -67,7 +67,9 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     folder = Path(args.checkpoint)
-    experiment, run = open_experiment(folder, args.data_dir, pick_device(args.cuda), args.precision)
+    device = pick_device(args.cuda)
+    args.precision = pick_precision(args.precision, device)
+    experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
     dataset = experiment.dataset
     tasks_of(dataset, ["explanation"])
     args.exp_len = args.exp_len or run["arguments"]["exp_len"]
@@ -81,6 +83,7 @@ def main() -> None:
         experiment.pieces,
         experiment.scheme(Task.EXPLANATION),
         args.batch_size,
+        args.batch_tokens,
     )
     options = BeamOptions(
         args.num_beams,
@@ -95,7 +98,7 @@ def main() -> None:
     say(f"writing {len(chosen):,} explanations")
     texts, seconds = generate_texts(experiment.model, samples, options, decode, experiment.autocast)
     references = [references[r] for r in chosen]
-    result = result_record(experiment, run, args, len(chosen), loaded - started, seconds)
+    result = result_record(experiment, run, args, "beam", len(chosen), loaded - started, seconds)
     result["metrics"] = text_metrics(texts, references)
     rows = [
         {

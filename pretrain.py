@@ -26,7 +26,7 @@ from modules.tasks import METHODS, WholeWords
 from utils import cli
 from utils.errors import UserError
 from utils.report import TrainingLog, run_record
-from utils.runtime import pick_device, say
+from utils.runtime import pick_device, pick_precision, say
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,6 +73,7 @@ def main() -> None:
     """Data, model, training; the folder is written as it goes."""
     args = parse_args()
     device = pick_device(args.cuda)
+    args.precision = pick_precision(args.precision, device)
     dataset = load_dataset(args.data_dir)
     say(
         f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items, "
@@ -103,8 +104,8 @@ def main() -> None:
     validation = validation_sets(experiment, tasks, *size, limit=args.valid_samples)
     parameters = sum(p.numel() for p in experiment.model.parameters())
     say(
-        f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, on {device}; "
-        f"{args.optimizer}, learning rate {args.lr:g}"
+        f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, {args.precision} "
+        f"on {device}; {args.optimizer}, learning rate {args.lr:g}"
     )
 
     folder = Path(args.checkpoint)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.evaluation import Decoding, Ranker, rank_of, rerank
+from modules.evaluation import Decoding, Ranker, pick_method, rank_of, rerank
 from modules.experiment import open_experiment, spread
 from modules.results import ranking_rows, result_record
 from modules.samplers import sequential_eval
@@ -20,14 +20,14 @@ from modules.tasks import Task
 from utils import cli
 from utils.metrics import ranking_metrics
 from utils.report import write_results
-from utils.runtime import pick_device, say
+from utils.runtime import pick_device, pick_precision, say
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
-    group = cli.add_ranking_flags(parser, num_beams=30)
+    group = cli.add_ranking_flags(parser, 30, cli.DECODE_CATALOGUE)
     group.add_argument(
         "--N",
         type=cli.natural,
@@ -46,7 +46,9 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     folder = Path(args.checkpoint)
-    experiment, run = open_experiment(folder, args.data_dir, pick_device(args.cuda), args.precision)
+    device = pick_device(args.cuda)
+    args.precision = pick_precision(args.precision, device)
+    experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
     dataset = experiment.dataset
     if args.N is None:
         preset = run["arguments"]["preset"]
@@ -54,23 +56,26 @@ def main() -> None:
     cli.check_beams(args, args.top_n + args.N)
     users = spread(dataset.n_users, args.limit_users) + 1
     scheme = experiment.scheme(Task.SEQUENTIAL)
-    samples = sequential_eval(dataset, users, 1, experiment.pieces, scheme, args.batch_size)
+    size = (args.batch_size, args.batch_tokens)
+    samples = sequential_eval(dataset, users, 1, experiment.pieces, scheme, *size)
+    trie = experiment.trie()
+    method = pick_method(args.decode, trie)
     ranker = Ranker(
         experiment.model,
-        experiment.trie(),
+        trie,
         experiment.pieces.item_targets,
-        Decoding(args.decode == "exact", args.num_beams, args.length_penalty),
+        Decoding(method, args.num_beams, args.length_penalty),
         experiment.autocast,
     )
     catalogue = np.arange(1, dataset.n_items + 1)[None]
     loaded = time.perf_counter()
-    say(f"ranking {dataset.n_items:,} items for {len(users):,} users ({args.decode})")
+    say(f"ranking {dataset.n_items:,} items for {len(users):,} users ({method})")
     items, scores, seconds = ranker.rank(samples, catalogue, args.top_n + args.N)
     had = [dataset.history(user)[:-1] for user in users]
     items, scores = rerank(items, scores, had, args.top_n)
     targets = dataset.test_items[users - 1]
     ranks = rank_of(items, targets)
-    result = result_record(experiment, run, args, len(users), loaded - started, seconds)
+    result = result_record(experiment, run, args, method, len(users), loaded - started, seconds)
     result["metrics"] = ranking_metrics(ranks)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
     write_results(folder, "sequential", result, rows)

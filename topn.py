@@ -18,14 +18,14 @@ from modules.tasks import Task
 from utils import cli
 from utils.metrics import ranking_metrics
 from utils.report import write_results
-from utils.runtime import pick_device, say
+from utils.runtime import pick_device, pick_precision, say
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
-    group = cli.add_ranking_flags(parser, num_beams=20)
+    group = cli.add_ranking_flags(parser, 20, cli.DECODE_CANDIDATES)
     group.add_argument(
         "--negative_num",
         type=cli.positive_int,
@@ -43,7 +43,9 @@ def main() -> None:
     started = time.perf_counter()
     cli.check_beams(args, args.top_n)
     folder = Path(args.checkpoint)
-    experiment, run = open_experiment(folder, args.data_dir, pick_device(args.cuda), args.precision)
+    device = pick_device(args.cuda)
+    args.precision = pick_precision(args.precision, device)
+    experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
     dataset = experiment.dataset
     args.negative_num = args.negative_num or run["arguments"]["negative_num"]
     users = spread(dataset.n_users, args.limit_users) + 1
@@ -51,19 +53,22 @@ def main() -> None:
     say(f"negatives: {source}")
     targets = dataset.test_items[users - 1]
     scheme = experiment.scheme(Task.DIRECT)
-    samples = direct_eval(users, targets, candidates, experiment.pieces, scheme, args.batch_size)
+    size = (args.batch_size, args.batch_tokens)
+    samples = direct_eval(users, targets, candidates, experiment.pieces, scheme, *size)
     ranker = Ranker(
         experiment.model,
         experiment.trie(),
         experiment.pieces.item_targets,
-        Decoding(args.decode == "exact", args.num_beams, args.length_penalty),
+        Decoding(args.decode, args.num_beams, args.length_penalty),
         experiment.autocast,
     )
     loaded = time.perf_counter()
     say(f"ranking {candidates.shape[1]} candidates for {len(users):,} users ({args.decode})")
     items, scores, seconds = ranker.rank(samples, candidates, args.top_n)
     ranks = rank_of(items, targets)
-    result = result_record(experiment, run, args, len(users), loaded - started, seconds)
+    result = result_record(
+        experiment, run, args, args.decode, len(users), loaded - started, seconds
+    )
     result["metrics"] = ranking_metrics(ranks)
     result["negatives"] = source
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)

@@ -1,4 +1,4 @@
-"""Attention with T5's position bias, for the encoder: softmax(q k^T + bias) v, unscaled.
+"""Attention with T5's position bias: softmax(q k^T + bias) v, unscaled.
 
 On CPUs PyTorch's fused kernel is slower than plain matrix products, and knows neither dropout nor
 a gradient for the bias; the way around it keeps several (B, H, S, S) tensors a layer for the
@@ -16,30 +16,42 @@ from modules.dropout import keep, keep_bits
 _CHUNK = 1 << 20  # scores worked on at a time: 4 MB in float32
 
 
+def closed_keys(mask: torch.Tensor) -> torch.Tensor:
+    """(B, S) mask, 0 on pads -> (B, 1, 1, S) float32 to be added to scores: 0, or -inf on pads."""
+    closed = torch.zeros_like(mask, dtype=torch.float32)
+    return closed.masked_fill_(mask == 0, float("-inf"))[:, None, None, :]
+
+
 def biased_attention(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    bias: torch.Tensor,
-    mask: torch.Tensor,
-    dropout: float,
+    bias: torch.Tensor | None,
+    closed: torch.Tensor | None,
+    dropout: float = 0.0,
 ) -> torch.Tensor:
-    """softmax(q k^T + bias) v, with dropout on the probabilities.
+    """softmax(q k^T + bias + closed) v, with dropout on the probabilities.
+
+    Any argument may have batch size 1 where all users share it. With gradients, q, k and v have
+    all B users and the bias is shared: the encoder's case.
 
     Args:
-        q, k, v: (B, H, S, d).
-        bias: (1, H, S, S), float32 (float64 in a float64 model).
-        mask: (B, S) nonzero on the keys that may be attended to.
+        q: (B, H, Q, d).
+        k, v: (B, H, S, d).
+        bias: (B, H, Q, S), float32 (float64 in a float64 model); None: no bias.
+        closed: (B, 1, 1, S) from ``closed_keys``; None: all keys may be attended to.
         dropout: probability of dropping an entry.
 
     Returns:
-        (B, H, S, d).
+        (B, H, Q, d).
     """
-    closed = torch.zeros_like(mask, dtype=bias.dtype).masked_fill_(mask == 0, float("-inf"))
-    closed = closed[:, None, None, :]  # (B, 1, 1, S), to be added to scores
     if q.device.type == "cpu":
         return _CpuAttention.apply(q, k, v, bias, closed, dropout)
-    return scaled_dot_product_attention(q, k, v, (bias + closed).to(q.dtype), dropout, scale=1.0)
+    parts = [part for part in (bias, closed) if part is not None]
+    added = sum(parts[1:], parts[0]).to(q.dtype) if parts else None
+    b = max(len(q), len(k))
+    q, k, v = (x.expand(b, -1, -1, -1) for x in (q, k, v))
+    return scaled_dot_product_attention(q, k, v, added, dropout, scale=1.0)
 
 
 class _CpuAttention(torch.autograd.Function):
@@ -47,14 +59,15 @@ class _CpuAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, q, k, v, bias, closed, dropout):
-        bits = keep_bits(torch.Size((len(q), *bias.shape[1:])), dropout) if dropout else None
-        # (B, S, H, d) in memory, so that merging the heads copies nothing.
-        out = torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format)
-        out = out.transpose(1, 2)
+        b, (heads, n, d) = max(len(q), len(k)), q.shape[1:]
+        bits = keep_bits(torch.Size((b, heads, n, k.shape[2])), dropout) if dropout else None
+        # (B, Q, H, d) in memory, so that merging the heads copies nothing.
+        out = q.new_empty(b, n, heads, d).transpose(1, 2)
         scale = 1 / (1 - dropout)
-        for rows in _chunks(q):
+        for rows in _chunks(b, heads * n * k.shape[2]):
             p = _probabilities(q, k, bias, closed, rows).to(v.dtype)
-            torch.matmul(keep(p, _part(bits, rows)), v[rows] * scale, out=out[rows])
+            values = _part(v, rows) * scale if dropout else _part(v, rows)
+            out[rows] = keep(p, _part(bits, rows)) @ values
         ctx.save_for_backward(q, k, v, bias, closed, bits)
         ctx.scale = scale
         return out
@@ -64,7 +77,7 @@ class _CpuAttention(torch.autograd.Function):
         q, k, v, bias, closed, bits = ctx.saved_tensors
         grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
         grad_bias = torch.zeros_like(bias)
-        for rows in _chunks(q):
+        for rows in _chunks(len(q), bias.numel()):
             p, kept = _probabilities(q, k, bias, closed, rows), _part(bits, rows)
             g = grad[rows] * ctx.scale
             grad_v[rows] = keep(p.to(v.dtype), kept).mT @ g
@@ -78,17 +91,20 @@ class _CpuAttention(torch.autograd.Function):
         return grad_q, grad_k, grad_v, grad_bias, None, None
 
 
-def _chunks(q: torch.Tensor) -> Iterator[slice]:
-    b, heads, s, _ = q.shape
-    size = max(1, _CHUNK // (heads * s * s))
+def _chunks(b: int, scores_a_user: int) -> Iterator[slice]:
+    size = max(1, _CHUNK // scores_a_user)
     return (slice(at, at + size) for at in range(0, b, size))
 
 
 def _part(x: torch.Tensor | None, rows: slice) -> torch.Tensor | None:
-    return None if x is None else x[rows]
+    """The rows of x, or all of what is shared by all users."""
+    return x if x is None or len(x) == 1 else x[rows]
 
 
 def _probabilities(q, k, bias, closed, rows: slice) -> torch.Tensor:
-    """(b, H, S, S) float32, before dropout."""
-    scores = q[rows] @ k[rows].mT + bias
-    return scores.add_(closed[rows]).softmax(dim=-1)
+    """(b, H, Q, S), before dropout."""
+    scores = _part(q, rows) @ _part(k, rows).mT
+    for added in (bias, closed):
+        if added is not None:
+            scores = scores + _part(added, rows)
+    return scores.softmax(dim=-1)

@@ -45,6 +45,15 @@ class Samples(NamedTuple):
 # ---------------------------------------------------------------------------------- prompts
 
 
+def prompt_lengths(task: Task, samples: Samples, pieces: PromptPieces) -> np.ndarray:
+    """(B,) tokens of each prompt, end mark included."""
+    tokens = pieces.pieces.lengths
+    chunks = np.array([tokens[list(t.chunks)].sum() for t in pieces.templates[task]])
+    total = np.concatenate([[0], np.cumsum(tokens[pieces.item_rows(samples.items.flat)])])
+    of_items = total[samples.items.starts[1:]] - total[samples.items.starts[:-1]]
+    return chunks[samples.templates] + tokens[pieces.user_rows(samples.users)] + of_items
+
+
 def make_batch(task: Task, samples: Samples, pieces: PromptPieces, scheme: WholeWords) -> Batch:
     """Put prompts together from pieces, with the whole-word id of every token.
 

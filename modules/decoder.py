@@ -9,8 +9,11 @@ values are computed once a user. Weights are T5's own; nothing here is learned.
 """
 
 import torch
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import linear
 from transformers import T5ForConditionalGeneration
+
+from modules.attention import biased_attention, closed_keys
+from modules.encoder import feed_forward_states, for_product, merge_heads, split_heads
 
 
 class PrefixDecoder:
@@ -28,12 +31,15 @@ class PrefixDecoder:
         """
         self._t5 = t5
         self._blocks = t5.decoder.block
+        self.batch_size = len(states)  # B
+        self.device = states.device
         first = self._blocks[0].layer[0].SelfAttention
         self._heads = first.n_heads
         # (1, H, n, n) -> (n, H): row d is the bias towards an ancestor d levels up.
         bias = first.compute_bias(depth, depth, device=states.device)
         self._bias = bias[0, :, -1].flip(-1).T.contiguous()
-        self._mask = mask[:, None, None, :].bool()  # (B, 1, 1, S)
+        self._closed = closed_keys(mask)
+        states = for_product(states)
         self._cross = [
             (
                 self._split(block.layer[1].EncDecAttention.k(states)),
@@ -43,20 +49,10 @@ class PrefixDecoder:
         ]
         self._keys: list[torch.Tensor | None] = [None] * len(self._blocks)
         self._values: list[torch.Tensor | None] = [None] * len(self._blocks)
-        self._depths = torch.empty(len(states), 0, dtype=torch.long, device=states.device)
-
-    @property
-    def batch_size(self) -> int:
-        """B."""
-        return len(self._depths)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the states are."""
-        return self._depths.device
+        self._depths: torch.Tensor | None = None
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self._heads, -1)).transpose(1, 2)  # (B, n, H*d) -> (B, H, n, d)
+        return split_heads(x, self._heads)
 
     def extend(
         self, tokens: torch.Tensor, depths: torch.Tensor, visible: torch.Tensor
@@ -72,35 +68,29 @@ class PrefixDecoder:
         Returns:
             (B, Q, D): ``logits`` makes scores of it.
         """
-        n = self.batch_size
-        depths = depths.expand(n, -1)
-        self._depths = torch.cat([self._depths, depths], dim=1)
-        gap = (depths[:, :, None] - self._depths[:, None, :]).clamp_(min=0)  # (B, Q, M + Q)
-        bias = self._bias[gap].permute(0, 3, 1, 2)  # (B, Q, M + Q, H) -> (B, H, Q, M + Q)
-        bias = bias.masked_fill(~visible.expand(n, -1, -1)[:, None], float("-inf"))
+        self._depths = _join(self._depths, depths, dim=1)
+        gap = (depths[:, :, None] - self._depths[:, None, :]).clamp_(min=0)  # (b, Q, M + Q)
+        bias = self._bias[gap].permute(0, 3, 1, 2)  # (b, Q, M + Q, H) -> (b, H, Q, M + Q)
+        bias = bias.masked_fill(~visible[:, None], float("-inf"))
 
-        x = self._t5.decoder.embed_tokens(tokens).expand(n, -1, -1)
+        # Up to the first cross-attention, users who add the same nodes share their states.
+        x = self._t5.decoder.embed_tokens(tokens)
         for i, block in enumerate(self._blocks):
             own, cross, feed_forward = block.layer
-            attention, h = own.SelfAttention, own.layer_norm(x)
-            k, v = self._split(attention.k(h)), self._split(attention.v(h))
-            if self._keys[i] is not None:
-                k = torch.cat([self._keys[i], k], dim=2)
-                v = torch.cat([self._values[i], v], dim=2)
-            self._keys[i], self._values[i] = k, v
-            x = x + self._attend(attention, h, k, v, bias.to(k.dtype))
-            attention, h = cross.EncDecAttention, cross.layer_norm(x)
-            x = x + self._attend(attention, h, *self._cross[i], self._mask)
-            x = feed_forward(x)
+            attention, h = own.SelfAttention, for_product(own.layer_norm(x))
+            self._keys[i] = _join(self._keys[i], self._split(attention.k(h)), dim=2)
+            self._values[i] = _join(self._values[i], self._split(attention.v(h)), dim=2)
+            q = self._split(attention.q(h))
+            out = biased_attention(q, self._keys[i], self._values[i], bias, None)
+            x = x + attention.o(merge_heads(out))
+            attention, h = cross.EncDecAttention, for_product(cross.layer_norm(x))
+            out = biased_attention(self._split(attention.q(h)), *self._cross[i], None, self._closed)
+            x = x + attention.o(merge_heads(out))
+            x = x + feed_forward_states(feed_forward, x)
         x = self._t5.decoder.final_layer_norm(x)
         if self._t5.config.scale_decoder_outputs:
             x = x * self._t5.config.d_model**-0.5
         return x
-
-    def _attend(self, attention, h, keys, values, mask) -> torch.Tensor:
-        q = self._split(attention.q(h))
-        out = scaled_dot_product_attention(q, keys, values, attn_mask=mask, scale=1.0)
-        return attention.o(out.transpose(1, 2).flatten(2))
 
     def logits(self, hidden: torch.Tensor, vocabulary: torch.Tensor | None = None) -> torch.Tensor:
         """(B, Q, D) -> float32 scores (B, Q, V), or (B, Q, V') of the tokens named."""
@@ -108,3 +98,11 @@ class PrefixDecoder:
         if vocabulary is not None:
             weight = weight[vocabulary]
         return linear(hidden, weight).float()
+
+
+def _join(old: torch.Tensor | None, new: torch.Tensor, dim: int) -> torch.Tensor:
+    """What was there and what is new; one of them may be shared by all users, the other not."""
+    if old is None:
+        return new
+    b = max(len(old), len(new))
+    return torch.cat([x.expand(b, *x.shape[1:]) for x in (old, new)], dim=dim)

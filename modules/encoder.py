@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import T5ForConditionalGeneration
 
-from modules.attention import biased_attention
+from modules.attention import biased_attention, closed_keys
 from modules.dropout import dropout
 
 
@@ -29,18 +29,19 @@ def encode(
     first = stack.block[0].layer[0].SelfAttention
     bias = first.compute_bias(embeds.shape[1], embeds.shape[1], device=embeds.device)
     bias = bias.contiguous()  # heads come last out of the embedding
+    closed = closed_keys(mask)
     x = dropout(embeds, p)
     for block in stack.block:
         attention, feed_forward = block.layer
         own, h = attention.SelfAttention, for_product(attention.layer_norm(x))
         q, k, v = (split_heads(linear(h), own.n_heads) for linear in (own.q, own.k, own.v))
-        out = own.o(merge_heads(biased_attention(q, k, v, bias, mask, p)))
+        out = own.o(merge_heads(biased_attention(q, k, v, bias, closed, p)))
         x = x + dropout(out, p)
         x = x + dropout(feed_forward_states(feed_forward, x, p), p)
     return dropout(stack.final_layer_norm(x), p)
 
 
-def feed_forward_states(layer: nn.Module, x: torch.Tensor, p: float) -> torch.Tensor:
+def feed_forward_states(layer: nn.Module, x: torch.Tensor, p: float = 0.0) -> torch.Tensor:
     """What a T5LayerFF adds to its input, both kinds of it (T5 and T5 1.1)."""
     dense, h = layer.DenseReluDense, for_product(layer.layer_norm(x))
     if hasattr(dense, "wi_0"):

@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from modules.batches import Batch
+from modules.best_first import branches, count_prefixes, rank_best_first
 from modules.decoder import PrefixDecoder
 from modules.decoding import (
     NONE,
@@ -46,11 +47,26 @@ class Ranking(NamedTuple):
 
 
 class Decoding(NamedTuple):
-    """How items are ranked: ``exact``, or ``beam`` with these settings."""
+    """How items are ranked: ``exact``, ``best_first``, or ``beam`` with these settings."""
 
-    exact: bool
+    method: str
     num_beams: int = 20
     length_penalty: float = 1.0
+
+
+MAX_PREFIXES = 4096  # of a pass over the whole trie: it attends over (prefixes, prefixes)
+FEW_PREFIXES = 1024  # up to here that pass is also the fastest way
+
+
+def pick_method(decode: str, trie: ItemTrie) -> str:
+    """How to rank the whole catalogue: ``exact`` and ``best_first`` give the same lists.
+
+    ``auto`` takes the faster; ``exact`` gives way where the trie is too large for one pass.
+    """
+    if decode not in ("auto", "exact"):
+        return decode
+    limit = FEW_PREFIXES if decode == "auto" else MAX_PREFIXES
+    return "exact" if count_prefixes(trie) <= limit else "best_first"
 
 
 class Ranker:
@@ -89,34 +105,44 @@ class Ranker:
         """
         shared = len(candidates) == 1
         k = min(k, candidates.shape[1])
-        tree = self._to_device(prefix_tree(self._trie, candidates)) if shared else None
+        method = self._decoding.method
+        if method == "best_first":
+            if not shared or candidates.shape[1] != len(self._trie.paths) - 1:
+                raise ValueError("best-first search ranks the whole catalogue only")
+            tree = branches(self._trie).to(self._device)
+        elif method == "exact" and shared:
+            tree = self._exact_tree(candidates)
         items = np.zeros((len(samples.users), k), dtype=np.int64)
         scores = np.full((len(samples.users), k), -np.inf, dtype=np.float32)
         encode = decode = 0.0
         self._model.eval()
-        for rows, batch in tqdm(
-            samples, desc=f"{samples.task.label} ranking", unit="batch", disable=not self._progress
-        ):
+        title = f"{samples.task.label} ranking"
+        bar = tqdm(total=len(items), desc=title, unit="user", disable=not self._progress)
+        for rows, batch in samples:
             mine = candidates if shared else candidates[rows]
             with torch.inference_mode(), self._autocast():
                 started = time.perf_counter()
                 decoder = self._decoder(batch)
                 encoded = time.perf_counter()
-                if self._decoding.exact:
-                    own = tree if shared else self._to_device(prefix_tree(self._trie, mine))
-                    found = rank_exact(decoder, own, self._vocabulary)
-                    top, order = found.sort(dim=1, descending=True, stable=True)
-                    order = order[:, :k].cpu().numpy()
-                    scores[rows] = top[:, :k].cpu().numpy()
-                    whole = np.broadcast_to(mine, (len(rows), mine.shape[1]))
-                    items[rows] = np.take_along_axis(whole, order, axis=1)
-                else:
+                if method == "beam":
                     items[rows], scores[rows] = self._beams(decoder, mine, k)
+                elif method == "best_first":
+                    found, best = rank_best_first(decoder, tree, self._vocabulary, k)
+                    items[rows], scores[rows] = found.cpu().numpy(), best.cpu().numpy()
+                else:
+                    own = tree if shared else self._exact_tree(mine)
+                    best, order = rank_exact(decoder, own, self._vocabulary).topk(k, dim=1)
+                    everyone = np.broadcast_to(mine, (len(rows), mine.shape[1]))
+                    items[rows] = np.take_along_axis(everyone, order.cpu().numpy(), axis=1)
+                    scores[rows] = best.cpu().numpy()
             encode += encoded - started
             decode += time.perf_counter() - encoded
+            bar.update(len(rows))
+        bar.close()
         return items, scores, Seconds(encode, decode)
 
-    def _to_device(self, tree: PrefixTree) -> PrefixTree:
+    def _exact_tree(self, candidates: np.ndarray) -> PrefixTree:
+        tree = prefix_tree(self._trie, candidates)
         return PrefixTree(*(part.to(self._device) for part in tree))
 
     def _decoder(self, batch: Batch) -> PrefixDecoder:
@@ -193,7 +219,8 @@ def generate_texts(
     texts = [""] * len(samples.users)
     encode = search = 0.0
     model.eval()
-    for rows, batch in tqdm(samples, desc="explanations", unit="batch", disable=not progress):
+    bar = tqdm(total=len(texts), desc="explanations", unit="text", disable=not progress)
+    for rows, batch in samples:
         with torch.inference_mode(), autocast():
             started = time.perf_counter()
             states, mask = model.encode(batch.to(device))
@@ -210,4 +237,6 @@ def generate_texts(
             texts[row] = text
         encode += encoded - started
         search += time.perf_counter() - encoded
+        bar.update(len(rows))
+    bar.close()
     return texts, Seconds(encode, search)

@@ -15,11 +15,15 @@ def result_record(
     experiment: Experiment,
     run: dict[str, Any],
     args: argparse.Namespace,
+    decode: str,
     n_rows: int,
     loading: float,
     seconds: Seconds,
 ) -> dict[str, Any]:
-    """All of a result but its metrics: protocol, arguments, seed, versions, times."""
+    """All of a result but its metrics: protocol, arguments, seed, versions, times.
+
+    decode: how the lists or texts were found, whatever the flag left open.
+    """
     trained = run["arguments"]
     return {
         "users": n_rows,
@@ -28,7 +32,7 @@ def result_record(
         "item_ids": trained["item_ids"],
         "held_out_edges_seen": run["held_out_edges_seen"],
         "held_out_records_seen": run["held_out_records_seen"],
-        "decode": getattr(args, "decode", "beam"),
+        "decode": decode,
         "seed": experiment.seed,
         "seconds": {"loading": loading, "encoding": seconds.encode, "decoding": seconds.decode},
         **run_record(vars(args)),

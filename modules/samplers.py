@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from modules.batches import Batch, Samples, make_batch
+from modules.batches import Batch, Samples, make_batch, prompt_lengths
 from modules.dataset import RecDataset
 from modules.tasks import Task, WholeWords
 from modules.tokens import PromptPieces, Ragged
@@ -188,7 +188,10 @@ class TrainSampler:
 
 
 class EvalSet:
-    """Fixed samples of one task with the short template, in batches of like length."""
+    """Fixed samples of one task with the short template, in batches of like length.
+
+    A batch ends at ``batch_size`` samples, or at ``batch_tokens`` prompt tokens, pads counted.
+    """
 
     def __init__(
         self,
@@ -199,12 +202,23 @@ class EvalSet:
         pieces: PromptPieces,
         scheme: WholeWords,
         batch_size: int,
+        batch_tokens: int | None = None,
     ) -> None:
         self.task = task
         self.users, self.items, self.targets = users, items, targets
         self._pieces, self._scheme = pieces, scheme
-        order = np.argsort(-items.lengths, kind="stable")  # longest first: memory shows at once
-        self._batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        lengths = prompt_lengths(task, self._samples(np.arange(len(users))), pieces)
+        order = np.argsort(-lengths, kind="stable")  # longest first: memory shows at once
+        self._batches, at = [], 0
+        while at < len(order):
+            fits = batch_tokens // int(lengths[order[at]]) if batch_tokens else batch_size
+            end = at + max(1, min(batch_size, fits))
+            self._batches.append(order[at:end])
+            at = end
+
+    def _samples(self, rows: np.ndarray) -> Samples:
+        short = np.zeros(len(rows), dtype=np.int64)
+        return Samples(self.users[rows], self.items.gather(rows), self.targets.gather(rows), short)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -212,13 +226,7 @@ class EvalSet:
     def __iter__(self) -> Iterator[tuple[np.ndarray, Batch]]:
         """Yields (rows of this set, batch)."""
         for rows in self._batches:
-            samples = Samples(
-                self.users[rows],
-                self.items.gather(rows),
-                self.targets.gather(rows),
-                np.zeros(len(rows), dtype=np.int64),
-            )
-            yield rows, make_batch(self.task, samples, self._pieces, self._scheme)
+            yield rows, make_batch(self.task, self._samples(rows), self._pieces, self._scheme)
 
 
 def sequential_eval(
@@ -228,6 +236,7 @@ def sequential_eval(
     pieces: PromptPieces,
     scheme: WholeWords,
     batch_size: int,
+    batch_tokens: int | None = None,
 ) -> EvalSet:
     """The sequential task on each user's test (held_out 1) or validation (2) item."""
     targets = dataset.items[dataset.offsets[users] - held_out]
@@ -239,6 +248,7 @@ def sequential_eval(
         pieces,
         scheme,
         batch_size,
+        batch_tokens,
     )
 
 
@@ -249,10 +259,12 @@ def direct_eval(
     pieces: PromptPieces,
     scheme: WholeWords,
     batch_size: int,
+    batch_tokens: int | None = None,
 ) -> EvalSet:
     """The direct task: (n,) users, their (n,) positives among (n, C) shuffled candidates."""
     targets = pieces.item_targets.gather(positives)
-    return EvalSet(Task.DIRECT, users, _rows(candidates), targets, pieces, scheme, batch_size)
+    how = (pieces, scheme, batch_size, batch_tokens)
+    return EvalSet(Task.DIRECT, users, _rows(candidates), targets, *how)
 
 
 def explanation_eval(
@@ -262,8 +274,8 @@ def explanation_eval(
     pieces: PromptPieces,
     scheme: WholeWords,
     batch_size: int,
+    batch_tokens: int | None = None,
 ) -> EvalSet:
     """The explanation task on (n,) user-item pairs."""
-    return EvalSet(
-        Task.EXPLANATION, users, _rows(items[:, None]), targets, pieces, scheme, batch_size
-    )
+    how = (pieces, scheme, batch_size, batch_tokens)
+    return EvalSet(Task.EXPLANATION, users, _rows(items[:, None]), targets, *how)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from modules.attention import biased_attention
+from modules.attention import biased_attention, closed_keys
 from modules.dropout import dropout, keep, keep_bits
 from modules.encoder import encode
 
@@ -82,7 +82,7 @@ def test_attention_gradient_equals_finite_differences(rate: float) -> None:
 
     def attend(*inputs):
         torch.manual_seed(4)  # the same entries are dropped each time
-        return biased_attention(*inputs, mask, rate)
+        return biased_attention(*inputs, closed_keys(mask), rate)
 
     assert torch.autograd.gradcheck(attend, (q, k, v, bias))
 

@@ -15,7 +15,7 @@ USERS = np.arange(1, 5)
 CATALOGUE = np.arange(1, 13)[None]
 
 
-def ranker(model, trie, pieces, decoding=Decoding(exact=True)):  # noqa: B008  frozen
+def ranker(model, trie, pieces, decoding=Decoding("exact")):  # noqa: B008  frozen
     return Ranker(model, trie, pieces.item_targets, decoding, progress=False)
 
 
@@ -24,11 +24,13 @@ def sequential(dataset, pieces, model, batch_size=3):
     return sequential_eval(dataset, USERS, 1, pieces, scheme, batch_size)
 
 
-@pytest.mark.parametrize("decoding", [Decoding(True), Decoding(False, num_beams=12)])
+@pytest.mark.parametrize(
+    "decoding", [Decoding("exact"), Decoding("best_first"), Decoding("beam", num_beams=12)]
+)
 def test_lists_hold_every_item_once(dataset, pieces, model, trie, decoding):
     samples = sequential(dataset, pieces, model)
     items, scores, _ = ranker(model, trie, pieces, decoding).rank(samples, CATALOGUE, 12)
-    if decoding.exact:
+    if decoding.method != "beam":
         assert (np.sort(items, axis=1) == CATALOGUE).all()
     for row, line in zip(items, scores):
         listed = row[row > 0]
@@ -64,7 +66,7 @@ def test_direct_ranks_the_candidates(dataset, pieces, model, trie):
     samples = direct_eval(USERS, candidates[:, 0], candidates, pieces, scheme, 3)
     items, _, _ = ranker(model, trie, pieces).rank(samples, candidates, 10)
     assert (np.sort(items, axis=1) == np.sort(candidates, axis=1)).all()
-    beams, _, _ = ranker(model, trie, pieces, Decoding(False, 10)).rank(samples, candidates, 10)
+    beams, _, _ = ranker(model, trie, pieces, Decoding("beam", 10)).rank(samples, candidates, 10)
     for row, line in enumerate(beams):
         assert set(line[line > 0]) <= set(candidates[row])
 

@@ -108,8 +108,7 @@ def add_machine_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     group.add_argument(
         "--precision",
         choices=("fp32", "bf16"),
-        default="fp32",
-        help="bf16: autocast of float32 weights",
+        help="bf16: autocast of float32 weights; default: bf16 where the processor has it",
     )
     group.add_argument(
         "--batch_size", type=positive_int, default=batch_size, help="samples a batch"
@@ -234,14 +233,28 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=natural, default=0, help="seed of the whole run")
 
 
-def add_ranking_flags(parser: argparse.ArgumentParser, num_beams: int) -> argparse._ArgumentGroup:
-    """How items are ranked; the group, for a script's own flags."""
+DECODE_CATALOGUE = {
+    "auto": "the faster of exact and best_first",
+    "exact": "every item's probability, in one pass over the item trie",
+    "best_first": "the same lists, for large catalogues",
+    "beam": "search over the trie",
+}
+DECODE_CANDIDATES = {
+    "exact": "every candidate's probability",
+    "beam": "search over the candidates' trie",
+}
+
+
+def add_ranking_flags(
+    parser: argparse.ArgumentParser, num_beams: int, decode: dict[str, str]
+) -> argparse._ArgumentGroup:
+    """How items are ranked; the group, for a script's own flags. decode: choices, best first."""
     group = parser.add_argument_group("ranking")
     group.add_argument(
         "--decode",
-        choices=("exact", "beam"),
-        default="exact",
-        help="exact: every item's probability; beam: search over the item trie",
+        choices=decode,
+        default=next(iter(decode)),
+        help="; ".join(f"{name}: {text}" for name, text in decode.items()),
     )
     group.add_argument(
         "--num_beams", type=positive_int, default=num_beams, help="beams, for --decode beam"
@@ -253,12 +266,17 @@ def add_ranking_flags(parser: argparse.ArgumentParser, num_beams: int) -> argpar
         help="a beam's score is divided by length to this power",
     )
     group.add_argument("--top_n", type=positive_int, default=10, help="items in a list")
-    add_limit_flag(group)
+    add_evaluation_flags(group)
     return group
 
 
-def add_limit_flag(group: argparse._ArgumentGroup) -> None:
-    """A quick look at a part of the test set."""
+def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:
+    """Size of a batch, and a quick look at a part of the test set."""
+    group.add_argument(
+        "--batch_tokens",
+        type=positive_int,
+        help="end a batch at so many prompt tokens, pads counted, if --batch_size comes later",
+    )
     group.add_argument(
         "--limit_users",
         type=positive_int,

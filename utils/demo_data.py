@@ -57,6 +57,11 @@ def _sentence(rng: np.random.Generator, group: str) -> tuple[str, str]:
     return forms[int(rng.integers(len(forms)))], feature
 
 
+def made_up_sentence(rng: np.random.Generator) -> str:
+    """An explanation of an item of some group."""
+    return _sentence(rng, list(GROUPS)[int(rng.integers(len(GROUPS)))])[0]
+
+
 def make_demo(seed: int) -> dict[str, str]:
     """The four files of the demo set, by name."""
     rng = np.random.default_rng(seed)

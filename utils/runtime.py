@@ -63,6 +63,15 @@ def _keep_freed_memory() -> None:
         libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
+def pick_precision(precision: str | None, device: torch.device) -> str:
+    """What ``--precision`` says; else bf16 where the processor multiplies in it, or fp32."""
+    if precision is not None:
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """``bf16``: autocast of float32 weights. ``fp32``: as they are. T5 overflows in fp16."""
     if precision == "bf16":

@@ -1,0 +1,1 @@
+"""Speed and scale, each file a command that prints a table; see benchmarks/README.md."""

@@ -1,0 +1,82 @@
+"""A full-size model on real interactions, for the benchmarks to run on.
+
+Beauty's published folder has no texts here, so the explanation task gets sentences of the demo
+generator over real user-item pairs: what matters is that texts have a text's length.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from modules import training
+from modules.dataset import Explanations, RecDataset, train_view
+from modules.experiment import Experiment, new_experiment, save_run, training_samplers
+from modules.files import load_dataset
+from modules.samplers import TrainSampler
+from modules.tasks import Task
+from utils.demo_data import made_up_sentence
+from utils.runtime import pick_device, rng, say
+
+SEED = 0
+
+
+def with_made_up_texts(dataset: RecDataset, records: int = 4096) -> RecDataset:
+    """The data set with explanation records over random train pairs and test pairs."""
+    if dataset.explanations is not None:
+        return dataset
+    generator = rng(SEED, 99)
+    pairs = dataset.train_pairs()
+    splits = {}
+    for split in ("train", "val", "test"):
+        chosen = pairs[:, generator.integers(pairs.shape[1], size=records)]
+        texts = [made_up_sentence(generator) for _ in range(records)]
+        splits[split] = Explanations(chosen[0], chosen[1], tuple(texts), ("",) * records)
+    return dataclasses.replace(dataset, explanations=splits)
+
+
+def full_size(
+    data_dir: str, backbone: str, precision: str
+) -> tuple[Experiment, Callable[..., dict[Task, TrainSampler]]]:
+    """An experiment with random weights, and what makes its training streams."""
+    dataset = with_made_up_texts(load_dataset(data_dir))
+    view = train_view(dataset, "clean")
+    experiment = new_experiment(
+        dataset,
+        view,
+        item_ids="random",
+        backbone=backbone,
+        from_scratch=True,
+        method="elmrec",
+        prompt_num=3,
+        alpha=2.0,
+        sigma=2.0,
+        graph_layers=4,
+        device=pick_device(False),
+        precision=precision,
+        seed=SEED,
+    )
+
+    def samplers(batch_size: int, negative_num: int = 99) -> dict[Task, TrainSampler]:
+        return training_samplers(experiment, view, list(Task), batch_size, negative_num, 20)
+
+    return experiment, samplers
+
+
+def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> None:
+    """A model that has learned what answers look like: numbers end, sentences end."""
+    experiment, samplers = full_size(data_dir, backbone, "bf16")
+    streams = samplers(16, negative_num=9)  # short prompts: the answers are what it learns
+    optimizer = training.make_optimizer(experiment.model, "adafactor", 2e-2)
+    say(f"training {steps} steps, so that free-text search ends as it does in practice")
+    experiment.model.train()
+    for step in tqdm(range(steps), unit="step"):
+        with experiment.autocast():
+            loss = experiment.model(next(streams[list(streams)[step % len(streams)]]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    arguments = {"seed": SEED, "negative_num": 99, "exp_len": 20}
+    save_run(experiment, folder, {"arguments": arguments, "dataset": experiment.dataset.name})
+    experiment.model.save_pretrained(folder)

@@ -1,0 +1,168 @@
+"""Training: time of a step by task, ours and the published path, taking turns.
+
+    python -m benchmarks.training --data_dir ../shared/data/beauty --backbone ../shared/t5-small
+
+Also prints where our step's time goes, each part timed by itself.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.modeling_outputs import BaseModelOutput
+
+from benchmarks import published
+from benchmarks.measure import Round, default_data, matrix_rate, print_table, take_turns
+from benchmarks.setting import full_size
+from modules.encoder import encode
+from modules.tasks import Task, WholeWords
+from modules.training import make_optimizer
+
+LR = 1e-4  # small: the same model is stepped many times
+
+
+def ours(
+    data_dir: str, backbone: str, task: Task, batch_size: int, precision: str, threads: int
+) -> Callable[[], Round]:
+    """One turn: a training step."""
+    torch.set_num_threads(threads)
+    experiment, samplers = full_size(data_dir, backbone, precision)
+    stream = samplers(batch_size)[task]
+    model = experiment.model.train()
+    optimizer = make_optimizer(model, "adamw", LR)
+
+    def step() -> None:
+        batch = next(stream)
+        optimizer.zero_grad()
+        with experiment.autocast():
+            loss = model(batch)
+        loss.backward()
+        optimizer.step()
+
+    step()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    flops = counter.get_total_flops()
+
+    def turn() -> Round:
+        started = time.perf_counter()
+        step()
+        return Round(time.perf_counter() - started, 1, flops)
+
+    return turn
+
+
+def theirs(
+    data_dir: str, backbone: str, task: Task, batch_size: int, threads: int
+) -> Callable[[], Round]:
+    """One turn: a training step of the published path."""
+    torch.set_num_threads(threads)
+    experiment, samplers = full_size(data_dir, backbone, "fp32")
+    stream = samplers(batch_size)[task]
+    training = published.PublishedTraining(experiment.model.train(), LR)
+    training.step(next(stream))
+
+    def turn() -> Round:
+        batch = next(stream)
+        started = time.perf_counter()
+        training.step(batch)
+        return Round(time.perf_counter() - started, 1)
+
+    return turn
+
+
+def parts(
+    data_dir: str, backbone: str, task: Task, batch_size: int, precision: str, turns: int
+) -> dict[str, float]:
+    """Seconds of each part of a step, forward and backward."""
+    experiment, samplers = full_size(data_dir, backbone, precision)
+    stream, model = samplers(batch_size)[task], experiment.model.train()
+    optimizer = make_optimizer(model, "adamw", LR)
+    seconds: dict[str, list[float]] = {}
+
+    def timed(name: str, work: Callable) -> object:
+        started = time.perf_counter()
+        result = work()
+        seconds.setdefault(name, []).append(time.perf_counter() - started)
+        return result
+
+    def encoder(embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        with experiment.autocast():
+            states = encode(model.t5, embeds, mask)
+        states.backward(torch.randn_like(states))
+        return states
+
+    def decoder(states: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> None:
+        outputs = BaseModelOutput(last_hidden_state=states)
+        with experiment.autocast():
+            loss = model.t5(encoder_outputs=outputs, attention_mask=mask, labels=labels).loss
+        loss.backward()
+
+    def propagation() -> None:
+        table = model.whole_word_table(model.schemes[task])
+        if model.schemes[task] is WholeWords.GRAPH:
+            table.backward(torch.ones_like(table))
+
+    for _ in range(turns + 1):
+        batch = timed("data", lambda: next(stream))
+        timed("propagation", propagation)
+        embeds, mask = model.embed(batch)
+        embeds = embeds.detach().requires_grad_()
+        states = timed("encoder", lambda e=embeds, m=mask: encoder(e, m))
+        states = states.detach().requires_grad_()
+        timed("decoder", lambda s=states, m=mask, b=batch: decoder(s, m, b.labels))
+        timed("optimizer", optimizer.step)
+        optimizer.zero_grad()
+    return {name: median(times[1:]) for name, times in seconds.items()}
+
+
+def main() -> None:
+    """The tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data_dir", default=str(default_data()))
+    parser.add_argument("--backbone", default="mini", help="as in pretrain.py, from scratch")
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    limits = {precision: matrix_rate(precision) for precision in ("fp32", "bf16")}
+    where = (args.data_dir, args.backbone)
+    rows, step_seconds = [], {"published": [], "fp32": [], "bf16": []}
+    for task in Task:
+        contestants = {"published": (theirs, (*where, task, args.batch_size, args.threads))}
+        for precision in limits:
+            what = (*where, task, args.batch_size, precision, args.threads)
+            contestants[precision] = (ours, what)
+        figures = take_turns(contestants, args.turns)
+        for name, own in figures.items():
+            step_seconds[name].append(1 / own.rate)
+            share = f"{own.flop_rate / limits[name]:.0%}" if name in limits else "-"
+            ratio = own.rate / figures["published"].rate
+            rows.append([task.label, name, 1 / own.rate, ratio, own.peak_gb, share])
+    base = sum(step_seconds["published"])
+    for name, times in step_seconds.items():
+        rows.append(["mean of tasks", name, sum(times) / len(Task), base / sum(times), "-", "-"])
+    print_table(
+        f"Training step, {args.backbone} on {Path(args.data_dir).name}, batch {args.batch_size}, "
+        f"{args.threads} threads, medians of {args.turns}; matrix products: fp32 "
+        f"{limits['fp32'] / 1e9:.0f}, bf16 {limits['bf16'] / 1e9:.0f} GFLOP/s",
+        ["task", "path", "s/step", "ratio", "peak GB", "share of limit"],
+        rows,
+    )
+    torch.set_num_threads(args.threads)
+    rows = []
+    for task in Task:
+        for precision in limits:
+            found = parts(*where, task, args.batch_size, precision, args.turns)
+            rows.append([task.label, precision, *found.values()])
+    print_table("Where a step's time goes (s)", ["task", "precision", *found], rows)
+
+
+if __name__ == "__main__":
+    main()
