@@ -65,7 +65,7 @@ def ours(
         options = BeamOptions(21, MAX_TOKENS, 10, groups=3, early_stopping=True)
         decode = partial(experiment.tokenizer.batch_decode, skip_special_tokens=True)
         model, cast = experiment.model, experiment.autocast
-        work = partial(generate_texts, model, samples, options, decode, cast, progress=False)
+        work = partial(generate_texts, model, samples, options, decode, cast, show_progress=False)
     else:
         ranker = Ranker(
             experiment.model,
@@ -73,7 +73,7 @@ def ours(
             experiment.pieces.item_targets,
             Decoding("exact"),
             experiment.autocast,
-            progress=False,
+            show_progress=False,
         )
         work = partial(ranker.rank, samples, candidates, 25 if task is Task.SEQUENTIAL else 10)
     with FlopCounterMode(display=False) as counter:

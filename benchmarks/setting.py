@@ -8,8 +8,6 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from modules import training
 from modules.dataset import Explanations, RecDataset, train_view
 from modules.experiment import Experiment, new_experiment, save_run, training_samplers
@@ -71,7 +69,7 @@ def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> Non
     optimizer = training.make_optimizer(experiment.model, "adafactor", 2e-2)
     say(f"training {steps} steps, so that free-text search ends as it does in practice")
     experiment.model.train()
-    for step in tqdm(range(steps), unit="step"):
+    for step in range(steps):
         with experiment.autocast():
             loss = experiment.model(next(streams[list(streams)[step % len(streams)]]))
         optimizer.zero_grad()

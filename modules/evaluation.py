@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from modules.batches import Batch
 from modules.best_first import branches, count_prefixes, rank_best_first
@@ -28,6 +27,7 @@ from modules.model import ELMRec
 from modules.samplers import EvalSet
 from modules.tokens import ItemTrie, Ragged
 from utils.metrics import NOT_RANKED
+from utils.runtime import progress
 
 
 class Seconds(NamedTuple):
@@ -79,11 +79,11 @@ class Ranker:
         targets: Ragged,
         decoding: Decoding,
         autocast: Callable = nullcontext,
-        progress: bool = True,
+        show_progress: bool = True,
     ) -> None:
         """targets: the item targets that the trie was built from."""
         self._model, self._trie, self._decoding = model, trie, decoding
-        self._autocast, self._progress = autocast, progress
+        self._autocast, self._progress = autocast, show_progress
         self._device = next(model.parameters()).device
         self._vocabulary = torch.from_numpy(trie.vocabulary).to(self._device)
         self._item_of = {
@@ -116,8 +116,7 @@ class Ranker:
         scores = np.full((len(samples.users), k), -np.inf, dtype=np.float32)
         encode = decode = 0.0
         self._model.eval()
-        title = f"{samples.task.label} ranking"
-        bar = tqdm(total=len(items), desc=title, unit="user", disable=not self._progress)
+        bar = progress(len(items), f"{samples.task.label} ranking", "user", self._progress)
         for rows, batch in samples:
             mine = candidates if shared else candidates[rows]
             with torch.inference_mode(), self._autocast():
@@ -211,7 +210,7 @@ def generate_texts(
     options: BeamOptions,
     decode: Callable[[list[list[int]]], list[str]],
     autocast: Callable = nullcontext,
-    progress: bool = True,
+    show_progress: bool = True,
 ) -> tuple[list[str], Seconds]:
     """The best beam of every row as text. decode: token rows -> texts, special tokens left out."""
     device = next(model.parameters()).device
@@ -219,7 +218,7 @@ def generate_texts(
     texts = [""] * len(samples.users)
     encode = search = 0.0
     model.eval()
-    bar = tqdm(total=len(texts), desc="explanations", unit="text", disable=not progress)
+    bar = progress(len(texts), "explanations", "text", show_progress)
     for rows, batch in samples:
         with torch.inference_mode(), autocast():
             started = time.perf_counter()

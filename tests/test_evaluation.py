@@ -16,7 +16,7 @@ CATALOGUE = np.arange(1, 13)[None]
 
 
 def ranker(model, trie, pieces, decoding=Decoding("exact")):  # noqa: B008  frozen
-    return Ranker(model, trie, pieces.item_targets, decoding, progress=False)
+    return Ranker(model, trie, pieces.item_targets, decoding, show_progress=False)
 
 
 def sequential(dataset, pieces, model, batch_size=3):
@@ -86,7 +86,7 @@ def test_texts_are_transformers_and_in_order(dataset, pieces, model, tokenizer):
     def decode(rows):
         return tokenizer.batch_decode(rows, skip_special_tokens=True)
 
-    texts, _ = generate_texts(model, samples, options, decode, progress=False)
+    texts, _ = generate_texts(model, samples, options, decode, show_progress=False)
     for rows, batch in samples:
         with torch.no_grad():
             embeds, mask = model.embed(batch)

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from utils.checkpoint import write_json, write_jsonl
-from utils.runtime import commit, say, versions
+from utils.runtime import commit, progress, say, versions
 
 
 def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +40,7 @@ class TrainingLog:
     def __init__(self, folder: Path, total: int | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / "train_log.jsonl").open("w", encoding="utf-8")
-        self._bar = tqdm(total=total, desc="training", unit="step", dynamic_ncols=True)
+        self._bar = progress(total, "training", "step")
         self._samples = 0
 
     def step(self, report: Any) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import platform
 import random
 import subprocess
+import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from utils.errors import UserError
 
@@ -105,6 +107,14 @@ def commit() -> str | None:
     if head.returncode:
         return None
     return head.stdout.strip() + ("+" if state.stdout.strip() else "")
+
+
+def progress(total: int, title: str, unit: str, shown: bool = True) -> tqdm:
+    """A progress bar: live at a terminal, a line every half minute in a log file."""
+    interval = 0.1 if sys.stderr.isatty() else 30.0
+    return tqdm(
+        total=total, desc=title, unit=unit, disable=not shown, mininterval=interval, maxinterval=60
+    )
 
 
 def say(message: str) -> None:
