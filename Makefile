@@ -15,8 +15,16 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	touch $@
 
 # Train on the demo set and run the three evaluations: a few minutes on two cores.
+DEMO := checkpoint/demo
 demo: $(VENV)/.runtime
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh data/demo.sh
+	$(PY) pretrain.py data/demo --backbone tiny --negative_num 29 --batch_size 32 --epochs 30 \
+	    --endure_times 8 --log_interval 50 --checkpoint $(DEMO)
+	$(PY) seq_reranker.py data/demo --checkpoint $(DEMO)
+	$(PY) topn.py data/demo --negative_num 99 --checkpoint $(DEMO)
+	$(PY) exp.py data/demo --checkpoint $(DEMO)
+	@echo "some explanations (all: $(DEMO)/explanation.jsonl):"
+	@head -n 5 $(DEMO)/explanation.jsonl
+	@echo "results: $(DEMO)/sequential.json, $(DEMO)/direct.json, $(DEMO)/explanation.json"
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
