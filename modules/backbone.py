@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+from transformers.utils import cached_file
 
 from modules.tokens import load_tokenizer, train_tokenizer
 from utils.errors import UserError
@@ -49,6 +50,8 @@ def build_backbone(
     elif folder.is_absolute() or name.startswith("."):
         raise UserError(f"--backbone {name}: no such folder. {_OFFLINE}")
     try:
+        if not folder.is_dir():
+            cached_file(name, "config.json")  # one file first: an absent network is noticed sooner
         tokenizer = load_tokenizer(name)
         if from_scratch:
             config = T5Config.from_pretrained(name)
