@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class Round(NamedTuple):
@@ -87,6 +88,20 @@ def peak_memory_gb() -> float:
     """
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
+
+
+def count_flops(work: Callable[[], Any]) -> float:
+    """FLOPs of the dense matrix products of ``work``, which is run once."""
+
+    def addmm(a, b, c, *_, out_val=None, **__) -> int:
+        if b.layout is not torch.strided:  # the propagation: no dense product
+            return 0
+        return 2 * b.shape[0] * b.shape[1] * c.shape[1]
+
+    addmm._get_raw = True  # hand over tensors, not their shapes
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm: addmm}) as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def matrix_rate(precision: str) -> float:
