@@ -16,17 +16,19 @@ from modules.dataset import train_view
 from modules.experiment import (
     describe_view,
     new_experiment,
+    save_model,
     save_run,
     tasks_of,
     training_samplers,
     validation_sets,
 )
 from modules.files import load_dataset
+from modules.samplers import StepPlan
 from modules.tasks import METHODS, WholeWords
-from utils import cli
+from utils import cli, distributed, presets
 from utils.errors import UserError
 from utils.report import TrainingLog, run_record
-from utils.runtime import pick_device, pick_precision, say
+from utils.runtime import say
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,7 +49,12 @@ def parse_args() -> argparse.Namespace:
     args.backbone = args.backbone or MODEL_VERSIONS[args.model_version or 0]
     if args.optimizer is None:
         scratch = args.from_scratch or args.backbone in BUILT_IN
-        args.optimizer = "adafactor" if scratch else "adamw"
+        args.optimizer = "adafactor" if scratch and not args.shard else "adamw"
+    if args.shard and (args.optimizer == "adafactor" or args.graph_every > 1 or args.compile):
+        raise UserError(
+            "--shard goes with --optimizer adamw alone, and without --graph_every and --compile: "
+            "these need whole tensors. Leave --shard out, or them."
+        )
     args.lr = args.lr or cli.OPTIMIZERS[args.optimizer]
     args.item_ids = args.item_ids or {"clean": "random", "paper": "published"}[args.protocol]
     return args
@@ -55,7 +62,7 @@ def parse_args() -> argparse.Namespace:
 
 def fill_settings(args: argparse.Namespace, dataset: str) -> None:
     """alpha, sigma and L from the published table where they are not given."""
-    row, source = cli.published_row(args.preset, dataset, args.objective)
+    row, source = presets.published_row(args.preset, dataset, args.objective)
     if WholeWords.GRAPH not in METHODS[args.method].whole_words.values():
         row = row._replace(alpha=1.0)  # POD and P5 have no alpha
         for flag in ("sigma", "L"):
@@ -76,8 +83,7 @@ def fill_settings(args: argparse.Namespace, dataset: str) -> None:
 def main() -> None:
     """Data, model, training; the folder is written as it goes."""
     args = parse_args()
-    device = pick_device(args.cuda)
-    args.precision = pick_precision(args.precision, device)
+    device = cli.start_machine(args)
     dataset = load_dataset(args.data_dir)
     say(
         f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items, "
@@ -94,6 +100,7 @@ def main() -> None:
         item_ids=args.item_ids,
         backbone=args.backbone,
         from_scratch=args.from_scratch,
+        dropout=args.dropout,
         method=args.method,
         prompt_num=args.prompt_num,
         alpha=args.alpha,
@@ -103,13 +110,22 @@ def main() -> None:
         precision=args.precision,
         seed=args.seed,
     )
-    size = (args.batch_size, args.negative_num, args.exp_len)
-    samplers = training_samplers(experiment, view, tasks, *size)
-    validation = validation_sets(experiment, tasks, *size, limit=args.valid_samples)
+    plan = StepPlan(
+        args.batch_size,
+        args.accumulate,
+        distributed.rank(),
+        distributed.world_size(),
+        args.batch_tokens,
+        args.pad_to,
+    )
+    what = (args.negative_num, args.exp_len)
+    samplers = training_samplers(experiment, view, tasks, plan, *what)
+    size = (args.batch_size, args.batch_tokens)
+    validation = validation_sets(experiment, tasks, *size, *what, limit=args.valid_samples)
     parameters = sum(p.numel() for p in experiment.model.parameters())
     say(
         f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, {args.precision} "
-        f"on {device}; {args.optimizer}, learning rate {args.lr:g}"
+        f"on {device}; {args.optimizer}, learning rate {args.lr:g}; {plan.samples} samples a step"
     )
 
     folder = Path(args.checkpoint)
@@ -118,9 +134,8 @@ def main() -> None:
         "held_out_edges_seen": view.held_out_edges,
         "held_out_records_seen": view.held_out_records,
     }
-    save_run(experiment, folder, record)
-    steps = args.epochs * sum(s.batches_per_pass for s in samplers.values())
-    log = TrainingLog(folder, min(steps, args.max_steps or steps))
+    if distributed.is_main():
+        save_run(experiment, folder, record)
     options = training.FitOptions(
         args.epochs,
         args.optimizer,
@@ -130,20 +145,19 @@ def main() -> None:
         args.max_minutes and 60 * args.max_minutes,
         args.log_interval,
         args.graph_every,
+        args.shard,
+        args.compile,
         experiment.autocast,
     )
+    trainer = training.Trainer(experiment.model, samplers, validation, options)
+    steps = args.epochs * trainer.steps_per_epoch
+    log = TrainingLog(folder, min(steps, args.max_steps or steps))
+
+    def keep(best: training.EpochReport) -> None:
+        save_model(experiment, folder, {"step": str(best.step), "valid_loss": f"{best.mean:.6f}"})
+
     try:
-        result = training.fit(
-            experiment.model,
-            samplers,
-            validation,
-            options,
-            log.step,
-            log.epoch,
-            lambda best: experiment.model.save_pretrained(
-                folder, {"step": str(best.step), "valid_loss": f"{best.mean:.6f}"}
-            ),
-        )
+        result = trainer.fit(log.step, log.epoch, keep)
     finally:
         log.close()
     say(f"{result.reason} after {result.steps} steps; best validation loss {result.best_loss:.4f}")

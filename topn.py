@@ -18,7 +18,7 @@ from modules.tasks import Task
 from utils import cli
 from utils.metrics import ranking_metrics
 from utils.report import write_results
-from utils.runtime import pick_device, pick_precision, say
+from utils.runtime import say
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,8 +43,7 @@ def main() -> None:
     started = time.perf_counter()
     cli.check_beams(args, args.top_n)
     folder = Path(args.checkpoint)
-    device = pick_device(args.cuda)
-    args.precision = pick_precision(args.precision, device)
+    device = cli.start_machine(args)
     experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
     dataset = experiment.dataset
     args.negative_num = args.negative_num or run["arguments"]["negative_num"]

@@ -72,7 +72,7 @@ def plain_scores(
     logits = model.t5(
         encoder_outputs=BaseModelOutput(last_hidden_state=states.expand(len(inputs), -1, -1)),
         attention_mask=mask.expand(len(inputs), -1),
-        decoder_input_ids=inputs,
+        decoder_input_ids=inputs.to(states.device),
     ).logits
     step = {}
     for row, prefix in enumerate(prefixes):
@@ -84,7 +84,7 @@ def plain_scores(
 def plain_states(model: ELMRec, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Encoder states by transformers' own encoder."""
     with torch.no_grad():
-        embeds, mask = model.embed(batch)
+        embeds, mask = model.embed(batch.to(model.t5.device))
         return model.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
 
 
@@ -114,7 +114,7 @@ def agreement(experiment: Experiment, folder: str, task: Task, users: int) -> Ag
             order = mine[np.argsort(-plain, kind="stable")][:TOP]
             gaps = [abs(score_of[a] - score_of[b]) for a, b in zip(items[row], order)]
             same += bool((items[row] == order).all())
-            alike += max(gaps) < TIE
+            alike += bool(max(gaps) < TIE)
             largest = max(largest, np.abs(scores[row] - [score_of[i] for i in items[row]]).max())
             bar.update()
     bar.close()

@@ -24,7 +24,7 @@ _OFFLINE = (
 
 
 def build_backbone(
-    name: str, from_scratch: bool, texts: Sequence[str]
+    name: str, from_scratch: bool, texts: Sequence[str], dropout: float | None = None
 ) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
     """The T5 that ``--backbone`` asks for.
 
@@ -32,16 +32,19 @@ def build_backbone(
         name: ``tiny``, ``mini``, a folder, or a model's name on the Hugging Face hub.
         from_scratch: random weights in place of pre-trained ones.
         texts: training texts, from which a built-in backbone's tokenizer is made.
+        dropout: rate, in place of the backbone's own.
 
     Raises:
         UserError: where the name can be resolved in none of these ways.
     """
+    changes = {} if dropout is None else {"dropout_rate": dropout}
     if name in BUILT_IN:
         tokenizer = train_tokenizer(texts)
         config = T5Config(
             vocab_size=len(tokenizer),
             decoder_start_token_id=tokenizer.pad_token_id,
             **BUILT_IN[name],
+            **changes,
         )
         return T5ForConditionalGeneration(config), tokenizer
     folder = Path(name)
@@ -54,9 +57,9 @@ def build_backbone(
             cached_file(name, "config.json")  # one file first: an absent network is noticed sooner
         tokenizer = load_tokenizer(name)
         if from_scratch:
-            config = T5Config.from_pretrained(name)
+            config = T5Config.from_pretrained(name, **changes)
             return T5ForConditionalGeneration(config), tokenizer
-        return T5ForConditionalGeneration.from_pretrained(name), tokenizer
+        return T5ForConditionalGeneration.from_pretrained(name, **changes), tokenizer
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

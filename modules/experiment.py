@@ -19,14 +19,15 @@ from modules.dataset import RecDataset, TrainView, item_numbers
 from modules.files import load_dataset
 from modules.graph import normalized_adjacency
 from modules.model import ELMRec, ELMRecConfig
+from modules.negatives import NegativeSampler, shuffled_candidates
+from modules.parallel import full_state_dict
 from modules.samplers import (
     EvalSet,
-    NegativeSampler,
+    StepPlan,
     TrainSampler,
     direct_eval,
     explanation_eval,
     sequential_eval,
-    shuffled_candidates,
 )
 from modules.tasks import METHODS, Task, WholeWords
 from modules.tokens import (
@@ -38,6 +39,7 @@ from modules.tokens import (
     prompt_pieces,
     text_targets,
 )
+from utils import distributed
 from utils.checkpoint import read_json, write_json, write_text
 from utils.errors import UserError
 from utils.runtime import Stream, autocast, rng, seed_everything
@@ -97,6 +99,7 @@ def new_experiment(
     item_ids: str,
     backbone: str,
     from_scratch: bool,
+    dropout: float | None = None,
     method: str,
     prompt_num: int,
     alpha: float,
@@ -110,7 +113,7 @@ def new_experiment(
     seed_everything(seed)
     numbers = item_numbers(item_ids, dataset.n_items, rng(seed, Stream.ITEM_NUMBERS))
     texts = view.explanations.texts if view.explanations is not None else ()
-    t5, tokenizer = build_backbone(backbone, from_scratch, texts)
+    t5, tokenizer = build_backbone(backbone, from_scratch, texts, dropout)
     config = ELMRecConfig(
         dataset.n_users, dataset.n_items, method, prompt_num, alpha, sigma, graph_layers
     )
@@ -118,6 +121,8 @@ def new_experiment(
     if WholeWords.GRAPH in METHODS[method].whole_words.values():
         graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
     model = ELMRec(t5, config, graph).to(device)
+    if distributed.rank():  # the same weights on every rank, but dropout of its own
+        torch.manual_seed(seed + distributed.rank())
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
     return Experiment(dataset, tokenizer, pieces, numbers, model, device, precision, seed)
 
@@ -126,11 +131,11 @@ def training_samplers(
     experiment: Experiment,
     view: TrainView,
     tasks: list[Task],
-    batch_size: int,
+    plan: StepPlan,
     negative_num: int,
     exp_len: int,
 ) -> dict[Task, TrainSampler]:
-    """An endless stream of batches for each task."""
+    """An endless stream of training steps for each task."""
     dataset, pieces = experiment.dataset, experiment.pieces
     samplers = {}
     for task in tasks:
@@ -143,7 +148,7 @@ def training_samplers(
             parts["negatives"] = NegativeSampler(dataset, negative_num)
         generator = rng(experiment.seed, Stream.TRAIN + task)
         samplers[task] = TrainSampler(
-            task, dataset, pieces, experiment.scheme(task), batch_size, generator, **parts
+            task, dataset, pieces, experiment.scheme(task), plan, generator, **parts
         )
     return samplers
 
@@ -152,6 +157,7 @@ def validation_sets(
     experiment: Experiment,
     tasks: list[Task],
     batch_size: int,
+    batch_tokens: int | None,
     negative_num: int,
     exp_len: int,
     limit: int | None,
@@ -161,7 +167,7 @@ def validation_sets(
     users = spread(dataset.n_users, limit) + 1
     sets = {}
     for task in tasks:
-        how = (experiment.pieces, experiment.scheme(task), batch_size)
+        how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
         if task is Task.SEQUENTIAL:
             sets[task] = sequential_eval(dataset, users, 2, *how)
         elif task is Task.DIRECT:
@@ -207,8 +213,9 @@ def test_candidates(
         sampler = NegativeSampler(dataset, negative_num)
         negatives = sampler.draw(everyone, rng(seed, Stream.TEST_NEGATIVES))
         kept = folder / "negative.txt"
-        lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
-        write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
+        if distributed.is_main():
+            lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
+            write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
         source = f"drawn with seed {seed}, kept in {kept}"
     # Drawn for everyone, so that --limit_users changes nobody's list.
     order = rng(seed, Stream.TEST_ORDER)
@@ -232,6 +239,14 @@ def save_run(experiment: Experiment, folder: Path, run: dict[str, Any]) -> None:
             "tokenizer_sha256": _fingerprint(folder / TOKENIZER_FILE),
         },
     )
+
+
+def save_model(experiment: Experiment, folder: Path, metadata: dict[str, str]) -> None:
+    """Write the model folder's weights; all ranks must call it, rank 0 writes."""
+    tensors = full_state_dict(experiment.model)
+    if distributed.is_main():
+        experiment.model.save_pretrained(folder, metadata, tensors)
+    distributed.wait_for_all()
 
 
 def open_experiment(

@@ -10,6 +10,7 @@ knows no argparse, no metrics, and no files but a model folder's.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,6 +78,8 @@ class ELMRec(nn.Module):
         self.t5 = t5
         self.config = config
         self.schemes = method.whole_words
+        self.own_encoder = True  # modules/encoder.py; False: transformers' own
+        self._loss = self._t5_loss
         self.prompts = (
             nn.Embedding(len(Task) * config.prompt_num, width) if method.soft_prompts else None
         )
@@ -155,24 +158,46 @@ class ELMRec(nn.Module):
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Encoder states (B, K + S, D) and their mask (B, K + S)."""
         embeds, mask = self.embed(batch)
-        return encode(self.t5, embeds, mask), mask
+        return self._states(embeds, mask), mask
+
+    def _states(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.own_encoder:
+            return encode(self.t5, embeds, mask)
+        return self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean cross entropy over the target tokens of the batch; pads are not scored."""
-        states, mask = self.encode(batch)
+        return self._loss(*self.embed(batch), batch.labels)
+
+    def _t5_loss(
+        self, embeds: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
         return self.t5(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._states(embeds, mask)),
             attention_mask=mask,
-            labels=batch.labels,
+            labels=labels,
         ).loss
+
+    def compile_loss(self, backend: str | Callable = "inductor") -> None:
+        """Compile all of a training step's model but the sparse propagation. Code is made for each
+        prompt length: pad to few of them."""
+        self._loss = torch.compile(self._t5_loss, dynamic=False, backend=backend)
 
     # ------------------------------------------------------------------------- model folder
 
-    def save_pretrained(self, folder: str | Path, metadata: dict[str, str] | None = None) -> None:
-        """Write config.json and model.safetensors; each is whole or not there at all."""
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        metadata: dict[str, str] | None = None,
+        tensors: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Write config.json and model.safetensors; each is whole or not there at all.
+
+        tensors: the state dict to write, where this process holds only a part of its own.
+        """
         folder = Path(folder)
         state = {}
-        for name, tensor in self.state_dict().items():
+        for name, tensor in (tensors or self.state_dict()).items():
             if name.startswith("t5."):
                 if (plain := name.removeprefix("t5.")) not in _TIED[1:]:
                     state[plain] = tensor.contiguous().cpu()

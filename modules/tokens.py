@@ -93,10 +93,11 @@ class Ragged(NamedTuple):
         index = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
         return Ragged(self.flat[index], starts)
 
-    def padded(self, fill: int) -> np.ndarray:
-        """(rows, longest) int64, ``fill`` behind the end of each row."""
+    def padded(self, fill: int, multiple: int = 1) -> np.ndarray:
+        """(rows, longest) int64, ``fill`` behind the end of each row; the width is rounded up to
+        a ``multiple``."""
         lengths = self.lengths
-        width = int(lengths.max(initial=0))
+        width = -(-int(lengths.max(initial=0)) // multiple) * multiple
         out = np.full((len(lengths), width), fill, dtype=np.int64)
         out[np.arange(width) < lengths[:, None]] = self.flat
         return out

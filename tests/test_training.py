@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from modules import training
-from modules.samplers import NegativeSampler, TrainSampler, direct_eval, sequential_eval
+from modules.batches import Batch
+from modules.negatives import NegativeSampler
+from modules.samplers import StepPlan, TrainSampler, direct_eval, sequential_eval
 from modules.tasks import Task
+from utils.errors import UserError
 
 
 def samplers(dataset, pieces, model, seed=0):
@@ -16,7 +19,7 @@ def samplers(dataset, pieces, model, seed=0):
             dataset,
             pieces,
             model.schemes[task],
-            2,
+            StepPlan(2),
             np.random.default_rng([seed, task]),
             negatives=NegativeSampler(dataset, 4),
         )
@@ -39,15 +42,9 @@ def validation(dataset, pieces, model):
 
 def run(dataset, pieces, model, **options):
     steps, epochs, saved = [], [], []
-    result = training.fit(
-        model,
-        samplers(dataset, pieces, model),
-        validation(dataset, pieces, model),
-        training.FitOptions(**options),
-        steps.append,
-        epochs.append,
-        saved.append,
-    )
+    sets = samplers(dataset, pieces, model), validation(dataset, pieces, model)
+    trainer = training.Trainer(model, *sets, training.FitOptions(**options))
+    result = trainer.fit(steps.append, epochs.append, saved.append)
     return result, steps, epochs, saved
 
 
@@ -106,25 +103,42 @@ def test_a_held_table_is_applied_every_k_steps_and_at_an_epochs_end(
         moved.append(not torch.equal(now, last))
         last = now
 
-    training.fit(
-        model,
-        samplers(dataset, pieces, model),
-        validation(dataset, pieces, model),
-        training.FitOptions(epochs=2, graph_every=3),
-        watch,
-        lambda report: None,
-        lambda report: None,
-    )
+    sets = samplers(dataset, pieces, model), validation(dataset, pieces, model)
+    trainer = training.Trainer(model, *sets, training.FitOptions(epochs=2, graph_every=3))
+    trainer.fit(watch, lambda report: None, lambda report: None)
     assert held == [0, 3, 4, 7]  # epochs of four steps
     assert moved == [False, False, True, True] * 2
 
 
-def test_validation_loss_by_hand(dataset, pieces, model):
+def test_out_of_memory_names_the_batch_and_what_to_lower(dataset, pieces, model, monkeypatch):
+    def full(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(model, "forward", full)
+    with pytest.raises(UserError, match=r"batch has 2 prompts of \d+ tokens. Give --batch_tokens"):
+        run(dataset, pieces, model, max_steps=1)
+
+    def broken(batch):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(model, "forward", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        run(dataset, pieces, model, max_steps=1)
+
+
+def test_validation_loss_is_a_mean_over_target_tokens(dataset, pieces, model):
+    """Whatever the batches: here one a user, there two and two, by hand."""
     sets = validation(dataset, pieces, model)
+    total = tokens = 0.0
     with torch.no_grad():
-        parts = [(model(batch).item(), len(rows)) for rows, batch in sets[Task.DIRECT]]
-    expected = sum(loss * n for loss, n in parts) / 4
-    assert training.validation_losses(model, sets)[Task.DIRECT] == pytest.approx(expected)
+        for n in range(len(sets[Task.SEQUENTIAL])):
+            batch = sets[Task.SEQUENTIAL][n][1]
+            for row in range(len(batch.users)):
+                one = Batch(batch.task, *(x[row : row + 1] for x in batch[1:]))
+                count = int((one.labels >= 0).sum())
+                total, tokens = total + model(one).item() * count, tokens + count
+    losses = training.validation_losses(model, sets, torch.device("cpu"))
+    assert losses[Task.SEQUENTIAL] == pytest.approx(total / tokens, rel=1e-5)
 
 
 def test_it_learns(dataset, pieces, model):

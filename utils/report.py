@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils import distributed
 from utils.checkpoint import write_json, write_jsonl
 from utils.runtime import commit, progress, say, versions
 
@@ -23,7 +24,10 @@ def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def write_results(
     folder: Path, name: str, result: Mapping[str, Any], rows: list[dict[str, Any]]
 ) -> None:
-    """Write ``<name>.json`` and ``<name>.jsonl``, and say the metrics at the terminal."""
+    """Write ``<name>.json`` and ``<name>.jsonl``, and say the metrics; of several processes, the
+    main one does."""
+    if not distributed.is_main():
+        return
     write_jsonl(folder / f"{name}.jsonl", rows)
     write_json(folder / f"{name}.json", result)
     metrics = result["metrics"]
@@ -38,8 +42,10 @@ class TrainingLog:
     """The progress bar, and ``train_log.jsonl``: a line each interval and each validation."""
 
     def __init__(self, folder: Path, total: int | None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "train_log.jsonl").open("w", encoding="utf-8")
+        self._file = None
+        if distributed.is_main():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / "train_log.jsonl").open("w", encoding="utf-8")
         self._bar = progress(total, "training", "step")
         self._samples = 0
 
@@ -83,10 +89,12 @@ class TrainingLog:
         )
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """End the bar and the file."""
         self._bar.close()
-        self._file.close()
+        if self._file is not None:
+            self._file.close()

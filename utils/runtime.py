@@ -1,6 +1,7 @@
 """The machine: seeds, device, precision, versions. The only place that asks about CUDA."""
 
 import ctypes
+import os
 import platform
 import random
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from utils import distributed
 from utils.errors import UserError
 
 
@@ -49,7 +51,35 @@ def pick_device(cuda: bool) -> torch.device:
             "--cuda: this machine, or this build of PyTorch, has no CUDA device "
             f"(torch {torch.__version__}). Leave --cuda out to run on the CPU."
         )
-    return torch.device("cuda")
+    torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
+    torch.cuda.set_device(distributed.local_rank())
+    return torch.device("cuda", distributed.local_rank())
+
+
+def make_deterministic() -> None:
+    """Only algorithms that give the same bits each time; PyTorch raises where it has none."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(True)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_device_gb(device: torch.device) -> float:
+    """Peak of the memory that tensors took on a GPU since the last call, in GiB; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0.0
+    peak = torch.cuda.max_memory_allocated(device) / 2**30
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Does the error say that the device, or this machine, has no memory left?"""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _keep_freed_memory() -> None:
@@ -112,11 +142,13 @@ def commit() -> str | None:
 def progress(total: int, title: str, unit: str, shown: bool = True) -> tqdm:
     """A progress bar: live at a terminal, a line every half minute in a log file."""
     interval = 0.1 if sys.stderr.isatty() else 30.0
+    shown = shown and distributed.is_main()
     return tqdm(
         total=total, desc=title, unit=unit, disable=not shown, mininterval=interval, maxinterval=60
     )
 
 
 def say(message: str) -> None:
-    """One line for the person at the terminal, with the time."""
-    print(time.strftime("[%H:%M:%S] ") + message, flush=True)
+    """One line for the person at the terminal, with the time; of several processes, one speaks."""
+    if distributed.is_main():
+        print(time.strftime("[%H:%M:%S] ") + message, flush=True)
