@@ -22,6 +22,7 @@ from utils.raw_reviews import RawFile, Rows, read_rows
 from utils.runtime import Stream, progress, rng, say
 
 FILES = ("sequential.txt", "datamaps.json", "negative.txt", "explanation.json", "stats.json")
+MANY_TIES = 0.05  # share of users from which ties in time are worth a word
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def prepare_folder(
             "density": len(kept.rows) / (dataset.n_users * dataset.n_items),
             "explanation_coverage": records / len(kept.rows),  # pairs with a record in the file
             "explanations": explanations,
+            "last_two_at_one_time": kept.tied,  # share of users
             "rows": counts,
             "raw_sha256": sha256(raw.path),
             "seed": options.seed,
@@ -122,6 +124,11 @@ def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, int]]:
     counts = {"read": len(data.users) + bad.count, "bad": bad.count}
     counts |= kept.left_out | {"kept": len(kept.rows)}
     say(_account(counts))
+    if raw.roles.time and kept.tied > MANY_TIES:
+        say(
+            f"for {kept.tied:.0%} of the users the test item has the time of the one before it: "
+            "which is the last is then the order of the file, and no more than that"
+        )
     return kept, counts
 
 

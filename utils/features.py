@@ -142,10 +142,12 @@ def _most(counts: dict) -> list:
 def _mentioned(words: list[str], features: Features) -> str:
     """The feature that the words of a sentence mention: its first pair, else its first noun; ""
     for none."""
-    pair = next((pair for pair in pairwise(words) if pair in features.pairs), None)
-    if pair:
-        return " ".join(pair)
-    return next((word for word in words if word in features.words), "")
+    # Most sentences mention none; to find that out as a whole is several times faster.
+    if not features.pairs.isdisjoint(pairwise(words)):
+        return " ".join(next(pair for pair in pairwise(words) if pair in features.pairs))
+    if not features.words.isdisjoint(words):
+        return next(word for word in words if word in features.words)
+    return ""
 
 
 def explanation(review: str, features: Features) -> tuple[str, str] | None:

@@ -41,6 +41,7 @@ class Kept(NamedTuple):
     user_names: tuple[str, ...]  # [0] is "", so that user u is user_names[u]
     item_names: tuple[str, ...]
     left_out: dict[str, int]  # filter -> interactions that it took
+    tied: float  # share of users whose last two have the same time: the file decides the order
 
     @property
     def offsets(self) -> np.ndarray:
@@ -118,7 +119,9 @@ def keep(
             f"--core {core}: of {len(data.users):,} interactions none is left. Ask for fewer"
             + (", or lower --min_rating." if min_rating is not None else ".")
         )
-    return Kept(*_numbered(data, rows, numbering, rng), left_out)
+    kept = Kept(*_numbered(data, rows, numbering, rng), left_out, 0.0)
+    times, ends = data.times[kept.rows], kept.offsets[1:]
+    return kept._replace(tied=float((times[ends - 1] == times[ends - 2]).mean()))
 
 
 def core_filter(

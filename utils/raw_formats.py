@@ -11,17 +11,22 @@ whether they are good, is utils/raw_reviews.py's.
 """
 
 import ast
+import csv
 import gzip
 import json
 import zlib
+from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import csv as pa_csv
+from pyarrow import parquet
 
 from utils.errors import UserError, limit
 
@@ -33,10 +38,11 @@ KINDS = {
     ".inter": "inter",
     ".parquet": "parquet",
 }
+DELIMITERS = {"csv": ",", "tsv": "\t", "inter": "\t"}
 CHUNK_ROWS = 20_000
 CHUNK_BYTES = 1 << 23  # of a table's text; a row must fit in one
 LOOK_AHEAD = 1000  # lines of JSON whose keys count as the columns: not every record has all
-UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException)
+UNREADABLE = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
 
 
 class BadLines:
@@ -47,22 +53,28 @@ class BadLines:
     def __init__(self, path: Path, strict: bool) -> None:
         self.path, self.strict = path, strict
         self.count = 0
-        self.first: list[str] = []
+        self._first: list[tuple[int, str]] = []
 
-    def add(self, where: str, problem: str) -> None:
-        """Count one. where: "line 7". Raises UserError under --strict."""
-        message = f"{self.path}, {where}: {problem}"
+    def add(self, number: int, unit: str, problem: str) -> None:
+        """Count one. number, unit: 7, "line". Raises UserError under --strict."""
+        message = f"{self.path}, {unit} {number}: {problem}"
         if self.strict:
-            raise UserError(f"{message}. Mend the line, or leave --strict out to pass over it.")
+            raise UserError(f"{message}. Mend it, or leave --strict out to pass over it.")
         self.count += 1
-        if len(self.first) < self.SHOWN:
-            self.first.append(message)
+        insort(self._first, (number, message))  # within a chunk they do not come in order
+        del self._first[self.SHOWN :]
+
+    @property
+    def first(self) -> list[str]:
+        """What is wrong with the first few."""
+        return [message for _, message in self._first]
 
 
 class Columns(NamedTuple):
-    """A chunk: the wanted columns, as long as each other, and what to call its k-th row."""
+    """A chunk: the wanted columns, as long as each other, and the number of its k-th row."""
 
-    where: Callable[[int], str]
+    number: Callable[[int], int]
+    unit: str  # what is numbered: "line" or "row"
     values: list[list[Any]]
 
 
@@ -84,7 +96,7 @@ def column_names(path: Path, kind: str, header: list[str] | None) -> list[str]:
             return parquet.read_schema(path).names
         with _opened(path) as (stream, _):
             if kind != "json":
-                return _csv_reader(stream, kind, header, None, []).schema.names
+                return header or _header(stream, kind)
             names: dict[str, None] = {}
             for number, line in enumerate(islice(stream, LOOK_AHEAD)):
                 if number == 0 and line.lstrip(b"\xef\xbb\xbf \t").startswith(b"["):
@@ -165,39 +177,48 @@ def _json_chunks(path, kind, header, wanted, bad, done) -> Iterator[Columns]:
                     continue
                 record = _record(line)
                 if isinstance(record, str):
-                    bad.add(f"line {number}", record)
+                    bad.add(number, "line", record)
                     continue
                 numbers.append(number)
                 records.append(record)
             values = [[record.get(name) for record in records] for name in wanted]
-            yield Columns(lambda k, numbers=numbers: f"line {numbers[k]}", values)
+            yield Columns(numbers.__getitem__, "line", values)
             done(share())
+
+
+def _header(stream: BinaryIO, kind: str) -> list[str]:
+    """The header line of a table. Not by pyarrow, which reads ahead of what is asked for."""
+    with TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="") as text:
+        names = next(csv.reader(text, delimiter=DELIMITERS[kind]), [])
+    if not names:
+        raise EOFError("it is empty, or its first line is")
+    return names
 
 
 def _csv_reader(
     stream: BinaryIO,
     kind: str,
     header: list[str] | None,
-    wanted: list[str] | None,
-    odd: list[csv.InvalidRow],
-) -> csv.CSVStreamingReader:
-    """wanted: columns to read, all where None. odd: takes the rows of another width."""
+    wanted: list[str],
+    odd: deque[tuple[int, int, int]],
+) -> pa_csv.CSVStreamingReader:
+    """wanted: columns to read. odd: takes (number, fields, fields due) of rows of another width."""
 
-    def other_width(row: csv.InvalidRow) -> str:
-        odd.append(row)
+    def other_width(row: pa_csv.InvalidRow) -> str:
+        odd.append((row.number, row.actual_columns, row.expected_columns))
         return "skip"
 
-    return csv.open_csv(
+    return pa_csv.open_csv(
         stream,
-        csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False, column_names=header),
-        csv.ParseOptions(
-            delimiter="," if kind == "csv" else "\t",
+        pa_csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False, column_names=header),
+        pa_csv.ParseOptions(
+            delimiter=DELIMITERS[kind],
             newlines_in_values=True,
             invalid_row_handler=other_width,
         ),
         # Bytes: "007" and "NA" stay what they are, and broken UTF-8 is ours to deal with.
-        csv.ConvertOptions(
-            column_types={name: pa.binary() for name in wanted or ()},
+        pa_csv.ConvertOptions(
+            column_types={name: pa.binary() for name in wanted},
             strings_can_be_null=False,
             include_columns=wanted,
         ),
@@ -206,27 +227,29 @@ def _csv_reader(
 
 def _csv_chunks(path, kind, header, wanted, bad, done) -> Iterator[Columns]:
     first = 1 if header else 2  # rows are counted as a reader of the file would, header included
-    odd: list[csv.InvalidRow] = []
-    told = good = 0
-    with _opened(path) as (stream, share):
-        for batch in _csv_reader(stream, kind, header, wanted, odd):
-            for row in odd[told:]:
-                bad.add(
-                    f"row {row.number}",
-                    f"{row.actual_columns} fields where {row.expected_columns} are due",
-                )
-            told = len(odd)
-            skipped = [row.number for row in odd]
+    odd: deque[tuple[int, int, int]] = deque()  # rows of another width, not yet told
+    # Of the i-th row of another width, its number less i: so many of them come before the row
+    # that would have that number without them.
+    shifts: list[int] = []
+    good = 0
+    with (
+        _opened(path) as (stream, share),
+        _csv_reader(stream, kind, header, wanted, odd) as reader,
+    ):
+        for batch in reader:
+            while odd:
+                number, have, due = odd.popleft()
+                bad.add(number, "row", f"{have} fields where {due} are due")
+                shifts.append(number - len(shifts))
 
-            def where(k: int, start: int = first + good, skipped: list[int] = skipped) -> str:
-                number = start + k  # among the rows of the right width; count the others in
-                for other in skipped:
-                    number += other <= number
-                return f"row {number}"
+            def number_of(k: int, start: int = first + good) -> int:
+                return start + k + bisect_right(shifts, start + k)
 
-            yield Columns(where, [batch.column(name).to_pylist() for name in wanted])
+            yield Columns(number_of, "row", [batch.column(name).to_pylist() for name in wanted])
             good += batch.num_rows
             done(share())
+        for number, have, due in odd:  # of a last block that has no other rows
+            bad.add(number, "row", f"{have} fields where {due} are due")
 
 
 def _parquet_chunks(path, kind, header, wanted, bad, done) -> Iterator[Columns]:
@@ -234,7 +257,7 @@ def _parquet_chunks(path, kind, header, wanted, bad, done) -> Iterator[Columns]:
         total, start = max(file.metadata.num_rows, 1), 1
         for batch in file.iter_batches(CHUNK_ROWS, columns=wanted, use_threads=False):
             columns = [_without_clock(batch.column(name)).to_pylist() for name in wanted]
-            yield Columns(lambda k, start=start: f"row {start + k}", columns)
+            yield Columns(lambda k, start=start: start + k, "row", columns)
             start += batch.num_rows
             done(start / total)
 

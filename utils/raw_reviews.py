@@ -135,7 +135,8 @@ def read_rows(
             at = next(n for n, role in enumerate(needed) if made[role][k] is None)
             value = chunk.values[at][k]
             shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-            bad.add(chunk.where(k), f"the {needed[at]}, {names[at]!r}, is {limit(shown)}")
+            problem = f"the {needed[at]}, {names[at]!r}, is {limit(shown)}"
+            bad.add(chunk.number(k), chunk.unit, problem)
         if wrong:
             made = {
                 role: [value for k, value in enumerate(column) if k not in wrong]
