@@ -1,15 +1,21 @@
 """A run's folder: files that are whole or not there, and what the run was started with."""
 
+import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from utils.errors import UserError
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write aside, flush to the disk, rename: a reader never sees half a file.
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes its name only when all is written: write aside, flush to
+    the disk, rename. A reader never sees half a file; where an error ends the writing, what stood
+    there before still does.
 
     Raises:
         UserError: naming the path, where the disk or the permissions say no.
@@ -19,17 +25,23 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}). What stood there before is "
-            "unchanged; free space or choose another --checkpoint."
+            "unchanged; free space or choose another folder."
         ) from error
     finally:
         aside.unlink(missing_ok=True) if aside.parent.is_dir() else None
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """``whole_file`` of bytes; UserError, naming the path, where it cannot be written."""
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -45,6 +57,15 @@ def write_json(path: str | Path, value: Any) -> None:
 def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> None:
     """``write_bytes`` of one JSON object a line."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def sha256(path: str | Path) -> str:
+    """The checksum of a file of any size, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_json(path: str | Path) -> Any:

@@ -27,6 +27,9 @@ class Stream(IntEnum):
     TEST_NEGATIVES = 2
     TEST_ORDER = 3
     TRAIN = 4  # TRAIN + the task's number
+    PREPARE_NUMBERS = 16
+    PREPARE_NEGATIVES = 17
+    PREPARE_EXPLANATIONS = 18
 
 
 def rng(seed: int, stream: int) -> np.random.Generator:
