@@ -18,6 +18,7 @@ from modules.samplers import explanation_eval
 from modules.tasks import Task
 from utils import cli
 from utils.errors import UserError
+from utils.explanation_metrics import explanation_metrics
 from utils.report import write_results
 from utils.runtime import pick_device, pick_precision, say
 from utils.text_metrics import text_metrics
@@ -99,7 +100,10 @@ def main() -> None:
     texts, seconds = generate_texts(experiment.model, samples, options, decode, experiment.autocast)
     references = [references[r] for r in chosen]
     result = result_record(experiment, run, args, "beam", len(chosen), loaded - started, seconds)
+    features = [records.features[r] for r in chosen]
+    named = {f for split in dataset.explanations.values() for f in split.features}
     result["metrics"] = text_metrics(texts, references)
+    result["metrics"] |= explanation_metrics(texts, features, named)
     rows = [
         {
             "user": int(records.users[r]),

@@ -8,6 +8,7 @@ from typing import Any
 
 from utils.checkpoint import write_json, write_jsonl
 from utils.runtime import commit, progress, say, versions
+from utils.trec import write_trec
 
 
 def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,10 +22,19 @@ def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_results(
-    folder: Path, name: str, result: Mapping[str, Any], rows: list[dict[str, Any]]
+    folder: Path,
+    name: str,
+    result: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    trec: bool = False,
 ) -> None:
-    """Write ``<name>.json`` and ``<name>.jsonl``, and say the metrics at the terminal."""
+    """Write ``<name>.json`` and ``<name>.jsonl``, and say the metrics at the terminal.
+
+    trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
+    """
     write_jsonl(folder / f"{name}.jsonl", rows)
+    if trec:
+        write_trec(folder, name, rows)
     write_json(folder / f"{name}.json", result)
     metrics = result["metrics"]
     width = max(map(len, metrics))
