@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-
 _BATCH = 2_000_000  # numbers resampled at a time: 16 MB, whatever the number of users
 
 
