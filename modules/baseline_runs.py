@@ -30,7 +30,7 @@ class Arena(NamedTuple):
 
     dataset: RecDataset
     train: sparse.csr_matrix  # (U, I + 1)
-    tie_order: np.ndarray  # (I,) items: of two with equal scores, the one that comes first here
+    tie_place: np.ndarray  # (I + 1,) of two items with equal scores, the lower place goes first
     seed: int
     negative_num: int
     top_n: int
@@ -58,34 +58,41 @@ def make_arena(
 ) -> Arena:
     """Equal scores go by popularity, then by chance: never by number, which would leak."""
     train = train_matrix(dataset)
-    counts = np.asarray(train.sum(axis=0)).ravel()[1:]
-    order = np.lexsort((rng(seed, Stream.TIES).random(len(counts)), -counts)) + 1
-    return Arena(dataset, train, order, seed, negative_num, top_n, decays)
+    counts = np.asarray(train.sum(axis=0)).ravel()
+    place = np.empty(len(counts), dtype=np.int64)
+    place[np.lexsort((rng(seed, Stream.TIES).random(len(counts)), -counts))] = range(len(counts))
+    return Arena(dataset, train, place, seed, negative_num, top_n, decays)
 
 
 # ---------------------------------------------------------------------------------- ranking
 
 
-def rank_columns(scores: np.ndarray, items: np.ndarray, targets: np.ndarray, k: int) -> Ranked:
-    """Rank b rows of n candidates; equal scores keep the order of the columns.
+def rank_rows(
+    scores: np.ndarray, items: np.ndarray, place: np.ndarray, targets: np.ndarray, k: int
+) -> Ranked:
+    """Rank b rows of n candidates.
 
     Args:
         scores: (b, n), -inf for an item that must not be recommended.
         items: (b, n), or (1, n) for all rows.
+        place: (I + 1,) of two items with equal scores, the one of the lower place comes first.
         targets: (b,) each among its row's items.
-        k: length of the lists.
+        k: length of the lists; 0 = ranks only, which is far faster.
     """
     b, n = scores.shape
     k = min(k, n)
     at = np.broadcast_to((items == targets[:, None]).argmax(axis=1), b)[:, None]
     own = np.take_along_axis(scores, at, axis=1)
-    ahead = (scores > own) | ((scores == own) & (np.arange(n) < at))
+    places = place[items]
+    ahead = (scores > own) | ((scores == own) & (places < place[targets][:, None]))
     ranks = np.where(np.isfinite(own[:, 0]), ahead.sum(axis=1), NOT_RANKED)
-    least = np.partition(scores, n - k, axis=1)[:, n - k]
     best = np.empty((b, k), dtype=np.int64)
-    for row in range(b):
-        good = np.flatnonzero(scores[row] >= least[row])
-        best[row] = good[np.argsort(-scores[row, good], kind="stable")[:k]]
+    if k:
+        least = np.partition(scores, n - k, axis=1)[:, n - k]
+        places = np.broadcast_to(places, scores.shape)
+        for row in range(b):
+            good = np.flatnonzero(scores[row] >= least[row])
+            best[row] = good[np.lexsort((places[row, good], -scores[row, good]))[:k]]
     listed = np.take_along_axis(scores, best, axis=1)
     chosen = np.take_along_axis(np.broadcast_to(items, scores.shape), best, axis=1)
     return Ranked(np.where(np.isfinite(listed), chosen, 0), listed, ranks)
@@ -96,6 +103,7 @@ def rank_all(
     score: Scorer,
     histories: sparse.csr_matrix,
     held_out: int,
+    k: int,
     candidates: np.ndarray | None = None,
 ) -> Ranked:
     """Rank every user's candidates, or the catalogue without what the user already had.
@@ -103,27 +111,27 @@ def rank_all(
     Args:
         histories: (U, I + 1) weighted, as the scorer takes them.
         held_out: 1 = the target is the test item, 2 = the validation item.
+        k: length of the lists; 0 = ranks only.
         candidates: (U, C); None = the catalogue.
     """
     dataset = arena.dataset
     ends = dataset.offsets[1:] - held_out
     targets, last = dataset.items[ends].astype(np.int64), dataset.items[ends - 1]
     had = weighted_histories(dataset, held_out, 1.0)
-    place = np.empty(dataset.n_items + 1, dtype=np.int64)
-    place[arena.tie_order] = np.arange(dataset.n_items)
+    catalogue = np.arange(dataset.n_items + 1)[None]
     parts = []
     bar = progress(dataset.n_users, "ranking", "user")
     for start in range(0, dataset.n_users, _USERS_AT_A_TIME):
         rows = slice(start, start + _USERS_AT_A_TIME)
         scores = score(histories[rows], last[rows])
         if candidates is None:
+            items = catalogue
+            scores[:, 0] = -np.inf  # no item
             scores[had[rows].nonzero()] = -np.inf
-            items, scores = arena.tie_order[None], scores[:, arena.tie_order]
         else:
-            by_place = np.argsort(place[candidates[rows]], axis=1)
-            items = np.take_along_axis(candidates[rows], by_place, axis=1)
+            items = candidates[rows]
             scores = np.take_along_axis(scores, items, axis=1)
-        parts.append(rank_columns(scores, items, targets[rows], arena.top_n))
+        parts.append(rank_rows(scores, items, arena.tie_place, targets[rows], k))
         bar.update(len(scores))
     bar.close()
     return Ranked(*(np.concatenate(part) for part in zip(*parts)))
@@ -151,7 +159,7 @@ def tune(arena: Arena, baseline: Baseline) -> dict[str, list[Choice]]:
             for decay in arena.decays if recency else (1.0,):
                 histories = _task_histories(arena, task, 2, decay)
                 candidates = negatives if task == "direct" else None
-                ranks = rank_all(arena, score, histories, 2, candidates).ranks
+                ranks = rank_all(arena, score, histories, 2, 0, candidates).ranks
                 quality = ndcg(ranks, 10)
                 choices[task].append(Choice(setting, decay, quality))
                 say(f"  {task}, {setting}, decay {decay:g}: validation NDCG@10 {quality:.4f}")
@@ -200,12 +208,12 @@ def _test(
     targets = dataset.test_items.astype(np.int64)
     started = time.perf_counter()
     histories = _task_histories(arena, task, 1, best.decay)
-    whole = rank_all(arena, score, histories, 1)
+    whole = rank_all(arena, score, histories, 1, arena.top_n)
     ranked, candidates = whole, np.arange(1, dataset.n_items + 1)[None]
     result: dict[str, Any] = {}
     if task == "direct":
         candidates, source = test_candidates(dataset, users, arena.negative_num, arena.seed, folder)
-        ranked = rank_all(arena, score, histories, 1, candidates)
+        ranked = rank_all(arena, score, histories, 1, arena.top_n, candidates)
         result["negatives"] = source
     ranks = rank_of(ranked.items, targets)
     result |= {
