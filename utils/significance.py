@@ -45,8 +45,8 @@ def paired_test(
         rng=rng,
     ).confidence_interval
     unlike = differences[differences != 0]
-    p = 1.0
-    if unlike.size:
+    p = 1.0  # of one user alone, either sign is as extreme as the other
+    if unlike.size > 1:
         p = stats.permutation_test(
             (unlike,),
             np.sum,
