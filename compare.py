@@ -36,6 +36,8 @@ def parse_args() -> argparse.Namespace:
     test = commands.add_parser("test", help="is the difference of two methods more than chance?")
     for name in ("a", "b"):
         test.add_argument(name, metavar=f"RUN{name.upper()}", help="folder, or folders by commas")
+    tasks = differences.RANKING_TASKS
+    test.add_argument("--tasks", type=cli.names(tasks), default=tasks, help="by commas")
     test.add_argument("--resamples", type=cli.positive_int, default=9999, help="of test, bootstrap")
     test.add_argument("--level", type=cli.positive, default=0.05, help="p that counts as small")
     test.add_argument("--seed", type=cli.natural, default=0, help="of permutations and bootstrap")
@@ -89,7 +91,7 @@ def test(args: argparse.Namespace) -> None:
     sides = [[Path(run) for run in text.split(",") if run] for text in (args.a, args.b)]
     if not all(sides):
         raise UserError("compare.py test: each of the two methods needs a folder.")
-    found, runs = differences.differences(*sides, args.seed, args.resamples)
+    found, runs = differences.differences(*sides, args.tasks, args.seed, args.resamples)
     print(differences.describe(runs, args.level, len(found)))
     print()
     print(differences.as_markdown(found, args.level))

@@ -106,15 +106,15 @@ def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun])
         names = [" ".join(str(run.folder) for run in side) for side in (a, b)]
         raise UserError(
             f"{task}: {names[0]} and {names[1]} ranked other candidates: negatives were drawn "
-            "with other seeds or in another number. Compare runs of the same seeds, or put a "
-            "negative.txt into the data folder and evaluate again."
+            "with other seeds or in another number. Compare runs of the same seeds, put a "
+            "negative.txt into the data folder and evaluate again, or leave the task out (--tasks)."
         )
 
 
 def differences(
-    a: Sequence[Path], b: Sequence[Path], seed: int, resamples: int
+    a: Sequence[Path], b: Sequence[Path], tasks: Sequence[str], seed: int, resamples: int
 ) -> tuple[list[Difference], dict[str, tuple[list[RankedRun], list[RankedRun]]]]:
-    """Every metric of every task that all runs were evaluated on, and the runs by task.
+    """Every metric of those tasks that all runs were evaluated on, and the runs by task.
 
     p-values are corrected for the number of all metrics and tasks together.
 
@@ -122,15 +122,15 @@ def differences(
         UserError: where runs share no task, or are not comparable.
     """
     sides = {}
-    for task in RANKING_TASKS:
+    for task in tasks:
         runs = [[read_ranked(folder, task) for folder in side] for side in (a, b)]
         if all(run is not None for side in runs for run in side):
             _check_comparable(task, *runs)
             sides[task] = tuple(runs)
     if not sides:
         raise UserError(
-            f"{' '.join(map(str, [*a, *b]))}: no ranking task that all were evaluated on. Run "
-            "seq_reranker.py or topn.py on each."
+            f"{' '.join(map(str, [*a, *b]))}: all were evaluated on none of {', '.join(tasks)}. "
+            "Run seq_reranker.py or topn.py on each."
         )
     generator = rng(seed, Stream.RESAMPLING)
     found: list[tuple[str, str, np.ndarray, np.ndarray, Paired]] = []

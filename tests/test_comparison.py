@@ -17,6 +17,8 @@ from utils.checkpoint import write_json, write_jsonl
 from utils.errors import UserError
 from utils.metrics import ranking_metrics
 
+BOTH = ("sequential", "direct")
+
 
 def write_run(folder, ranks, task="direct", candidates="c0", first_user=1, target=5, **more):
     """A run's files of one task, as an evaluation leaves them; ranks: -1 = not in the list."""
@@ -72,9 +74,9 @@ def test_markdown_columns_are_as_wide_as_their_widest_cell():
 def test_seeds_of_one_method_differ_by_chance_and_a_better_one_by_more(tmp_path):
     same = [write_run(tmp_path / f"a{s}", random_ranks(s)) for s in range(2)]
     better = write_run(tmp_path / "b", random_ranks(2, better=0.1))
-    found, _ = differences([same[0]], [same[1]], 0, 999)
+    found, _ = differences([same[0]], [same[1]], BOTH, 0, 999)
     assert all(row.p_holm > 0.05 for row in found)
-    found, _ = differences(same, [better], 0, 999)
+    found, _ = differences(same, [better], BOTH, 0, 999)
     by_metric = {row.metric: row for row in found}
     assert by_metric["HR@1"].p_holm < 0.05
     assert by_metric["HR@1"].paired.mean < 0
@@ -83,7 +85,9 @@ def test_seeds_of_one_method_differ_by_chance_and_a_better_one_by_more(tmp_path)
 
 def test_difference_is_that_of_the_exact_test(tmp_path):
     a, b = random_ranks(0), random_ranks(1, better=0.02)
-    found, _ = differences([write_run(tmp_path / "a", a)], [write_run(tmp_path / "b", b)], 0, 9999)
+    found, _ = differences(
+        [write_run(tmp_path / "a", a)], [write_run(tmp_path / "b", b)], BOTH, 0, 9999
+    )
     row = next(row for row in found if row.metric == "HR@5")
     hits = [(r >= 0) & (r < 5) for r in (a, b)]
     only = [int((hits[0] & ~hits[1]).sum()), int((hits[1] & ~hits[0]).sum())]
@@ -100,14 +104,14 @@ def test_difference_is_that_of_the_exact_test(tmp_path):
         ({"candidates": "c1"}, "ranked other candidates"),
         ({"dataset": "toys"}, "other data sets"),
         ({"arguments": {"top_n": 5}}, "--top_n 5"),
-        ({"task": "sequential"}, "no ranking task"),
+        ({"task": "sequential"}, "evaluated on none of sequential, direct"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(tmp_path, change, message):
     a = write_run(tmp_path / "a", [0, 1, 2])
     b = write_run(tmp_path / "b", [0, 1, 2], **change)
     with pytest.raises(UserError, match=message) as refusal:
-        differences([a], [b], 0, 99)
+        differences([a], [b], BOTH, 0, 99)
     assert str(b) in str(refusal.value)
 
 
@@ -117,10 +121,14 @@ def test_seeds_may_have_candidates_of_their_own_if_both_sides_do(tmp_path):
         for name in "ab"
         for seed in "01"
     }
-    found, _ = differences([runs["a0"], runs["a1"]], [runs["b1"], runs["b0"]], 0, 99)
+    found, _ = differences([runs["a0"], runs["a1"]], [runs["b1"], runs["b0"]], BOTH, 0, 99)
     assert len(found) == 5
+    for name in "a0", "b1":
+        write_run(runs[name], [0, 1, 2], task="sequential")
     with pytest.raises(UserError, match="ranked other candidates"):
-        differences([runs["a0"], runs["a1"]], [runs["b0"]], 0, 99)
+        differences([runs["a0"]], [runs["b1"]], BOTH, 0, 99)
+    found, _ = differences([runs["a0"]], [runs["b1"]], ["sequential"], 0, 99)
+    assert {row.task for row in found} == {"sequential"}
 
 
 def test_a_run_of_an_earlier_version_is_refused(tmp_path):
@@ -130,7 +138,7 @@ def test_a_run_of_an_earlier_version_is_refused(tmp_path):
     del result["candidates"]
     path.write_text(json.dumps(result))
     with pytest.raises(UserError, match="Evaluate the run again"):
-        differences([a], [a], 0, 99)
+        differences([a], [a], BOTH, 0, 99)
 
 
 def test_the_whole_way(tmp_path):
