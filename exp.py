@@ -87,9 +87,7 @@ def main() -> None:
         args.batch_tokens,
     )
     options = BeamOptions(
-        args.num_beams,
-        MAX_TOKENS,
-        args.min_len,
+        *(args.num_beams, MAX_TOKENS, args.min_len),
         groups=args.num_beam_groups,
         diversity_penalty=args.diversity_penalty,
         early_stopping=True,
@@ -99,8 +97,8 @@ def main() -> None:
     say(f"writing {len(chosen):,} explanations")
     texts, seconds = generate_texts(experiment.model, samples, options, decode, experiment.autocast)
     references = [references[r] for r in chosen]
-    result = result_record(experiment, run, args, "beam", len(chosen), loaded - started, seconds)
     features = [records.features[r] for r in chosen]
+    result = result_record(experiment, run, args, "beam", len(chosen), loaded - started, seconds)
     named = {f for split in dataset.explanations.values() for f in split.features}
     result["metrics"] = text_metrics(texts, references)
     result["metrics"] |= explanation_metrics(texts, features, named)

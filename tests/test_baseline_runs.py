@@ -11,10 +11,10 @@ from tests.conftest import HISTORIES
 from utils.metrics import NOT_RANKED
 
 
-def plain_ranking(scores, items, place, k):
+def plain_ranking(scores, items, place):
     """Sort (score, place) pairs in Python."""
     order = sorted(range(len(items)), key=lambda c: (-scores[c], place[items[c]]))
-    return [items[c] for c in order if np.isfinite(scores[c])], k
+    return [items[c] for c in order if np.isfinite(scores[c])]
 
 
 @pytest.mark.parametrize("shared_items", [True, False])
@@ -30,7 +30,7 @@ def test_ranks_and_lists_are_those_of_sorting(shared_items):
     found = rank_rows(scores, everyone, place, targets, k)
     for row in range(b):
         items = everyone[0 if shared_items else row].tolist()
-        listed, _ = plain_ranking(scores[row], items, place, k)
+        listed = plain_ranking(scores[row], items, place)
         target = int(targets[row])
         assert found.ranks[row] == (listed.index(target) if target in listed else NOT_RANKED)
         assert [i for i in found.items[row].tolist() if i] == listed[:k]
