@@ -163,6 +163,7 @@ def tune(arena: Arena, baseline: Baseline) -> dict[str, list[Choice]]:
                 quality = ndcg(ranks, 10)
                 choices[task].append(Choice(setting, decay, quality))
                 say(f"  {task}, {setting}, decay {decay:g}: validation NDCG@10 {quality:.4f}")
+        del score  # which may be a matrix of items by items: never two at a time
     # A stable sort: of equally good settings, the one that comes first.
     return {task: sorted(tried, key=lambda c: -c.ndcg) for task, tried in choices.items()}
 
