@@ -18,6 +18,7 @@ from modules.samplers import explanation_eval
 from modules.tasks import Task
 from utils import cli
 from utils.errors import UserError
+from utils.explanation_metrics import explanation_metrics
 from utils.report import write_results
 from utils.runtime import say
 from utils.text_metrics import text_metrics
@@ -90,9 +91,7 @@ def main() -> None:
         args.batch_tokens,
     )
     options = BeamOptions(
-        args.num_beams,
-        MAX_TOKENS,
-        args.min_len,
+        *(args.num_beams, MAX_TOKENS, args.min_len),
         groups=args.num_beam_groups,
         diversity_penalty=args.diversity_penalty,
         early_stopping=True,
@@ -102,8 +101,11 @@ def main() -> None:
     say(f"writing {len(chosen):,} explanations")
     texts, seconds = generate_texts(experiment.model, samples, options, decode, experiment.autocast)
     references = [references[r] for r in chosen]
+    features = [records.features[r] for r in chosen]
     result = result_record(experiment, run, args, "beam", len(chosen), loaded - started, seconds)
+    named = {f for split in dataset.explanations.values() for f in split.features}
     result["metrics"] = text_metrics(texts, references)
+    result["metrics"] |= explanation_metrics(texts, features, named)
     rows = [
         {
             "user": int(records.users[r]),

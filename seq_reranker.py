@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modules.candidates import fingerprint
 from modules.evaluation import Decoding, Ranker, pick_method, rank_of, rerank
 from modules.experiment import open_experiment, spread
 from modules.results import ranking_rows, result_record
@@ -76,8 +77,9 @@ def main() -> None:
     ranks = rank_of(items, targets)
     result = result_record(experiment, run, args, method, len(users), loaded - started, seconds)
     result["metrics"] = ranking_metrics(ranks)
+    result["candidates"] = fingerprint(catalogue)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
-    write_results(folder, "sequential", result, rows)
+    write_results(folder, "sequential", result, rows, args.trec)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import argparse
 import time
 from pathlib import Path
 
+from modules.candidates import fingerprint, test_candidates
 from modules.evaluation import Decoding, Ranker, rank_of
-from modules.experiment import open_experiment, spread, test_candidates
+from modules.experiment import open_experiment, spread
 from modules.results import ranking_rows, result_record
 from modules.samplers import direct_eval
 from modules.tasks import Task
@@ -48,7 +49,7 @@ def main() -> None:
     dataset = experiment.dataset
     args.negative_num = args.negative_num or run["arguments"]["negative_num"]
     users = spread(dataset.n_users, args.limit_users) + 1
-    candidates, source = test_candidates(experiment, users, args.negative_num, folder)
+    candidates, source = test_candidates(dataset, users, args.negative_num, experiment.seed, folder)
     say(f"negatives: {source}")
     targets = dataset.test_items[users - 1]
     scheme = experiment.scheme(Task.DIRECT)
@@ -70,8 +71,9 @@ def main() -> None:
     )
     result["metrics"] = ranking_metrics(ranks)
     result["negatives"] = source
+    result["candidates"] = fingerprint(candidates)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
-    write_results(folder, "direct", result, rows)
+    write_results(folder, "direct", result, rows, args.trec)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,10 @@ from benchmarks.measure import (
 )
 from benchmarks.setting import train_briefly, with_made_up_texts
 from exp import MAX_TOKENS
+from modules.candidates import test_candidates
 from modules.decoding import BeamOptions
 from modules.evaluation import Decoding, Ranker, generate_texts
-from modules.experiment import Experiment, open_experiment, spread, test_candidates
+from modules.experiment import Experiment, open_experiment, spread
 from modules.samplers import EvalSet, direct_eval, explanation_eval, sequential_eval
 from modules.tasks import Task
 from utils.runtime import pick_device
@@ -46,7 +47,7 @@ def samples_of(
     if task is Task.SEQUENTIAL:
         return sequential_eval(dataset, users, 1, *how), np.arange(1, dataset.n_items + 1)[None]
     if task is Task.DIRECT:
-        candidates, _ = test_candidates(experiment, users, 99, Path(folder))
+        candidates, _ = test_candidates(dataset, users, 99, experiment.seed, Path(folder))
         return direct_eval(users, dataset.test_items[users - 1], candidates, *how), candidates
     records = dataset.explanations["test"]
     rows = spread(len(records.users), n)

@@ -15,11 +15,12 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from modules.backbone import build_backbone
+from modules.candidates import valid_candidates
 from modules.dataset import RecDataset, TrainView, item_numbers
 from modules.files import load_dataset
 from modules.graph import normalized_adjacency
 from modules.model import ELMRec, ELMRecConfig
-from modules.negatives import NegativeSampler, shuffled_candidates
+from modules.negatives import NegativeSampler
 from modules.parallel import full_state_dict
 from modules.samplers import (
     EvalSet,
@@ -40,7 +41,7 @@ from modules.tokens import (
     text_targets,
 )
 from utils import distributed
-from utils.checkpoint import read_json, write_json, write_text
+from utils.checkpoint import read_json, write_json
 from utils.errors import UserError
 from utils.runtime import Stream, autocast, rng, seed_everything
 
@@ -171,10 +172,8 @@ def validation_sets(
         if task is Task.SEQUENTIAL:
             sets[task] = sequential_eval(dataset, users, 2, *how)
         elif task is Task.DIRECT:
-            generator = rng(experiment.seed, Stream.VALID_CANDIDATES)
+            candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
             positives = dataset.valid_items[users - 1]
-            negatives = NegativeSampler(dataset, negative_num).draw(users, generator)
-            candidates = shuffled_candidates(positives, negatives, generator)
             sets[task] = direct_eval(users, positives, candidates, *how)
         else:
             records = dataset.explanations["val"]
@@ -189,38 +188,6 @@ def spread(total: int, limit: int | None) -> np.ndarray:
     if limit is None or limit >= total:
         return np.arange(total)
     return np.linspace(0, total - 1, limit).astype(np.int64)
-
-
-def test_candidates(
-    experiment: Experiment, users: np.ndarray, negative_num: int, folder: Path
-) -> tuple[np.ndarray, str]:
-    """Each user's test item among its negatives, shuffled: (n, negative_num + 1), and the source.
-
-    Negatives are those of negative.txt. Where the data folder has none they are drawn from the
-    run's seed, for all users, and kept as ``negative.txt`` in the run's folder.
-    """
-    dataset, seed = experiment.dataset, experiment.seed
-    everyone = np.arange(1, dataset.n_users + 1)
-    if dataset.negatives is not None:
-        have = dataset.negatives.shape[1]
-        if negative_num > have:
-            raise UserError(
-                f"--negative_num {negative_num}: {dataset.folder / 'negative.txt'} holds {have} "
-                "negatives a user. Ask for no more, or move the file away to have them drawn."
-            )
-        negatives, source = dataset.negatives[:, :negative_num], "negative.txt of the data folder"
-    else:
-        sampler = NegativeSampler(dataset, negative_num)
-        negatives = sampler.draw(everyone, rng(seed, Stream.TEST_NEGATIVES))
-        kept = folder / "negative.txt"
-        if distributed.is_main():
-            lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
-            write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
-        source = f"drawn with seed {seed}, kept in {kept}"
-    # Drawn for everyone, so that --limit_users changes nobody's list.
-    order = rng(seed, Stream.TEST_ORDER)
-    candidates = shuffled_candidates(dataset.test_items.astype(np.int64), negatives, order)
-    return candidates[users - 1], source
 
 
 # ---------------------------------------------------------------------------------- the folder

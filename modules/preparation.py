@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from modules.dataset import RecDataset
-from modules.samplers import NegativeSampler
+from modules.negatives import NegativeSampler
 from utils.checkpoint import sha256, write_json
 from utils.errors import UserError
 from utils.explanations import SPLITS, explain_pairs

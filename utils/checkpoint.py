@@ -79,3 +79,21 @@ def read_json(path: str | Path) -> Any:
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from error
+
+
+def read_jsonl(path: str | Path) -> list[Any]:
+    """Read what ``write_jsonl`` wrote; UserError, naming file and line, where it is broken."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path}, line {number}: broken JSON ({error.msg}). Evaluate the run again."
+            ) from error
+    return rows

@@ -8,7 +8,15 @@ import torch
 
 from utils import distributed
 from utils.errors import UserError
-from utils.flag_types import natural, non_negative, positive, positive_int, real, share, task_list
+from utils.flag_types import (
+    natural,
+    non_negative,
+    positive,
+    positive_int,
+    real,
+    share,
+    task_list,
+)
 from utils.presets import PRESETS
 from utils.runtime import make_deterministic, pick_device, pick_precision
 
@@ -250,8 +258,18 @@ def add_ranking_flags(
         help="a beam's score is divided by length to this power",
     )
     group.add_argument("--top_n", type=positive_int, default=10, help="items in a list")
+    add_trec_flag(group)
     add_evaluation_flags(group)
     return group
+
+
+def add_trec_flag(group: argparse._ActionsContainer) -> None:
+    """The lists once more, in the format of retrieval tools."""
+    group.add_argument(
+        "--trec",
+        action="store_true",
+        help="also write <task>.run.trec and <task>.qrels.trec, for trec_eval, ir_measures, ranx",
+    )
 
 
 def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:

@@ -1,7 +1,7 @@
 """What the value of a flag may be: parsers for argparse, each with its error."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 
 def _bounded(kind: type, low: float, note: str) -> Callable[[str], float]:
@@ -34,8 +34,23 @@ def share(text: str) -> float:
 def task_list(text: str) -> list[str]:
     """``sequential,direct`` -> its names, in the order in which batches go round."""
     known = ["explanation", "sequential", "direct"]
-    names = [name.strip() for name in text.split(",")]
-    wrong = [name for name in names if name not in known]
-    if wrong or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"{text!r}: name some of {','.join(known)}, each once")
-    return [name for name in known if name in names]
+    chosen = names(known)(text)
+    return [name for name in known if name in chosen]
+
+
+def names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """``a,b`` -> its names, each once and each known."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        found = tuple(name.strip() for name in text.split(","))
+        if len(set(found)) < len(found) or not set(found) <= set(known):
+            note = f"{text!r}: name some of {','.join(known)}, each once"
+            raise argparse.ArgumentTypeError(note)
+        return found
+
+    return parse
+
+
+def numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
+    """``1,2.5`` -> its numbers, each checked by ``kind``."""
+    return lambda text: tuple(kind(part) for part in text.split(","))

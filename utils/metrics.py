@@ -11,7 +11,7 @@ NOT_RANKED = -1
 CUTOFFS = (1, 5, 10)
 
 
-def _hits(ranks: np.ndarray, k: int) -> np.ndarray:
+def user_hits(ranks: np.ndarray, k: int) -> np.ndarray:
     """(U,) ranks -> (U,) bool: is the target among the first k?"""
     if k < 1:
         raise ValueError(f"k is {k}; a cut-off is at least 1")
@@ -21,21 +21,25 @@ def _hits(ranks: np.ndarray, k: int) -> np.ndarray:
     return (ranks >= 0) & (ranks < k)
 
 
+def user_ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
+    """(U,) ranks -> (U,) [r < k] / log2(r + 2), which is NDCG@k with one relevant item."""
+    hits = user_hits(ranks, k)
+    return np.where(hits, 1.0 / np.log2(np.where(hits, ranks, 0) + 2.0), 0.0)
+
+
 def hit_rate(ranks: np.ndarray, k: int) -> float:
     """HR@k: share of users whose target is among the first k. ranks: (U,)."""
-    return float(_hits(ranks, k).mean())
+    return float(user_hits(ranks, k).mean())
 
 
 def ndcg(ranks: np.ndarray, k: int) -> float:
-    """NDCG@k with one relevant item: mean of [r < k] / log2(r + 2). ranks: (U,)."""
-    hits = _hits(ranks, k)
-    discount = 1.0 / np.log2(np.where(hits, ranks, 0) + 2.0)
-    return float(np.where(hits, discount, 0.0).mean())
+    """NDCG@k: mean over users of ``user_ndcg``. ranks: (U,)."""
+    return float(user_ndcg(ranks, k).mean())
 
 
 def mrr(ranks: np.ndarray, k: int) -> float:
     """MRR@k: mean of [r < k] / (r + 1). ranks: (U,)."""
-    hits = _hits(ranks, k)
+    hits = user_hits(ranks, k)
     return float(np.where(hits, 1.0 / (np.where(hits, ranks, 0) + 1.0), 0.0).mean())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from utils import distributed
 from utils.checkpoint import write_json, write_jsonl
 from utils.runtime import commit, progress, say, versions
+from utils.trec import write_trec
 
 
 def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,13 +23,22 @@ def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_results(
-    folder: Path, name: str, result: Mapping[str, Any], rows: list[dict[str, Any]]
+    folder: Path,
+    name: str,
+    result: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    trec: bool = False,
 ) -> None:
     """Write ``<name>.json`` and ``<name>.jsonl``, and say the metrics; of several processes, the
-    main one does."""
+    main one does.
+
+    trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
+    """
     if not distributed.is_main():
         return
     write_jsonl(folder / f"{name}.jsonl", rows)
+    if trec:
+        write_trec(folder, name, rows)
     write_json(folder / f"{name}.json", result)
     metrics = result["metrics"]
     width = max(map(len, metrics))

@@ -26,7 +26,9 @@ class Stream(IntEnum):
     VALID_CANDIDATES = 1
     TEST_NEGATIVES = 2
     TEST_ORDER = 3
-    TRAIN = 4  # TRAIN + the task's number
+    TRAIN = 4  # TRAIN + the task's number, 0 to 2
+    TIES = 7  # order of items that a baseline scores alike
+    RESAMPLING = 8  # permutations and bootstrap of a comparison
     PREPARE_NUMBERS = 16
     PREPARE_NEGATIVES = 17
     PREPARE_EXPLANATIONS = 18

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 Tokens = Sequence[str]
 
 
-def _ngrams(tokens: Tokens, n: int) -> list[tuple[str, ...]]:
+def ngrams(tokens: Tokens, n: int) -> list[tuple[str, ...]]:
+    """All runs of n tokens, in order."""
     return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
 
 
@@ -34,8 +35,8 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], max_n: int) -> fl
     for n in range(1, max_n + 1):
         matched = total = 0
         for hyp, ref in pairs:
-            found = Counter(_ngrams(hyp, n))
-            matched += (found & Counter(_ngrams(ref, n))).total()
+            found = Counter(ngrams(hyp, n))
+            matched += (found & Counter(ngrams(ref, n))).total()
             total += found.total()
         if matched == 0:
             return 0.0
@@ -53,7 +54,7 @@ def rouge_n(hypotheses: Sequence[str], references: Sequence[str], n: int) -> dic
     sums = {"p": 0.0, "r": 0.0, "f": 0.0}
     pairs = _check(hypotheses, references)
     for hyp, ref in pairs:
-        hyp_set, ref_set = set(_ngrams(hyp, n)), set(_ngrams(ref, n))
+        hyp_set, ref_set = set(ngrams(hyp, n)), set(ngrams(ref, n))
         both = len(hyp_set & ref_set)
         p = both / len(hyp_set) if hyp_set else 0.0
         r = both / len(ref_set) if ref_set else 0.0

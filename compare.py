@@ -1,0 +1,113 @@
+"""Baselines, and runs side by side.
+
+    python compare.py baselines ./data/beauty/
+    python compare.py table ./checkpoint/beauty/ ./checkpoint/beauty-ease/
+    python compare.py test ./checkpoint/beauty/ ./checkpoint/beauty-ease/
+
+baselines writes a folder a baseline, checkpoint/<data>-<baseline>/, with the files of an evaluated
+model. table and test read folders of models and baselines alike. For test, several runs of one
+method (seeds) are joined by commas: python compare.py test a-0,a-1,a-2 b-0,b-1,b-2
+"""
+
+import argparse
+from pathlib import Path
+
+from modules import comparison, differences
+from modules.baseline_runs import make_arena, run_baseline
+from modules.baselines import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
+from modules.files import load_dataset
+from utils import cli, flag_types
+from utils.checkpoint import write_text
+from utils.errors import UserError
+from utils.runtime import say
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.new_parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _baselines_flags(commands.add_parser("baselines", help="tune, test and write the baselines"))
+    table = commands.add_parser("table", help="results of runs, and published ones, as a table")
+    table.add_argument("runs", nargs="+", metavar="RUN", help="folder of an evaluated run")
+    table.add_argument(
+        "--catalogue", action="store_true", help="with the figures of the whole catalogue"
+    )
+    table.add_argument("--out", type=Path, help="write to this .md or .csv as well")
+    test = commands.add_parser("test", help="is the difference of two methods more than chance?")
+    for name in ("a", "b"):
+        test.add_argument(name, metavar=f"RUN{name.upper()}", help="folder, or folders by commas")
+    tasks = differences.RANKING_TASKS
+    test.add_argument("--tasks", type=flag_types.names(tasks), default=tasks, help="by commas")
+    test.add_argument("--resamples", type=cli.positive_int, default=9999, help="of test, bootstrap")
+    test.add_argument("--level", type=cli.positive, default=0.05, help="p that counts as small")
+    test.add_argument("--seed", type=cli.natural, default=0, help="of permutations and bootstrap")
+    args = parser.parse_args()
+    if args.command == "baselines":
+        args.data_dir = cli.data_folder(args)
+    return args
+
+
+def _baselines_flags(parser: argparse.ArgumentParser) -> None:
+    cli.add_data_flags(parser)
+    known = "known: " + ",".join(BASELINES)
+    parser.add_argument(
+        "--methods", type=flag_types.names(BASELINES), default=DEFAULT_METHODS, help=known
+    )
+    tried = "tried on validation: penalties of EASE (λ), by commas"
+    parser.add_argument(
+        "--ease_l2", type=flag_types.numbers(cli.positive), default=EASE_L2, help=tried
+    )
+    tried = "tried on validation: weight of an item by that of the next one, by commas"
+    parser.add_argument(
+        "--decay", type=flag_types.numbers(cli.positive), default=DECAYS, help=tried
+    )
+    parser.add_argument(
+        "--negative_num", type=cli.positive_int, default=99, help="negatives beside the test item"
+    )
+    parser.add_argument("--top_n", type=cli.positive_int, default=10, help="items in a list")
+    parser.add_argument("--seed", type=cli.natural, default=0, help="of negatives and ties")
+    parser.add_argument("--checkpoint", default="./checkpoint/", help="where the folders go")
+    cli.add_trec_flag(parser)
+
+
+def baselines(args: argparse.Namespace) -> None:
+    """Tune, test and write each baseline."""
+    dataset = load_dataset(args.data_dir)
+    arena = make_arena(dataset, args.seed, args.negative_num, args.top_n, args.decay)
+    tried = BASELINES | {"ease": BASELINES["ease"]._replace(settings=ease_settings(args.ease_l2))}
+    for name in args.methods:
+        folder = Path(args.checkpoint) / f"{dataset.name}-{name}"
+        run_baseline(arena, name, tried[name], folder, vars(args), args.trec)
+
+
+def table(args: argparse.Namespace) -> None:
+    """Print the table; write it where asked."""
+    if args.out and args.out.suffix not in (".md", ".csv"):
+        raise UserError(f"--out {args.out}: ends neither in .md nor in .csv.")
+    rows = comparison.entries([Path(run) for run in args.runs])
+    text = comparison.as_markdown(rows, args.catalogue)
+    print(text)
+    if args.out:
+        write_text(args.out, comparison.as_csv(rows) if args.out.suffix == ".csv" else text)
+        say(f"written: {args.out}")
+
+
+def test(args: argparse.Namespace) -> None:
+    """Print the paired differences."""
+    sides = [[Path(run) for run in text.split(",") if run] for text in (args.a, args.b)]
+    if not all(sides):
+        raise UserError("compare.py test: each of the two methods needs a folder.")
+    found, runs = differences.differences(*sides, args.tasks, args.seed, args.resamples)
+    print(differences.describe(runs, args.level, len(found)))
+    print()
+    print(differences.as_markdown(found, args.level))
+
+
+def main() -> None:
+    """Run the chosen command."""
+    args = parse_args()
+    {"baselines": baselines, "table": table, "test": test}[args.command](args)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,241 @@
+"""Baselines tuned, ranked and written as a model's evaluation is: same users, targets, candidates,
+negatives, metrics and files.
+
+Tuned on validation alone: the item before last, from the items before it. Fitted on the train
+interactions, for validation and for the test; only the history that is scored grows by an item.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from modules.baselines import Baseline, Scorer, train_matrix, weighted_histories
+from modules.candidates import fingerprint, test_candidates, valid_candidates
+from modules.dataset import RecDataset
+from modules.evaluation import rank_of
+from modules.results import ranking_rows
+from utils.catalogue_metrics import catalogue_figures
+from utils.metrics import NOT_RANKED, ndcg, ranking_metrics
+from utils.report import run_record, write_results
+from utils.runtime import Stream, progress, rng, say
+
+_USERS_AT_A_TIME = 512
+
+
+class Arena(NamedTuple):
+    """What all baselines of a call share."""
+
+    dataset: RecDataset
+    train: sparse.csr_matrix  # (U, I + 1)
+    tie_place: np.ndarray  # (I + 1,) of two items with equal scores, the lower place goes first
+    seed: int
+    negative_num: int
+    top_n: int
+    decays: tuple[float, ...]
+
+
+class Ranked(NamedTuple):
+    """Ranked items of n users."""
+
+    items: np.ndarray  # (n, k) best first, 0 behind the end of a short list
+    scores: np.ndarray  # (n, k)
+    ranks: np.ndarray  # (n,) exact 0-based rank of the target among all candidates
+
+
+class Choice(NamedTuple):
+    """One setting of a baseline for one task, and how well it did on validation."""
+
+    setting: dict[str, Any]
+    decay: float
+    ndcg: float  # NDCG@10
+
+
+def make_arena(
+    dataset: RecDataset, seed: int, negative_num: int, top_n: int, decays: tuple[float, ...]
+) -> Arena:
+    """Equal scores go by popularity, then by chance: never by number, which would leak."""
+    train = train_matrix(dataset)
+    counts = np.asarray(train.sum(axis=0)).ravel()
+    place = np.empty(len(counts), dtype=np.int64)
+    place[np.lexsort((rng(seed, Stream.TIES).random(len(counts)), -counts))] = range(len(counts))
+    return Arena(dataset, train, place, seed, negative_num, top_n, decays)
+
+
+# ---------------------------------------------------------------------------------- ranking
+
+
+def rank_rows(
+    scores: np.ndarray, items: np.ndarray, place: np.ndarray, targets: np.ndarray, k: int
+) -> Ranked:
+    """Rank b rows of n candidates.
+
+    Args:
+        scores: (b, n), -inf for an item that must not be recommended.
+        items: (b, n), or (1, n) for all rows.
+        place: (I + 1,) of two items with equal scores, the one of the lower place comes first.
+        targets: (b,) each among its row's items.
+        k: length of the lists; 0 = ranks only, which is far faster.
+    """
+    b, n = scores.shape
+    k = min(k, n)
+    at = np.broadcast_to((items == targets[:, None]).argmax(axis=1), b)[:, None]
+    own = np.take_along_axis(scores, at, axis=1)
+    places = place[items]
+    ahead = (scores > own) | ((scores == own) & (places < place[targets][:, None]))
+    ranks = np.where(np.isfinite(own[:, 0]), ahead.sum(axis=1), NOT_RANKED)
+    best = np.empty((b, k), dtype=np.int64)
+    if k:
+        least = np.partition(scores, n - k, axis=1)[:, n - k]
+        places = np.broadcast_to(places, scores.shape)
+        for row in range(b):
+            good = np.flatnonzero(scores[row] >= least[row])
+            best[row] = good[np.lexsort((places[row, good], -scores[row, good]))[:k]]
+    listed = np.take_along_axis(scores, best, axis=1)
+    chosen = np.take_along_axis(np.broadcast_to(items, scores.shape), best, axis=1)
+    return Ranked(np.where(np.isfinite(listed), chosen, 0), listed, ranks)
+
+
+def rank_all(
+    arena: Arena,
+    score: Scorer,
+    histories: sparse.csr_matrix,
+    held_out: int,
+    k: int,
+    candidates: np.ndarray | None = None,
+) -> Ranked:
+    """Rank every user's candidates, or the catalogue without what the user already had.
+
+    Args:
+        histories: (U, I + 1) weighted, as the scorer takes them.
+        held_out: 1 = the target is the test item, 2 = the validation item.
+        k: length of the lists; 0 = ranks only.
+        candidates: (U, C); None = the catalogue.
+    """
+    dataset = arena.dataset
+    ends = dataset.offsets[1:] - held_out
+    targets, last = dataset.items[ends].astype(np.int64), dataset.items[ends - 1]
+    had = weighted_histories(dataset, held_out, 1.0)
+    catalogue = np.arange(dataset.n_items + 1)[None]
+    parts = []
+    bar = progress(dataset.n_users, "ranking", "user")
+    for start in range(0, dataset.n_users, _USERS_AT_A_TIME):
+        rows = slice(start, start + _USERS_AT_A_TIME)
+        scores = score(histories[rows], last[rows])
+        if candidates is None:
+            items = catalogue
+            scores[:, 0] = -np.inf  # no item
+            scores[had[rows].nonzero()] = -np.inf
+        else:
+            items = candidates[rows]
+            scores = np.take_along_axis(scores, items, axis=1)
+        parts.append(rank_rows(scores, items, arena.tie_place, targets[rows], k))
+        bar.update(len(scores))
+    bar.close()
+    return Ranked(*(np.concatenate(part) for part in zip(*parts)))
+
+
+def _task_histories(arena: Arena, task: str, held_out: int, decay: float) -> sparse.csr_matrix:
+    """The direct task knows the train items, whatever it is tested on, and no order."""
+    if task == "direct":
+        return arena.train
+    return weighted_histories(arena.dataset, held_out, decay)
+
+
+# ----------------------------------------------------------------------------------- tuning
+
+
+def tune(arena: Arena, baseline: Baseline) -> dict[str, list[Choice]]:
+    """Every setting's NDCG@10 on validation, by task, best first."""
+    users = np.arange(1, arena.dataset.n_users + 1)
+    choices: dict[str, list[Choice]] = {task: [] for task in baseline.tasks}
+    negatives = valid_candidates(arena.dataset, users, arena.negative_num, arena.seed)
+    for setting in baseline.settings:
+        score = baseline.fit(arena.train, seed=arena.seed, **setting)
+        for task in baseline.tasks:
+            recency = task == "sequential" and baseline.weighs_recency
+            for decay in arena.decays if recency else (1.0,):
+                histories = _task_histories(arena, task, 2, decay)
+                candidates = negatives if task == "direct" else None
+                ranks = rank_all(arena, score, histories, 2, 0, candidates).ranks
+                quality = ndcg(ranks, 10)
+                choices[task].append(Choice(setting, decay, quality))
+                say(f"  {task}, {setting}, decay {decay:g}: validation NDCG@10 {quality:.4f}")
+        del score  # which may be a matrix of items by items: never two at a time
+    # A stable sort: of equally good settings, the one that comes first.
+    return {task: sorted(tried, key=lambda c: -c.ndcg) for task, tried in choices.items()}
+
+
+# ------------------------------------------------------------------------------------- test
+
+
+def run_baseline(
+    arena: Arena,
+    name: str,
+    baseline: Baseline,
+    folder: Path,
+    arguments: dict[str, Any],
+    trec: bool,
+) -> None:
+    """Tune, fit, test, write ``<task>.json`` and ``<task>.jsonl`` of every task to ``folder``."""
+    say(f"{name}: tuning on validation")
+    started = time.perf_counter()
+    tried = tune(arena, baseline)
+    tuned = time.perf_counter() - started
+    fitted: tuple[dict[str, Any], Scorer] | None = None
+    for task, choices in tried.items():
+        best = choices[0]
+        if fitted is None or fitted[0] != best.setting:
+            fitted = None  # one matrix in memory at a time
+            fitted = best.setting, baseline.fit(arena.train, seed=arena.seed, **best.setting)
+        result, rows = _test(arena, task, fitted[1], best, folder)
+        result |= {
+            "method": name,
+            "item_ids": baseline.item_ids,
+            "tuning": [choice._asdict() for choice in choices],
+            "seconds": {"tuning": tuned, **result["seconds"]},
+            **run_record(arguments),
+        }
+        write_results(folder, task, result, rows, trec)
+
+
+def _test(
+    arena: Arena, task: str, score: Scorer, best: Choice, folder: Path
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    dataset = arena.dataset
+    users = np.arange(1, dataset.n_users + 1)
+    targets = dataset.test_items.astype(np.int64)
+    started = time.perf_counter()
+    histories = _task_histories(arena, task, 1, best.decay)
+    whole = rank_all(arena, score, histories, 1, arena.top_n)
+    ranked, candidates = whole, np.arange(1, dataset.n_items + 1)[None]
+    result: dict[str, Any] = {}
+    if task == "direct":
+        candidates, source = test_candidates(dataset, users, arena.negative_num, arena.seed, folder)
+        ranked = rank_all(arena, score, histories, 1, arena.top_n, candidates)
+        result["negatives"] = source
+    ranks = rank_of(ranked.items, targets)
+    result |= {
+        "users": dataset.n_users,
+        "dataset": dataset.name,
+        "protocol": "clean",
+        "held_out_edges_seen": 0,
+        "held_out_records_seen": 0,
+        "decode": "exact",
+        "seed": arena.seed,
+        "setting": {**best.setting, "decay": best.decay},
+        "candidates": fingerprint(candidates),
+        "seconds": {"ranking": time.perf_counter() - started},
+        "metrics": ranking_metrics(ranks),
+        "catalogue": catalogue_figures(
+            whole.ranks,
+            whole.items,
+            np.asarray(arena.train.sum(axis=0), dtype=np.int64).ravel()[1:],
+            dataset.lengths - (2 if task == "direct" else 1),
+            targets,
+        ),
+    }
+    rows = ranking_rows(dataset, users, ranked.items, ranked.scores, targets, ranks)
+    return result, rows

@@ -1,0 +1,172 @@
+"""Recommenders of a few lines each, which a model must beat to be worth its GPU.
+
+Each is fitted on the train interactions and gives a ``Scorer``: weighted histories in, a score for
+every item out. How they are tuned, ranked and written is in modules/baseline_runs.py.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import lapack
+
+from modules.dataset import RecDataset
+from utils.errors import UserError
+
+# (b, I + 1) weighted histories and (b,) last items -> (b, I + 1) scores. Column 0 is no item.
+Scorer = Callable[[sparse.csr_matrix, np.ndarray], np.ndarray]
+
+MAX_EASE_ITEMS = 40_000  # whose square in float32 takes 6.4 GB
+_BLOCK = 512  # rows or columns handled at a time, so that temporaries stay small
+
+
+class Baseline(NamedTuple):
+    """One baseline, and what is tried on the validation items."""
+
+    fit: Callable[..., Scorer]  # (train, seed=..., **one of settings)
+    settings: tuple[dict[str, Any], ...] = ({},)
+    weighs_recency: bool = False
+    tasks: tuple[str, ...] = ("sequential", "direct")
+    item_ids: str = "not used"  # "published": reads something out of the numbers themselves
+
+
+def train_matrix(dataset: RecDataset) -> sparse.csr_matrix:
+    """(U, I + 1) float32: 1 where the user has the item in train."""
+    users, items = dataset.train_pairs()
+    ones = np.ones(len(users), dtype=np.float32)
+    return sparse.csr_matrix((ones, (users - 1, items)), (dataset.n_users, dataset.n_items + 1))
+
+
+def weighted_histories(dataset: RecDataset, held_out: int, decay: float) -> sparse.csr_matrix:
+    """(U, I + 1) float32: the last item before the target weighs 1, the one before it ``decay``,
+    then decay^2, and so on; 0 = not there. held_out: 1 before the test item, 2 before validation.
+    """
+    lengths = dataset.lengths - held_out
+    rows = np.repeat(np.arange(dataset.n_users), lengths)
+    age = np.cumsum(lengths)[rows] - 1 - np.arange(len(rows))  # 0 = the last one
+    items = dataset.items[(dataset.offsets[1:] - held_out - 1)[rows] - age]
+    weights = (float(decay) ** age).astype(np.float32)
+    return sparse.csr_matrix((weights, (rows, items)), (dataset.n_users, dataset.n_items + 1))
+
+
+def popularity(train: sparse.csr_matrix, *, seed: int) -> Scorer:
+    """Everybody gets the items that most users had."""
+    counts = np.asarray(train.sum(axis=0), dtype=np.float32)
+    return lambda histories, last: np.repeat(counts, histories.shape[0], axis=0)
+
+
+def item_knn(train: sparse.csr_matrix, *, seed: int, neighbours: int | None) -> Scorer:
+    """Sum of the cosines between an item and those of the history, each weighted.
+
+    cos(i, j) = |users of both| / sqrt(|users of i| |users of j|); of each item of the history
+    the ``neighbours`` nearest count, or all.
+    """
+    together = (train.T @ train).tocoo()
+    counts = np.asarray(train.sum(axis=0)).ravel()
+    keep = together.row != together.col
+    rows, columns = together.row[keep], together.col[keep]
+    cosines = (together.data[keep] / np.sqrt(counts[rows] * counts[columns])).astype(np.float32)
+    if neighbours is not None:
+        order = np.lexsort((-cosines, rows))
+        starts = np.searchsorted(rows[order], rows[order], side="left")
+        near = order[np.arange(len(order)) - starts < neighbours]
+        rows, columns, cosines = rows[near], columns[near], cosines[near]
+    similarity = sparse.csr_matrix((cosines, (rows, columns)), together.shape)
+    return lambda histories, last: (histories @ similarity).toarray()
+
+
+def ease(train: sparse.csr_matrix, *, seed: int, l2: float) -> Scorer:
+    """EASE (Steck, "Embarrassingly Shallow Autoencoders", WWW 2019), one matrix in memory.
+
+    P = (X^T X + l2 I)^-1, B_ij = -P_ij / P_jj, B_jj = 0; scores are the history's rows of B. The
+    inverse is Cholesky's, in float32, in the place of the Gram matrix.
+
+    Raises:
+        UserError: where the catalogue is too large for the memory of a usual machine.
+    """
+    n = train.shape[1]
+    if n > MAX_EASE_ITEMS:
+        raise UserError(
+            f"--methods ease: {n - 1:,} items make a matrix of {4e-9 * n * n:.0f} GB; at most "
+            f"{MAX_EASE_ITEMS:,} items are taken. Leave ease out of --methods."
+        )
+    matrix = (train.T @ train).toarray()
+    matrix.flat[:: n + 1] += l2
+    # LAPACK reads columns first: the lower half of the transpose is our upper half.
+    factor, failed = lapack.spotrf(matrix.T, lower=1, overwrite_a=1)
+    if not failed:
+        inverse, failed = lapack.spotri(factor, lower=1, overwrite_c=1)
+    if failed:
+        raise UserError(f"--ease_l2 {l2}: too small, the matrix has no inverse in float32.")
+    matrix = inverse.T
+    for a in range(0, n, _BLOCK):
+        b = a + _BLOCK
+        matrix[b:, a:b] = matrix[a:b, b:].T
+        square = matrix[a:b, a:b]
+        square[:] = np.triu(square) + np.triu(square, 1).T
+    matrix /= -matrix.diagonal().copy()
+    matrix.flat[:: n + 1] = 0.0
+    return lambda histories, last: histories @ matrix
+
+
+def matrix_factorisation(
+    train: sparse.csr_matrix, *, seed: int, factors: int, alpha: float
+) -> Scorer:
+    """Implicit-feedback ALS (Hu, Koren & Volinsky, ICDM 2008), by the package ``implicit``.
+
+    A user's vector is solved for from the weighted history, so that it may end after train.
+    alpha: confidence of an interaction.
+    """
+    try:
+        from implicit.cpu.als import AlternatingLeastSquares
+    except ImportError as error:
+        raise UserError(
+            "--methods matrix_factorisation needs the package implicit, which is not installed "
+            f"({error}). Run `pip install implicit`, or leave the method out."
+        ) from error
+    model = AlternatingLeastSquares(
+        factors, regularization=0.05, alpha=alpha, iterations=15, random_state=seed
+    )
+    model.fit(train, show_progress=False)
+
+    def score(histories: sparse.csr_matrix, last: np.ndarray) -> np.ndarray:
+        users = model.recalculate_user(np.arange(histories.shape[0]), histories)
+        return users @ model.item_factors.T
+
+    return score
+
+
+def next_number(train: sparse.csr_matrix, *, seed: int) -> Scorer:
+    """The number after the last item's, then the one after that, and so on, round the catalogue.
+
+    Knows nothing of what people like: in the published numbering the next item is often the next
+    number, and what this rule finds is that leak (see "Two protocols" in the README).
+    """
+    n_items = train.shape[1] - 1
+    numbers = np.arange(n_items + 1)
+    return lambda histories, last: -((numbers - last[:, None] - 1) % n_items).astype(np.float32)
+
+
+def ease_settings(l2: Sequence[float]) -> tuple[dict[str, float], ...]:
+    """What is tried of EASE, for these penalties."""
+    return tuple({"l2": value} for value in l2)
+
+
+EASE_L2 = (100.0, 200.0, 500.0, 1000.0)
+DECAYS = (1.0, 0.8, 0.6, 0.4)  # weight of an item by that of the one after it
+BASELINES = {
+    "popularity": Baseline(popularity),
+    "item_knn": Baseline(
+        item_knn, tuple({"neighbours": k} for k in (100, 200, None)), weighs_recency=True
+    ),
+    "ease": Baseline(ease, ease_settings(EASE_L2), weighs_recency=True),
+    "next_number": Baseline(next_number, tasks=("sequential",), item_ids="published"),
+    "matrix_factorisation": Baseline(
+        matrix_factorisation,
+        tuple({"factors": f, "alpha": a} for f in (64, 128) for a in (10.0, 40.0)),
+        weighs_recency=True,
+    ),
+}
+# By default all that need no further package.
+DEFAULT_METHODS = tuple(name for name in BASELINES if name != "matrix_factorisation")

@@ -1,0 +1,62 @@
+"""Whom the direct task ranks: held-out item and negatives, the same for a model and a baseline.
+
+They depend on the data set, the seed and the number of negatives, and on nothing of a model.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from modules.dataset import RecDataset
+from modules.negatives import NegativeSampler, shuffled_candidates
+from utils import distributed
+from utils.checkpoint import write_text
+from utils.errors import UserError
+from utils.runtime import Stream, rng
+
+
+def valid_candidates(
+    dataset: RecDataset, users: np.ndarray, negative_num: int, seed: int
+) -> np.ndarray:
+    """Each user's validation item among fresh negatives, shuffled: (n, negative_num + 1)."""
+    generator = rng(seed, Stream.VALID_CANDIDATES)
+    negatives = NegativeSampler(dataset, negative_num).draw(users, generator)
+    return shuffled_candidates(dataset.valid_items[users - 1], negatives, generator)
+
+
+def test_candidates(
+    dataset: RecDataset, users: np.ndarray, negative_num: int, seed: int, folder: Path
+) -> tuple[np.ndarray, str]:
+    """Each user's test item among its negatives, shuffled: (n, negative_num + 1), and the source.
+
+    Negatives are those of negative.txt. Where the data folder has none they are drawn from the
+    run's seed, for all users, and kept as ``negative.txt`` in the run's folder.
+    """
+    everyone = np.arange(1, dataset.n_users + 1)
+    if dataset.negatives is not None:
+        have = dataset.negatives.shape[1]
+        if negative_num > have:
+            raise UserError(
+                f"--negative_num {negative_num}: {dataset.folder / 'negative.txt'} holds {have} "
+                "negatives a user. Ask for no more, or move the file away to have them drawn."
+            )
+        negatives, source = dataset.negatives[:, :negative_num], "negative.txt of the data folder"
+    else:
+        sampler = NegativeSampler(dataset, negative_num)
+        negatives = sampler.draw(everyone, rng(seed, Stream.TEST_NEGATIVES))
+        kept = folder / "negative.txt"
+        if distributed.is_main():
+            lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
+            write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
+        source = f"drawn with seed {seed}, kept in {kept}"
+    # Drawn for everyone, so that --limit_users changes nobody's list.
+    order = rng(seed, Stream.TEST_ORDER)
+    candidates = shuffled_candidates(dataset.test_items.astype(np.int64), negatives, order)
+    return candidates[users - 1], source
+
+
+def fingerprint(candidates: np.ndarray) -> str:
+    """SHA-256 of (n, C) candidates, whatever their order in a row: are two runs' the same?"""
+    rows = np.sort(np.asarray(candidates, dtype="<i8"), axis=1)
+    return hashlib.sha256(repr(rows.shape).encode() + rows.tobytes()).hexdigest()

@@ -1,0 +1,215 @@
+"""Runs side by side: reads ``<task>.json`` of models and baselines alike, gives tables.
+
+Tables are Markdown, or rows of one figure each for a spreadsheet; published figures are marked.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils.checkpoint import read_json
+from utils.errors import UserError
+from utils.published import published
+
+TASKS = ("sequential", "direct", "explanation")
+RANKING_COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10")
+TEXT_COLUMNS = (
+    "BLEU-1",
+    "BLEU-4",
+    "ROUGE-1-F",
+    "ROUGE-2-F",
+    "ROUGE-L-F",
+    "USR",
+    "FMR",
+    "FCR",
+    "DIV",
+)
+VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
+COLUMNS = {
+    "sequential": RANKING_COLUMNS,
+    "direct": RANKING_COLUMNS,
+    "explanation": TEXT_COLUMNS + VARIETY_COLUMNS,
+}
+
+
+class Entry(NamedTuple):
+    """One row of a table: a run's result of a task, or a published one."""
+
+    method: str
+    source: str  # the run's folder, or whose figures they are
+    dataset: str
+    task: str
+    protocol: str
+    item_ids: str
+    seed: str
+    metrics: dict[str, float]
+    catalogue: dict[str, Any] | None  # utils/catalogue_metrics.py; None where not recorded
+
+
+def read_result(folder: Path, task: str) -> dict[str, Any] | None:
+    """A run's ``<task>.json``; None where the run was not evaluated on it.
+
+    Raises:
+        UserError: where the folder is missing, or the file is not what an evaluation writes.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder. Name folders that evaluations wrote to.")
+    path = folder / f"{task}.json"
+    if not path.is_file():
+        return None
+    result = read_json(path)
+    if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
+        raise UserError(f"{path}: holds no 'metrics'. Evaluate the run again.")
+    return result
+
+
+def method_of(result: dict[str, Any]) -> str:
+    """The name of a baseline, or the --method of a model."""
+    return result.get("method") or result["training"]["arguments"]["method"]
+
+
+def entries(folders: Sequence[Path]) -> list[Entry]:
+    """All results of all folders, and what is published of their data sets and tasks.
+
+    Raises:
+        UserError: naming a folder without any result.
+    """
+    rows: list[Entry] = []
+    for folder in folders:
+        found = [(task, read_result(folder, task)) for task in TASKS]
+        if not any(result for _, result in found):
+            raise UserError(
+                f"{folder}: none of {', '.join(f'{task}.json' for task in TASKS)}. Evaluate the "
+                "run first (seq_reranker.py, topn.py, exp.py, or compare.py baselines)."
+            )
+        rows += [_measured(folder, task, result) for task, result in found if result]
+    pairs = dict.fromkeys((row.dataset, row.task) for row in rows)
+    for dataset, task in pairs:
+        rows += [
+            Entry(
+                f"{row.method} (PUBLISHED)",
+                row.source,
+                dataset,
+                task,
+                "paper",
+                "published",
+                "",
+                row.metrics,
+                None,
+            )
+            for row in published(dataset, task)
+        ]
+    return rows
+
+
+def _measured(folder: Path, task: str, result: dict[str, Any]) -> Entry:
+    return Entry(
+        method_of(result),
+        str(folder),
+        result["dataset"],
+        task,
+        result["protocol"],
+        result["item_ids"],
+        str(result["seed"]),
+        result["metrics"],
+        result.get("catalogue"),
+    )
+
+
+# ------------------------------------------------------------------------------------ tables
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns padded so that it reads as plain text too."""
+    widths = [max(map(len, column)) for column in zip(header, *rows)]
+    lines = [header, ["-" * max(3, width) for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(max(3, width)) for cell, width in zip(line, widths)) + " |"
+        for line in lines
+    )
+
+
+def as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
+    """A section a data set and task. catalogue: with the whole catalogue's figures, if recorded."""
+    parts = []
+    for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
+        mine = [row for row in rows if (row.dataset, row.task) == (dataset, task)]
+        columns = COLUMNS[task]
+        header = ["method", "protocol", "items", "seed", *columns, "from"]
+        lines = [
+            [row.method, row.protocol, row.item_ids, row.seed]
+            + [_figure(row.metrics.get(column)) for column in columns]
+            + [row.source]
+            for row in mine
+        ]
+        parts.append(f"## {dataset}, {task}\n\n{markdown(header, lines)}")
+        if catalogue:
+            recorded = [row for row in mine if row.catalogue]
+            parts += _catalogue_parts(f"{dataset}, {task}", recorded)
+    return "\n\n".join(parts) + "\n"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+
+
+def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
+    if not rows:
+        return
+    cutoffs = [name.split("@")[1] for name in rows[0].catalogue["metrics"] if name[:3] == "HR@"]
+    lines = [
+        [row.method, kind]
+        + [_figure(row.catalogue["metrics"].get(f"{kind}@{k}")) for k in cutoffs]
+        + [row.source]
+        for kind in ("HR", "NDCG", "MRR")
+        for row in rows
+    ]
+    header = ["method", "metric", *(f"@{k}" for k in cutoffs), "from"]
+    yield f"### {title}: the whole catalogue, exact ranks\n\n{markdown(header, lines)}"
+    spread = [name for name, value in rows[0].catalogue.items() if isinstance(value, float)]
+    lines = [
+        [r.method, r.source, *(_figure(r.catalogue.get(name)) for name in spread)] for r in rows
+    ]
+    yield f"### {title}: what is listed\n\n{markdown(['method', 'from', *spread], lines)}"
+    for key, label in (
+        ("by_history_length", "items before the target"),
+        ("by_item_popularity", "train users of the target"),
+    ):
+        steps = dict.fromkeys(_step(group) for row in rows for group in row.catalogue[key])
+        lines = []
+        for row in rows:
+            cells = {_step(g): f"{g['hr']:.4f} / {g['ndcg']:.4f}" for g in row.catalogue[key]}
+            lines.append([row.method, row.source, *(cells.get(step, "") for step in steps)])
+        table = markdown(["method", "from", *steps], lines)
+        yield f"### {title}: HR@10 / NDCG@10 by {label}\n\n{table}"
+
+
+def _step(group: dict[str, Any]) -> str:
+    ends = f"{group['low']}+" if group["high"] is None else f"{group['low']}-{group['high']}"
+    if group["low"] == group["high"]:
+        ends = str(group["low"])
+    return f"{ends} ({group['users']:,} users)"
+
+
+def as_csv(rows: Sequence[Entry]) -> str:
+    """A line a figure: what it is of, its name, its value."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*Entry._fields[:-2], "figure", "value"])
+    for row in rows:
+        figures = dict(row.metrics)
+        for name, value in (row.catalogue or {}).items():
+            if name == "metrics":
+                figures |= {f"catalogue {metric}": v for metric, v in value.items()}
+            elif isinstance(value, float):
+                figures[f"catalogue {name}"] = value
+            else:
+                for group in value:
+                    label = f"catalogue {name} {_step(group)}"
+                    figures |= {f"{label} HR@10": group["hr"], f"{label} NDCG@10": group["ndcg"]}
+        writer.writerows([*row[:-2], name, value] for name, value in figures.items())
+    return out.getvalue()

@@ -1,0 +1,191 @@
+"""Two methods, user by user: does one rank the held-out items higher, or is it chance?
+
+A method is one run or several (seeds); a user's figure is then the mean over them. Runs that did
+not rank the same items for the same users are refused, for their difference would mean nothing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from modules.comparison import markdown, method_of, read_result
+from utils.checkpoint import read_jsonl
+from utils.errors import UserError
+from utils.metrics import NOT_RANKED, user_hits, user_ndcg
+from utils.runtime import Stream, rng
+from utils.significance import Paired, holm, paired_test
+
+RANKING_TASKS = ("sequential", "direct")
+# NDCG@1 is HR@1.
+METRICS = {
+    "HR@1": (user_hits, 1),
+    "HR@5": (user_hits, 5),
+    "HR@10": (user_hits, 10),
+    "NDCG@5": (user_ndcg, 5),
+    "NDCG@10": (user_ndcg, 10),
+}
+LONGEST = max(k for _, k in METRICS.values())
+
+
+class RankedRun(NamedTuple):
+    """One run's ranking of one task."""
+
+    folder: Path
+    method: str
+    dataset: str
+    candidates: str  # fingerprint
+    users: np.ndarray  # (U,)
+    targets: np.ndarray  # (U,)
+    ranks: np.ndarray  # (U,)
+
+
+class Difference(NamedTuple):
+    """One metric of one task."""
+
+    task: str
+    metric: str
+    a: np.ndarray  # (runs of A,) means over users
+    b: np.ndarray
+    paired: Paired  # A - B
+    p_holm: float
+
+
+def read_ranked(folder: Path, task: str) -> RankedRun | None:
+    """A run's ranks; None where it was not evaluated on the task.
+
+    Raises:
+        UserError: naming the file, where lists are too short or candidates are not recorded.
+    """
+    result = read_result(folder, task)
+    if result is None:
+        return None
+    path = folder / f"{task}.json"
+    top_n = result["arguments"]["top_n"]
+    if top_n < LONGEST:
+        raise UserError(f"{path}: lists of --top_n {top_n}; metrics up to @{LONGEST} need longer.")
+    if "candidates" not in result:
+        raise UserError(
+            f"{path}: does not say which candidates were ranked; it is of an earlier version. "
+            "Evaluate the run again."
+        )
+    rows = read_jsonl(folder / f"{task}.jsonl")
+    ranks = [NOT_RANKED if row["rank"] is None else row["rank"] for row in rows]
+    users, targets = ([row[key] for row in rows] for key in ("user", "target"))
+    return RankedRun(
+        folder,
+        method_of(result),
+        result["dataset"],
+        result["candidates"],
+        *map(np.asarray, (users, targets, ranks)),
+    )
+
+
+def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun]) -> None:
+    """UserError, naming two runs and what they do not share."""
+    first = a[0]
+    for other in [*a[1:], *b]:
+        both = f"{task}: {first.folder} and {other.folder}"
+        if other.dataset != first.dataset:
+            raise UserError(f"{both} are of other data sets: {first.dataset}, {other.dataset}.")
+        if not np.array_equal(other.users, first.users):
+            raise UserError(
+                f"{both} were tested on other users ({len(first.users):,} and "
+                f"{len(other.users):,} of them). Give both the same --limit_users."
+            )
+        unlike = np.flatnonzero(other.targets != first.targets)
+        if unlike.size:
+            raise UserError(
+                f"{both} have other targets (user {first.users[unlike[0]]}: item "
+                f"{first.targets[unlike[0]]} and {other.targets[unlike[0]]}). Their data folders "
+                "differ."
+            )
+    ours, theirs = (sorted(run.candidates for run in side) for side in (a, b))
+    if ours != theirs and len(set(ours + theirs)) > 1:
+        names = [" ".join(str(run.folder) for run in side) for side in (a, b)]
+        raise UserError(
+            f"{task}: {names[0]} and {names[1]} ranked other candidates: negatives were drawn "
+            "with other seeds or in another number. Compare runs of the same seeds, put a "
+            "negative.txt into the data folder and evaluate again, or leave the task out (--tasks)."
+        )
+
+
+def differences(
+    a: Sequence[Path], b: Sequence[Path], tasks: Sequence[str], seed: int, resamples: int
+) -> tuple[list[Difference], dict[str, tuple[list[RankedRun], list[RankedRun]]]]:
+    """Every metric of those tasks that all runs were evaluated on, and the runs by task.
+
+    p-values are corrected for the number of all metrics and tasks together.
+
+    Raises:
+        UserError: where runs share no task, or are not comparable.
+    """
+    sides = {}
+    for task in tasks:
+        runs = [[read_ranked(folder, task) for folder in side] for side in (a, b)]
+        if all(run is not None for side in runs for run in side):
+            _check_comparable(task, *runs)
+            sides[task] = tuple(runs)
+    if not sides:
+        raise UserError(
+            f"{' '.join(map(str, [*a, *b]))}: all were evaluated on none of {', '.join(tasks)}. "
+            "Run seq_reranker.py or topn.py on each."
+        )
+    generator = rng(seed, Stream.RESAMPLING)
+    found: list[tuple[str, str, np.ndarray, np.ndarray, Paired]] = []
+    for task, runs in sides.items():
+        for metric, (of_users, k) in METRICS.items():
+            # (runs, U) each
+            mine, other = (np.stack([of_users(run.ranks, k) for run in side]) for side in runs)
+            paired = paired_test(mine.mean(axis=0) - other.mean(axis=0), generator, resamples)
+            found.append((task, metric, mine.mean(axis=1), other.mean(axis=1), paired))
+    corrected = holm([paired.p for *_, paired in found])
+    return [Difference(*row, p) for row, p in zip(found, corrected)], sides
+
+
+def as_markdown(found: Sequence[Difference], level: float) -> str:
+    """A line a metric; a verdict where the corrected p-value is below ``level``."""
+    rows = []
+    for row in found:
+        verdict = "no difference shown"
+        if row.p_holm < level:
+            verdict = "A higher" if row.paired.mean > 0 else "B higher"
+        rows.append(
+            [
+                row.task,
+                row.metric,
+                _mean_and_spread(row.a),
+                _mean_and_spread(row.b),
+                f"{row.paired.mean:+.4f}",
+                f"{row.paired.low:+.4f} to {row.paired.high:+.4f}",
+                f"{row.paired.p:.4f}",
+                f"{row.p_holm:.4f}",
+                verdict,
+            ]
+        )
+    header = ["task", "metric", "A", "B", "A - B", "95 % interval", "p", "p (Holm)", "verdict"]
+    return markdown(header, rows)
+
+
+def _mean_and_spread(values: np.ndarray) -> str:
+    """The mean over runs, and their standard deviation where there are several."""
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{values.mean():.4f} ± {values.std(ddof=1):.4f}"
+
+
+def describe(runs: dict[str, tuple[list[Any], list[Any]]], level: float, tests: int) -> str:
+    """Who A and B are, over how many users, and how the p-values were made."""
+    a, b = next(iter(runs.values()))
+    lines = []
+    for name, side in (("A", a), ("B", b)):
+        methods = ", ".join(dict.fromkeys(run.method for run in side))
+        lines.append(f"{name}: {methods} ({', '.join(str(run.folder) for run in side)})")
+    lines.append(
+        f"{len(a[0].users):,} users of {a[0].dataset}, paired. p: two-sided permutation test; "
+        f"corrected for {tests} tests (Holm), verdict at {level:g}. Interval: bootstrap of A - B."
+    )
+    if len(a) > 1 or len(b) > 1:
+        lines.append("± is the standard deviation over runs; a user's figure is their mean.")
+    return "\n".join(lines)

@@ -1,0 +1,184 @@
+"""compare.py: tables and tests over run folders, and what is refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import compare
+from modules.comparison import as_csv, as_markdown, entries, markdown
+from modules.differences import differences
+from tests.conftest import write_folder
+from tests.test_scripts import script
+from utils import cli
+from utils.checkpoint import write_json, write_jsonl
+from utils.errors import UserError
+from utils.metrics import ranking_metrics
+
+BOTH = ("sequential", "direct")
+
+
+def write_run(folder, ranks, task="direct", candidates="c0", first_user=1, target=5, **more):
+    """A run's files of one task, as an evaluation leaves them; ranks: -1 = not in the list."""
+    result = {
+        "method": "made-up",
+        "dataset": "beauty",
+        "protocol": "clean",
+        "item_ids": "random",
+        "seed": 0,
+        "candidates": candidates,
+        "arguments": {"top_n": 10},
+        "metrics": ranking_metrics(np.asarray(ranks)),
+    }
+    rows = [
+        {"user": first_user + n, "target": target, "rank": None if rank < 0 else int(rank)}
+        for n, rank in enumerate(ranks)
+    ]
+    write_json(folder / f"{task}.json", result | more)
+    write_jsonl(folder / f"{task}.jsonl", rows)
+    return folder
+
+
+def random_ranks(seed, better=0.0, users=1500):
+    """HR@10 about .4; with ``better``, more of the users have theirs first."""
+    generator = np.random.default_rng(seed)
+    ranks = np.where(generator.random(users) < 0.4, generator.integers(0, 10, users), -1)
+    return np.where(generator.random(users) < better, 0, ranks)
+
+
+def test_published_figures_stand_beside_and_are_marked(tmp_path):
+    write_run(tmp_path / "a", [0, 3, -1, 9])
+    rows = entries([tmp_path / "a"])
+    text = as_markdown(rows)
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
+    assert "0.2500" in lines["made-up"]
+    assert "clean" in lines["made-up"]
+    assert "0.0829" in lines["POD (PUBLISHED)"]
+    assert "paper" in lines["POD (PUBLISHED)"]
+    table = list(csv.DictReader(as_csv(rows).splitlines()))
+    assert {"made-up", "POD (PUBLISHED)"} == {row["method"] for row in table}
+    value = next(r["value"] for r in table if (r["method"], r["figure"]) == ("made-up", "HR@5"))
+    assert float(value) == 0.5
+
+
+def test_markdown_columns_are_as_wide_as_their_widest_cell():
+    assert markdown(["a", "long"], [["xyz1", "b"]]).splitlines() == [
+        "| a    | long |",
+        "| ---- | ---- |",
+        "| xyz1 | b    |",
+    ]
+
+
+def test_seeds_of_one_method_differ_by_chance_and_a_better_one_by_more(tmp_path):
+    same = [write_run(tmp_path / f"a{s}", random_ranks(s)) for s in range(2)]
+    better = write_run(tmp_path / "b", random_ranks(2, better=0.1))
+    found, _ = differences([same[0]], [same[1]], BOTH, 0, 999)
+    assert all(row.p_holm > 0.05 for row in found)
+    found, _ = differences(same, [better], BOTH, 0, 999)
+    by_metric = {row.metric: row for row in found}
+    assert by_metric["HR@1"].p_holm < 0.05
+    assert by_metric["HR@1"].paired.mean < 0
+    assert by_metric["HR@1"].a.shape == (2,)
+
+
+def test_difference_is_that_of_the_exact_test(tmp_path):
+    a, b = random_ranks(0), random_ranks(1, better=0.02)
+    found, _ = differences(
+        [write_run(tmp_path / "a", a)], [write_run(tmp_path / "b", b)], BOTH, 0, 9999
+    )
+    row = next(row for row in found if row.metric == "HR@5")
+    hits = [(r >= 0) & (r < 5) for r in (a, b)]
+    only = [int((hits[0] & ~hits[1]).sum()), int((hits[1] & ~hits[0]).sum())]
+    assert row.paired.mean == pytest.approx((only[0] - only[1]) / len(a))
+    # McNemar's test, exactly; within four standard errors of a share of 9,999, twice over.
+    assert row.paired.p == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"first_user": 2}, "other users"),
+        ({"target": 6}, "other targets"),
+        ({"candidates": "c1"}, "ranked other candidates"),
+        ({"dataset": "toys"}, "other data sets"),
+        ({"arguments": {"top_n": 5}}, "--top_n 5"),
+        ({"task": "sequential"}, "evaluated on none of sequential, direct"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(tmp_path, change, message):
+    a = write_run(tmp_path / "a", [0, 1, 2])
+    b = write_run(tmp_path / "b", [0, 1, 2], **change)
+    with pytest.raises(UserError, match=message) as refusal:
+        differences([a], [b], BOTH, 0, 99)
+    assert str(b) in str(refusal.value)
+
+
+def test_seeds_may_have_candidates_of_their_own_if_both_sides_do(tmp_path):
+    runs = {
+        name + seed: write_run(tmp_path / (name + seed), [0, 1, 2], candidates=seed)
+        for name in "ab"
+        for seed in "01"
+    }
+    found, _ = differences([runs["a0"], runs["a1"]], [runs["b1"], runs["b0"]], BOTH, 0, 99)
+    assert len(found) == 5
+    for name in "a0", "b1":
+        write_run(runs[name], [0, 1, 2], task="sequential")
+    with pytest.raises(UserError, match="ranked other candidates"):
+        differences([runs["a0"]], [runs["b1"]], BOTH, 0, 99)
+    found, _ = differences([runs["a0"]], [runs["b1"]], ["sequential"], 0, 99)
+    assert {row.task for row in found} == {"sequential"}
+
+
+def test_a_run_of_an_earlier_version_is_refused(tmp_path):
+    a = write_run(tmp_path / "a", [0, 1])
+    path = a / "direct.json"
+    result = json.loads(path.read_text())
+    del result["candidates"]
+    path.write_text(json.dumps(result))
+    with pytest.raises(UserError, match="Evaluate the run again"):
+        differences([a], [a], BOTH, 0, 99)
+
+
+def test_the_whole_way(tmp_path):
+    data, root = write_folder(tmp_path / "few"), tmp_path / "checkpoint"
+    baselines = ["baselines", data, "--negative_num", "5", "--checkpoint", root, "--trec"]
+    done = script("compare.py", *baselines)
+    assert done.returncode == 0, done.stderr
+    runs = sorted(root.iterdir())
+    assert [run.name for run in runs] == [
+        f"few-{name}" for name in ("ease", "item_knn", "next_number", "popularity")
+    ]
+    done = script("compare.py", "table", *runs, "--catalogue", "--out", tmp_path / "t.csv")
+    assert done.returncode == 0, done.stderr
+    assert "coverage@10" in done.stdout
+    assert "by items before the target" in done.stdout
+    assert (tmp_path / "t.csv").read_text().count("few-ease") > 40
+    done = script("compare.py", "test", runs[0], runs[3], "--resamples", "99")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("| sequential | ") == done.stdout.count("| direct ") == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table", "nowhere"], "no such folder"),
+        (["table", "."], "Evaluate the run first"),
+        (["table", "run", "--out", "t.txt"], "neither in .md nor in .csv"),
+        (["test", "run", ","], "needs a folder"),
+        (["baselines", "few", "--methods", "magic"], "name some of popularity,"),
+        (["baselines", "few", "--ease_l2", "1,x"], "'x' is no number above 0"),
+        (["baselines", "few"], "--negative_num 99"),
+        (["baselines"], "no data folder"),
+    ],
+)
+def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, message):
+    write_folder(tmp_path / "few")
+    write_run(tmp_path / "run", [0, 1])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["compare.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.run(compare.main)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
