@@ -232,12 +232,7 @@ def open_experiment(
         raise UserError(f"--checkpoint {folder}: no such folder. Train a model with pretrain.py.")
     run = read_json(folder / RUN_FILE)
     dataset = load_dataset(data_dir)
-    for file in ("sequential.txt", "datamaps.json"):
-        if run["fingerprints"][file] != dataset.fingerprints[file]:
-            raise UserError(
-                f"--checkpoint {folder} was trained on the data set {run['dataset']!r}, whose "
-                f"{file} is not the one of {dataset.folder}. Pass the folder it was trained on."
-            )
+    check_same_data(folder, run, dataset)
     if _fingerprint(folder / TOKENIZER_FILE) != run["tokenizer_sha256"]:
         raise UserError(
             f"{folder / TOKENIZER_FILE}: not the tokenizer that this model was trained with. Put "
@@ -251,6 +246,16 @@ def open_experiment(
         dataset, tokenizer, pieces, numbers, model, device, precision, run["arguments"]["seed"]
     )
     return opened, run
+
+
+def check_same_data(folder: Path, run: dict[str, Any], dataset: RecDataset) -> None:
+    """UserError where the data folder is not the one that the run was trained on."""
+    for file in ("sequential.txt", "datamaps.json"):
+        if run["fingerprints"][file] != dataset.fingerprints[file]:
+            raise UserError(
+                f"--checkpoint {folder} was trained on the data set {run['dataset']!r}, whose "
+                f"{file} is not the one of {dataset.folder}. Pass the folder it was trained on."
+            )
 
 
 def _fingerprint(path: Path) -> str:

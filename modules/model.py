@@ -96,7 +96,7 @@ class ELMRec(nn.Module):
             self.register_buffer("graph_col", graph.col)
             self.register_buffer("graph_values", graph.values)
         self._propagated: torch.Tensor | None = None  # evaluation only: W depends on no input
-        self._held: torch.Tensor | None = None  # training with --graph_every: see hold_table
+        self.held: torch.Tensor | None = None  # training with --graph_every: see hold_table
 
     # ---------------------------------------------------------------------------- the paper
 
@@ -104,8 +104,8 @@ class ELMRec(nn.Module):
         """W: (U + I + 1, D) propagated graph features, or (512, D) positions."""
         if scheme is WholeWords.POSITION:
             return self.positions.weight
-        if self._held is not None:
-            return self._held
+        if self.held is not None:
+            return self.held
         if self._propagated is not None:
             return self._propagated
         table = self._propagate(self.nodes.weight)
@@ -117,25 +117,29 @@ class ELMRec(nn.Module):
         graph = Graph(self.graph_crow, self.graph_col, self.graph_values)
         return propagate(features, graph, self.config.graph_layers)
 
-    def hold_table(self) -> None:
+    def hold_table(self, gradient: torch.Tensor | None = None) -> None:
         """Keep W as it is now for the steps to come, and gather its gradient meanwhile.
 
         On a large graph the two propagations of a step cost more than the rest of it. A table
         that is a few steps old differs little, for one step moves E0 by little.
+
+        gradient: what was gathered before, where a run goes on; empty for nothing yet.
         """
         with torch.no_grad():
-            self._held = self._propagate(self.nodes.weight)
-        self._held.requires_grad_()
+            self.held = self._propagate(self.nodes.weight)
+        self.held.requires_grad_()
+        if gradient is not None and gradient.numel():
+            self.held.grad = gradient
 
     def release_table(self) -> None:
         """Hand the gathered gradient on to E0 (A_hat is symmetric: one more propagation)."""
-        if self._held is not None and self._held.grad is not None:
-            self.nodes.weight.grad = self._propagate(self._held.grad)
-        self._held = None
+        if self.held is not None and self.held.grad is not None:
+            self.nodes.weight.grad = self._propagate(self.held.grad)
+        self.held = None
 
     def train(self, mode: bool = True) -> "ELMRec":
         """Also forgets the propagated table: the weights may change from here on."""
-        self._propagated = self._held = None
+        self._propagated = self.held = None
         return super().train(mode)
 
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

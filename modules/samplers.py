@@ -4,7 +4,7 @@ Every draw takes its generator as an argument; the data set is never changed.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,6 +109,15 @@ class TrainSampler:
     def steps_per_pass(self) -> int:
         """Whole steps that the list holds."""
         return self.size // self.plan.samples
+
+    def state(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """The order of the pass; the place in it and the generator, as plain values."""
+        return self._order, {"at": self._at, "rng": self.rng.bit_generator.state}
+
+    def load_state(self, order: np.ndarray, values: dict[str, Any]) -> None:
+        """Go on from a ``state``."""
+        self._order, self._at = order, values["at"]
+        self.rng.bit_generator.state = values["rng"]
 
     def __iter__(self) -> Iterator[TrainStep]:
         return self

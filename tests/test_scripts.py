@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -191,9 +192,7 @@ def test_evaluation_refuses(trained, tmp_path):
 def test_another_tokenizer_is_refused(trained, tmp_path):
     data, run = trained
     copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in run.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(run, copy)
     path = copy / "tokenizer.json"
     path.write_text(path.read_text().replace('"▁user_"', '"▁loser_"'))
     done = script("topn.py", data, "--checkpoint", copy)

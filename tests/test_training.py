@@ -6,6 +6,7 @@ import torch
 
 from modules import training
 from modules.batches import Batch
+from modules.loss_watch import LossWatch
 from modules.negatives import NegativeSampler
 from modules.samplers import StepPlan, TrainSampler, direct_eval, sequential_eval
 from modules.tasks import Task
@@ -108,6 +109,36 @@ def test_a_held_table_is_applied_every_k_steps_and_at_an_epochs_end(
     trainer.fit(watch, lambda report: None, lambda report: None)
     assert held == [0, 3, 4, 7]  # epochs of four steps
     assert moved == [False, False, True, True] * 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_reaches_the_weights(
+    value, dataset, pieces, model, monkeypatch
+):
+    forward, count = model.forward, 0
+
+    def sometimes(batch):
+        nonlocal count
+        count += 1
+        return forward(batch) * (value if count == 3 else 1.0)
+
+    monkeypatch.setattr(model, "forward", sometimes)
+    with pytest.raises(UserError, match=r"step 3: the loss of the sequential task is (nan|inf)"):
+        run(dataset, pieces, model, max_steps=4)
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    count = 0
+    result, steps, _, _ = run(dataset, pieces, model, max_steps=4, skip_nonfinite=True)
+    assert (result.skipped, len(steps)) == (1, 4)
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_on_a_gpu_losses_are_looked_at_later_and_the_step_is_still_known():
+    watch = LossWatch([Task.SEQUENTIAL, Task.DIRECT], torch.device("meta"), skip=False)
+    watch._first_bad = torch.zeros((), dtype=torch.long)  # what would lie on the GPU
+    for step, loss in enumerate((1.0, 2.0, float("nan"), 3.0, float("inf")), start=1):
+        assert watch.finite(torch.tensor(loss), step)
+    with pytest.raises(UserError, match="step 3: the loss of the sequential task"):
+        watch.check(5)
 
 
 def test_out_of_memory_names_the_batch_and_what_to_lower(dataset, pieces, model, monkeypatch):

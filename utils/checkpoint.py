@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,6 +43,51 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """``whole_file`` of bytes; UserError, naming the path, where it cannot be written."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def write_folder(
+    target: Path, files: Mapping[str, bytes], index: str, values: Mapping[str, Any]
+) -> None:
+    """A folder that is whole or not there: written aside, flushed, renamed.
+
+    Args:
+        target: the folder; one of that name is replaced.
+        files: contents by name.
+        index: name of a JSON file of ``values``, to which the files' checksums are added.
+
+    Raises:
+        UserError: naming the folder, where the disk or the permissions say no.
+    """
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(".*.tmp"):  # of a process that was killed
+            shutil.rmtree(left)
+        aside.mkdir()
+        for name, content in files.items():
+            write_bytes(aside / name, content)
+        checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        write_json(aside / index, {**values, "sha256": checksums})
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(aside, target)
+        _flush_folder(target.parent)
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be written ({error.strerror or error}). What was saved before is "
+            "unchanged; free space or choose another folder."
+        ) from error
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -194,6 +194,27 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         default=200,
         help="steps between lines of train_log.jsonl",
     )
+    group.add_argument(
+        "--resume",
+        nargs="?",
+        const="last",
+        metavar="STEP",
+        help="go on with the run in --checkpoint, from its last saved state or the one of STEP",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="start anew in a folder that holds a run"
+    )
+    group.add_argument(
+        "--save_minutes",
+        type=positive,
+        default=10.0,
+        help="save the training state this often, and after each epoch",
+    )
+    group.add_argument(
+        "--skip_nonfinite",
+        action="store_true",
+        help="leave out steps whose loss is NaN or infinite, and count them; else they end the run",
+    )
     group.add_argument("--seed", type=natural, default=0, help="seed of the whole run")
     group.add_argument(
         "--accumulate",

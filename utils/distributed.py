@@ -43,6 +43,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
+def restarted() -> bool:
+    """Has torchrun started this process anew after one had died?"""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
 def is_main() -> bool:
     """Does this process write files and speak?"""
     return rank() == 0
@@ -84,9 +89,11 @@ def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def any_rank(flag: bool) -> bool:
-    """Is the flag set on any rank? All ranks must ask together."""
-    return bool(sum_over_ranks(torch.tensor(int(flag))).item())
+def any_rank(*flags: bool) -> list[bool]:
+    """Is each flag set on any rank? All ranks must ask together."""
+    if world_size() == 1:
+        return list(flags)
+    return sum_over_ranks(torch.tensor(flags, dtype=torch.int64)).bool().tolist()
 
 
 def from_main(value: T) -> T:

@@ -1,6 +1,9 @@
 """The authors' table of settings, by data set and objective."""
 
+import argparse
 from typing import NamedTuple
+
+from utils.errors import UserError
 
 
 class Row(NamedTuple):
@@ -34,3 +37,26 @@ def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
     if table is None:
         return UNPUBLISHED, f"no published settings for {dataset!r}: {UNPUBLISHED}"
     return table[objective], f"--preset {preset}, {dataset}, {objective}: {table[objective]}"
+
+
+def fill_settings(args: argparse.Namespace, dataset: str, has_graph: bool) -> str:
+    """alpha, sigma and L from the published table where they are not given; where they are from.
+
+    has_graph: whether ``args.method`` has one.
+    """
+    row, source = published_row(args.preset, dataset, args.objective)
+    if not has_graph:
+        row = row._replace(alpha=1.0)  # POD and P5 have no alpha
+        for flag in ("sigma", "L"):
+            if getattr(args, flag) is not None:
+                raise UserError(f"--{flag} is of the graph, which --method {args.method} lacks.")
+        if args.graph_every > 1:
+            raise UserError(
+                f"--graph_every {args.graph_every}: {args.method} has no graph. Leave it out."
+            )
+        source = f"--method {args.method}: no graph, α = 1"
+    given = [flag for flag in ("alpha", "sigma", "L") if getattr(args, flag) is not None]
+    for flag, value in (("alpha", row.alpha), ("sigma", row.sigma), ("L", row.layers)):
+        if getattr(args, flag) is None:
+            setattr(args, flag, value)
+    return source + (f"; given: {', '.join(given)}" if given else "")

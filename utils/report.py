@@ -51,12 +51,14 @@ def write_results(
 class TrainingLog:
     """The progress bar, and ``train_log.jsonl``: a line each interval and each validation."""
 
-    def __init__(self, folder: Path, total: int | None) -> None:
+    def __init__(self, folder: Path, total: int | None, done: int = 0) -> None:
+        """total: steps of the run; done: those made before it was resumed."""
         self._file = None
         if distributed.is_main():
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "train_log.jsonl").open("w", encoding="utf-8")
+            self._file = (folder / "train_log.jsonl").open("a", encoding="utf-8")
         self._bar = progress(total, "training", "step")
+        self._bar.update(done)
         self._samples = 0
 
     def step(self, report: Any) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +66,43 @@ def make_deterministic() -> None:
     """Only algorithms that give the same bits each time; PyTorch raises where it has none."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     torch.use_deterministic_algorithms(True)
+
+
+def rng_state(device: torch.device) -> torch.Tensor:
+    """State of the generator that draws dropout on the device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_rng_state(device: torch.device, state: torch.Tensor) -> None:
+    """Go on from an ``rng_state``."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
+class StopSignals:
+    """SIGINT and SIGTERM ask a run to stop instead of ending it; a second SIGINT ends it."""
+
+    def __init__(self) -> None:
+        self.number = 0  # of the signal that came
+
+    def asked(self) -> bool:
+        """Has one come?"""
+        return self.number != 0
+
+    def __enter__(self) -> "StopSignals":
+        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.number and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def synchronize(device: torch.device) -> None:
