@@ -43,6 +43,7 @@ from modules.tokens import (
 from utils import distributed
 from utils.checkpoint import read_json, write_json
 from utils.errors import UserError
+from utils.model_card import write_model_card
 from utils.runtime import Stream, autocast, rng, seed_everything
 
 RUN_FILE = "run.json"
@@ -206,6 +207,7 @@ def save_run(experiment: Experiment, folder: Path, run: dict[str, Any]) -> None:
             "tokenizer_sha256": _fingerprint(folder / TOKENIZER_FILE),
         },
     )
+    write_model_card(folder)
 
 
 def save_model(experiment: Experiment, folder: Path, metadata: dict[str, str]) -> None:

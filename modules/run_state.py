@@ -127,7 +127,12 @@ def claim_folder(folder: Path, resume: str | None, overwrite: bool) -> None:
 def clear_folder(folder: Path) -> None:
     """Remove what a run wrote, before another starts in its place; no other file is touched."""
     shutil.rmtree(folder / "state", ignore_errors=True)
-    for name in ("run.json", "model.safetensors", "train_log.jsonl"):  # run.json first: no run
+    for name in (
+        "run.json",
+        "model.safetensors",
+        "train_log.jsonl",
+        "README.md",
+    ):  # run.json first: no run
         (folder / name).unlink(missing_ok=True)
     for task in ("sequential", "direct", "explanation"):
         for ending in ("json", "jsonl"):

@@ -22,7 +22,7 @@ from utils.errors import UserError
 
 # Short epochs and a save nearly every step, so that many moments are inside of a save.
 RUN = ["pretrain.py", "data/demo", "--backbone", "tiny", "--negative_num", "5", "--batch_size"]
-RUN += ["100", "--epochs", "2", "--valid_samples", "20", "--log_interval", "5"]
+RUN += ["100", "--epochs", "3", "--valid_samples", "20", "--log_interval", "5"]
 RUN += ["--save_minutes", "0.0001", "--graph_every", "3"]
 
 
@@ -92,7 +92,7 @@ def kill_and_resume(folder: Path, rng: random.Random, kills: int) -> int:
             if set(saved_states(folder)) - before or list((folder / "state").glob(".*.tmp")):
                 break  # training has begun
             time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.25))
+        time.sleep(rng.uniform(0, 0.8 / kills))
         hit += process.poll() is None
         process.kill()
         process.communicate()
@@ -154,7 +154,7 @@ def test_a_damaged_state_is_named_and_the_one_before_offered(whole, tmp_path) ->
 
 
 def test_what_may_not_change_when_a_run_goes_on(whole, tmp_path) -> None:
-    with pytest.raises(UserError, match=r"holds a run, at step 36\. --resume goes on"):
+    with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume goes on"):
         claim_folder(whole, resume=None, overwrite=False)
     claim_folder(whole, resume=None, overwrite=True)
     claim_folder(tmp_path / "new", resume=None, overwrite=False)

@@ -53,6 +53,11 @@ def test_the_whole_way(trained):
         assert (row["items"].index(row["target"]) if row["target"] in row["items"] else None) == (
             row["rank"]
         )
+    card = (run / "README.md").read_text()
+    assert "| protocol | clean, item numbers random |" in card
+    result = json.loads((run / "direct.json").read_text())
+    assert f"| HR@5 | {result['metrics']['HR@5']:.4f} |" in card
+    assert result["command"] in card
     log = [json.loads(line) for line in (run / "train_log.jsonl").read_text().splitlines()]
     assert log[-1]["valid"].keys() == {"explanation", "sequential", "direct"}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from utils import distributed
 from utils.checkpoint import write_json, write_jsonl
+from utils.model_card import write_model_card
 from utils.runtime import commit, progress, say, versions
 from utils.trec import write_trec
 
@@ -40,6 +41,7 @@ def write_results(
     if trec:
         write_trec(folder, name, rows)
     write_json(folder / f"{name}.json", result)
+    write_model_card(folder)
     metrics = result["metrics"]
     width = max(map(len, metrics))
     say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
