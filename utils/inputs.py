@@ -31,8 +31,9 @@ def read_file(path: str | Path, missing: str) -> bytes:
         return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. {missing}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read ({reason}).") from error
 
 
 def parse_json(path: str | Path, content: bytes, first_line: int = 1) -> Any:
@@ -92,5 +93,6 @@ def readable(what: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split()) or "no reason given"
         raise UserError(
-            f"{what}: cannot be read ({type(error).__name__}: {limit(reason, 200)})."
+            f"{what}: cannot be read, damaged or cut short as it seems ({type(error).__name__}: "
+            f"{limit(reason, 200)})."
         ) from error
