@@ -41,24 +41,26 @@ def load_dataset(folder: str | Path) -> RecDataset:
         )
     fingerprints = {}
 
-    def read(path: Path) -> bytes:
-        content = read_file(path, "Every data folder needs it (data/README.md).")
+    def read(path: Path, missing: str) -> bytes:
+        content = read_file(path, missing)
         fingerprints[path.name] = hashlib.sha256(content).hexdigest()
         return content
 
     sequences, maps = folder / "sequential.txt", folder / "datamaps.json"
-    rows = read(sequences)
-    user_names, item_names = _read_maps(maps, read(maps))
+    needed = "Every data folder needs it (data/README.md)."
+    rows = read(sequences, needed)
+    user_names, item_names = _read_maps(maps, read(maps, needed))
     n_users, n_items = len(user_names) - 1, len(item_names) - 1
     items, offsets = _read_sequences(sequences, rows, n_users, n_items)
 
     # What stands there under an optional file's name, be it a folder or a link to nowhere, is
     # meant to be read; only a name that is not there at all is a file that is missing.
+    lost = "A link of that name leads nowhere; mend it, or take it away."
     negatives = explanations = None
     if os.path.lexists(optional := folder / "negative.txt"):
-        negatives = _read_negatives(optional, read(optional), items, offsets, n_items)
+        negatives = _read_negatives(optional, read(optional, lost), items, offsets, n_items)
     if os.path.lexists(optional := folder / "explanation.json"):
-        explanations = _read_explanations(optional, read(optional), n_users, n_items)
+        explanations = _read_explanations(optional, read(optional, lost), n_users, n_items)
     return RecDataset(
         name=folder.resolve().name,
         folder=folder,

@@ -18,7 +18,7 @@ from transformers import T5Config
 
 from utils.checkpoint import MISSING, to_json, write_bytes, write_text
 from utils.errors import UserError, limit
-from utils.inputs import parse_json, read_file, readable
+from utils.inputs import check_file, parse_json, read_file, readable
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -97,8 +97,7 @@ def read_model(folder: Path) -> tuple[T5Config, dict[str, Any], dict[str, torch.
     own = table.pop("elmrec", None) if isinstance(table, dict) else None
     if not isinstance(own, dict):
         raise UserError(f"{config_path}: no 'elmrec' entry; this is no ELMRec model folder.")
-    if not weights_path.is_file():
-        raise UserError(f"{weights_path}: no such file. {MISSING}")
+    check_file(weights_path, MISSING)
     with readable(str(weights_path)), safe_open(weights_path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no mapping

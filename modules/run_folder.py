@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from modules.dataset import ITEM_IDS, PROTOCOLS, RecDataset
 from utils.checkpoint import read_json, sha256, write_bytes, write_json
 from utils.errors import UserError, limit
-from utils.inputs import read_file
+from utils.inputs import check_file
 from utils.presets import PRESETS
 from utils.runtime import say, versions
 
@@ -26,10 +26,11 @@ NUMBERS_FILE = "item_numbers.json"
 REQUIRED_DATA = ("sequential.txt", "datamaps.json")
 
 # What evaluation reads of a record, and what it must be.
+_KINDS = {str: "a text", int: "a whole number", dict: "a map", NoneType: "null"}
 _ENTRIES: dict[str, tuple[type, ...]] = {
     "dataset": (str,),
     "command": (str,),
-    "commit": (str, NoneType),
+    "commit": (str, NoneType),  # null: not run from a git repository
     "versions": (dict,),
     "arguments": (dict,),
     "fingerprints": (dict,),
@@ -86,15 +87,16 @@ def read_run(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: holds {limit(run)}, not the record of a run.")
     for key, kinds in _ENTRIES.items():
         if type(run.get(key)) not in kinds:
-            due = " or ".join(kind.__name__ for kind in kinds)
+            due = " or ".join(_KINDS[kind] for kind in kinds)
             raise UserError(
-                f"{path}: {key!r} is {limit(run.get(key))}, no {due}; this is not a record as "
+                f"{path}: {key!r} is {limit(run.get(key))}, not {due}; this is not a record as "
                 "pretrain.py writes it. Put the original file back."
             )
     for key, allowed in _ARGUMENTS.items():
         value = run["arguments"].get(key)
-        if type(value) not in (int, str) or value not in allowed:
-            due = f"from {allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else allowed
+        number = isinstance(allowed, range)  # asked for anything else, a range is walked through
+        if type(value) is not (int if number else str) or value not in allowed:
+            due = f"{allowed[0]} to {allowed[-1]}" if number else " or ".join(allowed)
             raise UserError(f"{path}: argument {key!r} is {limit(value)}; {due} is due.")
     return run
 
@@ -108,7 +110,7 @@ def check_files(folder: Path, run: Mapping[str, Any]) -> None:
         )
     for name, fingerprint in run["files"].items():
         path = folder / Path(name).name
-        read_file(path, "The model's folder is not complete.")
+        check_file(path, "The model's folder is not complete.")
         if sha256(path) != fingerprint:
             what = "item numbers" if name == NUMBERS_FILE else "tokenizer"
             raise UserError(

@@ -18,17 +18,28 @@ from utils.errors import UserError, limit
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8; some editors put it at the start of a file
 
 
-def read_file(path: str | Path, missing: str) -> bytes:
-    """All of a file. missing: what to tell where there is no such file.
-
-    Raises:
-        UserError: naming the path, where it is missing, no regular file, or not to be read.
-    """
-    try:
+def check_file(path: str | Path, missing: str) -> None:
+    """UserError, naming the path, where it is no regular file. missing: what to tell then."""
+    with _readable_path(path, missing):
         # A folder, or a pipe, from which a reader would wait for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UserError(f"{path}: a folder or a device, where a file is due.")
+
+
+def read_file(path: str | Path, missing: str) -> bytes:
+    """All of a file; UserError, naming the path, where it cannot be read.
+
+    missing: what to tell where there is no such file.
+    """
+    check_file(path, missing)
+    with _readable_path(path, missing):
         return Path(path).read_bytes()
+
+
+@contextmanager
+def _readable_path(path: str | Path, missing: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. {missing}") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it
