@@ -16,7 +16,8 @@ from modules.experiment import open_experiment, spread, tasks_of
 from modules.results import result_record
 from modules.samplers import explanation_eval
 from modules.tasks import Task
-from utils import cli
+from utils import cli, flag_types
+from utils.checkpoint import check_writable
 from utils.errors import UserError
 from utils.explanation_metrics import explanation_metrics
 from utils.report import write_results
@@ -52,7 +53,10 @@ def parse_args() -> argparse.Namespace:
         help="tokens of a reference; default as in training",
     )
     group.add_argument(
-        "--outf", default="explanation", help="name of the written files, without ending"
+        "--outf",
+        type=flag_types.file_name,
+        default="explanation",
+        help="name of the written files, without ending",
     )
     cli.add_evaluation_flags(group)
     cli.add_machine_flags(parser, batch_size=16)
@@ -74,7 +78,10 @@ def main() -> None:
     started = time.perf_counter()
     folder = Path(args.checkpoint)
     device = cli.start_machine(args)
-    experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
+    experiment, run = open_experiment(
+        folder, args.data_dir, device, args.precision, ["explanation.json"]
+    )
+    check_writable(folder)
     dataset = experiment.dataset
     tasks_of(dataset, ["explanation"])
     args.exp_len = args.exp_len or run["arguments"]["exp_len"]

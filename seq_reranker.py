@@ -19,6 +19,7 @@ from modules.results import ranking_rows, result_record
 from modules.samplers import sequential_eval
 from modules.tasks import Task
 from utils import cli, presets
+from utils.checkpoint import check_writable
 from utils.metrics import ranking_metrics
 from utils.report import write_results
 from utils.runtime import say
@@ -49,6 +50,7 @@ def main() -> None:
     folder = Path(args.checkpoint)
     device = cli.start_machine(args)
     experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
+    check_writable(folder)
     dataset = experiment.dataset
     if args.N is None:
         preset = run["arguments"]["preset"]

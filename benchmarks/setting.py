@@ -16,6 +16,7 @@ from modules.files import load_dataset
 from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task
 from utils.demo_data import made_up_sentence
+from utils.report import run_record
 from utils.runtime import pick_device, rng, say
 
 SEED = 0
@@ -83,6 +84,9 @@ def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> Non
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    arguments = {"seed": SEED, "negative_num": 99, "exp_len": 20}
-    save_run(experiment, folder, {"arguments": arguments, "dataset": experiment.dataset.name})
+    arguments = {"seed": SEED, "negative_num": 99, "exp_len": 20, "preset": "readme"}
+    arguments |= {"protocol": "clean", "item_ids": "random"}
+    record = {"dataset": experiment.dataset.name}
+    record |= {"held_out_edges_seen": 0, "held_out_records_seen": 0}
+    save_run(experiment, folder, run_record(arguments) | record)
     experiment.model.save_pretrained(folder)

@@ -185,12 +185,14 @@ def rerank(
     This is the paper's reranking (section 3.4): the model likes to repeat earlier items.
 
     Args:
-        items, scores: (n, top_n + N).
+        items, scores: (n, top_n + N), or less where the catalogue is smaller.
         had: n arrays of items.
+        top_n: length of the lists at most.
 
     Returns:
-        (n, top_n) items, 0 = none, and scores.
+        (n, top_n or less) items, 0 = none, and scores.
     """
+    top_n = min(top_n, items.shape[1])
     out = np.zeros((len(items), top_n), dtype=np.int64)
     out_scores = np.full((len(items), top_n), -np.inf, dtype=np.float32)
     for row, own in enumerate(had):

@@ -4,7 +4,6 @@ The scripts start here. What a run's folder says of the data set and of the item
 against the data folder, so that a model is never evaluated on something else unnoticed.
 """
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,6 +21,14 @@ from modules.graph import normalized_adjacency
 from modules.model import ELMRec, ELMRecConfig
 from modules.negatives import NegativeSampler
 from modules.parallel import full_state_dict
+from modules.run_folder import (
+    check_data,
+    check_files,
+    read_numbers,
+    read_run,
+    warn_of_versions,
+    write_run,
+)
 from modules.samplers import (
     EvalSet,
     StepPlan,
@@ -36,19 +43,15 @@ from modules.tokens import (
     PromptPieces,
     Ragged,
     build_trie,
+    check_vocabulary,
     load_tokenizer,
     prompt_pieces,
     text_targets,
 )
 from utils import distributed
-from utils.checkpoint import read_json, write_json
 from utils.errors import UserError
 from utils.model_card import write_model_card
 from utils.runtime import Stream, autocast, rng, seed_everything
-
-RUN_FILE = "run.json"
-NUMBERS_FILE = "item_numbers.json"
-TOKENIZER_FILE = "tokenizer.json"
 
 
 class Experiment(NamedTuple):
@@ -196,17 +199,7 @@ def spread(total: int, limit: int | None) -> np.ndarray:
 
 def save_run(experiment: Experiment, folder: Path, run: dict[str, Any]) -> None:
     """Write what evaluation needs beside the model: tokenizer, numbering, the run's record."""
-    folder.mkdir(parents=True, exist_ok=True)
-    experiment.tokenizer.save_pretrained(folder)
-    write_json(folder / NUMBERS_FILE, experiment.numbers[1:].tolist())
-    write_json(
-        folder / RUN_FILE,
-        run
-        | {
-            "fingerprints": experiment.dataset.fingerprints,
-            "tokenizer_sha256": _fingerprint(folder / TOKENIZER_FILE),
-        },
-    )
+    write_run(folder, run, experiment.dataset, experiment.tokenizer, experiment.numbers)
     write_model_card(folder)
 
 
@@ -219,9 +212,17 @@ def save_model(experiment: Experiment, folder: Path, metadata: dict[str, str]) -
 
 
 def open_experiment(
-    folder: str | Path, data_dir: str | Path, device: torch.device, precision: str
+    folder: str | Path,
+    data_dir: str | Path,
+    device: torch.device,
+    precision: str,
+    optional: Sequence[str] = (),
 ) -> tuple[Experiment, dict[str, Any]]:
     """Read a run's folder, and the data folder that it was trained on.
+
+    Args:
+        folder, data_dir, device, precision: where and how.
+        optional: the optional data files that are read on, and must be those of training.
 
     Returns:
         the experiment and the run's record.
@@ -230,41 +231,26 @@ def open_experiment(
         UserError: where the folder is missing or damaged, or the data or tokenizer are others.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"--checkpoint {folder}: no such folder. Train a model with pretrain.py.")
-    run = read_json(folder / RUN_FILE)
+    run = read_run(folder)
     dataset = load_dataset(data_dir)
-    check_same_data(folder, run, dataset)
-    if _fingerprint(folder / TOKENIZER_FILE) != run["tokenizer_sha256"]:
-        raise UserError(
-            f"{folder / TOKENIZER_FILE}: not the tokenizer that this model was trained with. Put "
-            "the original file back."
-        )
-    numbers = np.asarray([0, *read_json(folder / NUMBERS_FILE)], dtype=np.int64)
+    check_data(folder, run, dataset, optional)
+    check_files(folder, run)
+    numbers = read_numbers(folder, dataset.n_items)
     model = ELMRec.from_pretrained(folder).to(device)
+    own = (model.config.n_users, model.config.n_items)
+    if own != (dataset.n_users, dataset.n_items):
+        raise UserError(
+            f"{folder}: a model of {own[0]} users and {own[1]} items; {dataset.folder} has "
+            f"{dataset.n_users} and {dataset.n_items}. The folder holds files of several runs."
+        )
     tokenizer = load_tokenizer(folder)
+    check_vocabulary(str(folder), tokenizer, model.t5.config.vocab_size)
+    warn_of_versions(run)
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
     opened = Experiment(
         dataset, tokenizer, pieces, numbers, model, device, precision, run["arguments"]["seed"]
     )
     return opened, run
-
-
-def check_same_data(folder: Path, run: dict[str, Any], dataset: RecDataset) -> None:
-    """UserError where the data folder is not the one that the run was trained on."""
-    for file in ("sequential.txt", "datamaps.json"):
-        if run["fingerprints"][file] != dataset.fingerprints[file]:
-            raise UserError(
-                f"--checkpoint {folder} was trained on the data set {run['dataset']!r}, whose "
-                f"{file} is not the one of {dataset.folder}. Pass the folder it was trained on."
-            )
-
-
-def _fingerprint(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; the model folder is not complete.") from error
 
 
 def describe_view(dataset: RecDataset, view: TrainView, protocol: str) -> str:

@@ -54,7 +54,10 @@ def import_model(
         UserError: where tensors and numbers do not fit each other or the data set.
     """
     _check_counts(published, dataset)
-    config = _config(published, dataset, alpha, layers)
+    try:
+        config = _config(published, dataset, alpha, layers)
+    except ValueError as error:
+        raise UserError(f"{published.path}: {error}.") from error
     t5 = published_t5(published)
     shapes = {POSITIONS: (POSITION_ROWS, "a row for each mention of a prompt, and row 0")}
     if config.method != "p5":

@@ -9,33 +9,32 @@ user-item graph (modules/graph.py) or a table of positions. T5 is held, not subc
 knows no argparse, no metrics, and no files but a model folder's.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from modules.batches import POSITION_ROWS, Batch
 from modules.encoder import encode
 from modules.graph import Graph, propagate
-from modules.tasks import METHODS, Task, WholeWords
-from utils.checkpoint import write_bytes, write_json
-from utils.errors import UserError
-
-PREFIX = "elmrec."  # of our own tensors in model.safetensors; all others are T5's, by T5's names
-# One embedding under four names; safetensors holds it once, under the first.
-_TIED = (
-    "shared.weight",
-    "encoder.embed_tokens.weight",
-    "decoder.embed_tokens.weight",
-    "lm_head.weight",
+from modules.model_folder import (
+    CONFIG_FILE,
+    PREFIX,
+    WEIGHTS_FILE,
+    check_fit,
+    read_model,
+    to_file,
+    to_model,
+    write_model,
 )
+from modules.tasks import METHODS, Task, WholeWords
+from utils.errors import UserError
+from utils.inputs import readable
+from utils.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,21 @@ class ELMRecConfig:
     alpha: float = 1.0
     sigma: float = 1.0
     graph_layers: int = 4
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, naming the entry, its value and the limit."""
+        if self.method not in METHODS:
+            raise ValueError(f"'method' is {self.method!r}, none of {', '.join(METHODS)}")
+        counts = {"n_users": (1, 2**31), "n_items": (1, 2**31)}
+        counts |= {"prompt_num": (1, MAX_PROMPTS), "graph_layers": (0, MAX_LAYERS)}
+        for name, (low, high) in counts.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name!r} is {value!r}, no whole number from {low} to {high}")
+        for name, low in (("alpha", -LARGEST), ("sigma", 0)):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not low <= value <= LARGEST:
+                raise ValueError(f"{name!r} is {value!r}, no number from {low} to {LARGEST}")
 
 
 class ELMRec(nn.Module):
@@ -199,56 +213,38 @@ class ELMRec(nn.Module):
 
         tensors: the state dict to write, where this process holds only a part of its own.
         """
-        folder = Path(folder)
-        state = {}
-        for name, tensor in (tensors or self.state_dict()).items():
-            if name.startswith("t5."):
-                if (plain := name.removeprefix("t5.")) not in _TIED[1:]:
-                    state[plain] = tensor.contiguous().cpu()
-            else:
-                state[PREFIX + name] = tensor.contiguous().cpu()
         config = self.t5.config.to_dict() | {"elmrec": asdict(self.config)}
-        write_bytes(folder / "model.safetensors", save(state, {"format": "pt", **(metadata or {})}))
-        write_json(folder / "config.json", config)
+        state = to_file(tensors or self.state_dict())
+        write_model(Path(folder), state, config, metadata or {})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "ELMRec":
-        """Read a model folder, strictly: every tensor is there, none is left over."""
+        """Read a model folder, strictly: every tensor is there, none is left over.
+
+        Raises:
+            UserError: naming the file, where it is missing, damaged, or fits not the other.
+        """
         folder = Path(folder)
-        config_path, weights_path = folder / "config.json", folder / "model.safetensors"
-        for path in (config_path, weights_path):
-            if not path.is_file():
-                raise UserError(
-                    f"{path}: no such file. --checkpoint names a folder that pretrain.py wrote."
-                )
-        table = json.loads(config_path.read_text(encoding="utf-8"))
-        own = table.pop("elmrec", None)
-        if own is None:
-            raise UserError(f"{config_path}: no 'elmrec' entry; this is no ELMRec model folder.")
+        t5_config, own, tensors = read_model(folder)
         try:
-            state = load_file(weights_path)
-        except SafetensorError as error:
-            raise UserError(f"{weights_path}: damaged or cut short ({error}).") from error
+            config = ELMRecConfig(**own)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{folder / CONFIG_FILE}: in 'elmrec': {error}.") from error
+        # Shapes first: what is wrong with a model must not take all memory to be found out.
+        entries = tensors[PREFIX + "graph_col"].numel() if PREFIX + "graph_col" in tensors else 0
+        with torch.device("meta"), readable(str(folder / CONFIG_FILE)):
+            sketch = Graph(
+                torch.empty(config.n_users + config.n_items + 2, dtype=torch.int64),
+                torch.empty(entries, dtype=torch.int64),
+                torch.empty(entries),
+            )
+            plan = cls(T5ForConditionalGeneration(t5_config), config, sketch)
+        check_fit(folder, to_file(plan.state_dict()), tensors)
         graph = None
-        if PREFIX + "graph_crow" in state:
-            graph = Graph(*(state[f"{PREFIX}graph_{part}"] for part in ("crow", "col", "values")))
-        model = cls(
-            T5ForConditionalGeneration(T5Config.from_dict(table)), ELMRecConfig(**own), graph
-        )
-        full = {
-            n.removeprefix(PREFIX) if n.startswith(PREFIX) else "t5." + n: t
-            for n, t in state.items()
-        }
-        for name in _TIED[1:]:
-            full["t5." + name] = state[_TIED[0]]
-        try:
-            model.load_state_dict(full, strict=True)
-        except RuntimeError as error:
-            raise UserError(f"{weights_path} does not fit {config_path}: {error}") from error
+        if plan.nodes is not None:
+            graph = Graph(*(tensors[f"{PREFIX}graph_{p}"] for p in ("crow", "col", "values")))
+            with readable(f"{folder / WEIGHTS_FILE}, the graph in it"):
+                graph.matrix(check=True)
+        model = cls(T5ForConditionalGeneration(t5_config), config, graph)
+        model.load_state_dict(to_model(tensors), strict=True)
         return model.eval()
-
-
-def saved_metadata(folder: str | Path) -> dict[str, str]:
-    """What ``save_pretrained`` was told to keep beside the weights."""
-    with safe_open(Path(folder) / "model.safetensors", framework="pt") as file:
-        return file.metadata() or {}

@@ -15,8 +15,9 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from modules.experiment import Experiment, check_same_data, save_model, save_run
+from modules.experiment import Experiment, save_model, save_run
 from modules.loss_watch import NonFiniteLoss
+from modules.run_folder import RUN_FILE, check_data, read_run
 from modules.training import EpochReport, FitResult, Trainer
 from utils import distributed
 from utils.checkpoint import read_json, sha256, write_bytes, write_folder, write_json
@@ -109,7 +110,7 @@ def claim_folder(folder: Path, resume: str | None, overwrite: bool) -> None:
     Raises:
         UserError: where the folder holds a run, and neither flag says what to do with it.
     """
-    run = folder / "run.json"
+    run = folder / RUN_FILE
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--checkpoint {folder}: is a file. Name a folder.")
     if resume is None and run.exists() and not overwrite:
@@ -165,14 +166,14 @@ def resume_run(
     experiment: Experiment, folder: Path, record: dict[str, Any], trainer: Trainer, step: str
 ) -> int:
     """Go on with a run; the step. run.json notes that, and how, it went on."""
-    run = read_json(folder / "run.json")
-    check_same_data(folder, run, experiment.dataset)
+    run = read_run(folder)
+    check_data(folder, run, experiment.dataset, tuple(run["fingerprints"]))
     check_same_run(run, record["arguments"])
     at = load_state(folder, trainer, step)
     if distributed.is_main():
         _trim_log(folder / "train_log.jsonl", at)
         kept = {key: record[key] for key in ("command", "versions", "commit")} | {"step": at}
-        write_json(folder / "run.json", run | {"resumed": [*run.get("resumed", []), kept]})
+        write_json(folder / RUN_FILE, run | {"resumed": [*run.get("resumed", []), kept]})
     distributed.wait_for_all()
     return at
 

@@ -11,7 +11,8 @@ from transformers import T5ForConditionalGeneration
 
 from modules.batches import Samples, make_batch
 from modules.graph import normalized_adjacency
-from modules.model import ELMRec, ELMRecConfig, saved_metadata
+from modules.model import ELMRec, ELMRecConfig
+from modules.model_folder import saved_metadata
 from modules.tasks import METHODS, Task, WholeWords
 from modules.tokens import Ragged
 from tests.conftest import random_t5

@@ -92,7 +92,7 @@ def kill_and_resume(folder: Path, rng: random.Random, kills: int) -> int:
             if set(saved_states(folder)) - before or list((folder / "state").glob(".*.tmp")):
                 break  # training has begun
             time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.8 / kills))
+        time.sleep(rng.uniform(0, 0.05))
         hit += process.poll() is None
         process.kill()
         process.communicate()

@@ -4,12 +4,16 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from utils.errors import UserError
+from utils.inputs import parse_json, read_file
+
+MISSING = "--checkpoint names a folder that pretrain.py wrote."
 
 
 @contextmanager
@@ -36,7 +40,8 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
             "unchanged; free space or choose another folder."
         ) from error
     finally:
-        aside.unlink(missing_ok=True) if aside.parent.is_dir() else None
+        with suppress(OSError):  # gone already, if all went well; if not, that error is told
+            aside.unlink()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -91,18 +96,39 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """``write_bytes`` of UTF-8 text."""
-    write_bytes(path, text.encode("utf-8"))
+    """``write_bytes`` of UTF-8 text.
+
+    A path of the command line may hold bytes that are not UTF-8; Python keeps them as halves of
+    surrogate pairs, which are written as escapes. In a JSON string they read back as they were.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def to_json(value: Any) -> str:
+    """Indented JSON, as all files of a run have it."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_json(path: str | Path, value: Any) -> None:
     """``write_bytes`` of indented JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value))
 
 
 def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> None:
     """``write_bytes`` of one JSON object a line."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def check_writable(folder: str | Path) -> None:
+    """UserError where no file can be made in a folder: before an hour's work, not after it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{folder}: results cannot be written there ({error.strerror or error}). Give the "
+            "folder write permission, or copy it to where you have that."
+        ) from error
 
 
 def sha256(path: str | Path) -> str:
@@ -116,30 +142,10 @@ def sha256(path: str | Path) -> str:
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file of a run's folder; UserError, naming it, where it is missing or broken."""
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: no such file. --checkpoint names a folder that pretrain.py wrote."
-        ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
+    return parse_json(path, read_file(path, MISSING))
 
 
 def read_jsonl(path: str | Path) -> list[Any]:
     """Read what ``write_jsonl`` wrote; UserError, naming file and line, where it is broken."""
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path}, line {number}: broken JSON ({error.msg}). Evaluate the run again."
-            ) from error
-    return rows
+    lines = read_file(path, MISSING).splitlines()  # of bytes: at line ends and nowhere else
+    return [parse_json(path, line, number) for number, line in enumerate(lines, start=1)]

@@ -3,22 +3,26 @@
 import argparse
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import torch
 
 from utils import distributed
-from utils.errors import UserError
+from utils.errors import UserError, limit
 from utils.flag_types import (
+    exponent,
+    layers,
     natural,
     non_negative,
     positive,
     positive_int,
+    prompts,
     real,
     share,
     task_list,
 )
 from utils.presets import PRESETS
-from utils.runtime import make_deterministic, pick_device, pick_precision
+from utils.runtime import make_deterministic, out_of_memory, pick_device, pick_precision
 
 OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
 
@@ -99,14 +103,14 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=share,
         help="dropout rate of T5; default as the backbone has it (0.1)",
     )
-    group.add_argument("--prompt_num", type=positive_int, default=3, help="soft prompts a task (K)")
+    group.add_argument("--prompt_num", type=prompts, default=3, help="soft prompts a task (K)")
     group.add_argument("--alpha", type=real, help="weight of whole-word embeddings (α)")
     group.add_argument(
         "--sigma",
         type=non_negative,
         help="standard deviation of the random node features (σ)",
     )
-    group.add_argument("--L", type=natural, dest="L", help="LightGCN layers of the propagation (L)")
+    group.add_argument("--L", type=layers, dest="L", help="LightGCN layers of the propagation (L)")
     group.add_argument(
         "--preset",
         choices=tuple(PRESETS),
@@ -274,7 +278,7 @@ def add_ranking_flags(
     )
     group.add_argument(
         "--length_penalty",
-        type=real,
+        type=exponent,
         default=1.0,
         help="a beam's score is divided by length to this power",
     )
@@ -341,14 +345,27 @@ def data_folder(args: argparse.Namespace) -> str:
 
 def run(main: Callable[[], None]) -> None:
     """Run a script's ``main``; what the user got wrong is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):  # not every terminal can show every name of a file
+        stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:
-        who = f" (process {distributed.rank()})" if distributed.world_size() > 1 else ""
-        print(f"error{who}: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        _fail(
+            f"out of memory ({limit(str(error), 120)}). A smaller --batch_size, --num_beams or "
+            "--backbone needs less."
+        )
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
         distributed.stop()
+
+
+def _fail(message: str) -> NoReturn:
+    who = f" (process {distributed.rank()})" if distributed.world_size() > 1 else ""
+    print(f"error{who}: {message}", file=sys.stderr)
+    sys.exit(2)

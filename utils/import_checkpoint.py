@@ -16,11 +16,12 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
 from modules.dataset import item_numbers
-from modules.experiment import RUN_FILE, Experiment, describe_view, save_run
+from modules.experiment import Experiment, describe_view, save_run
 from modules.files import load_dataset
 from modules.foreign import import_model
+from modules.run_folder import RUN_FILE
 from modules.solomon import read_published
-from modules.tokens import load_tokenizer, prompt_pieces
+from modules.tokens import check_vocabulary, load_tokenizer, prompt_pieces
 from utils import cli
 from utils.errors import UserError
 from utils.report import run_record
@@ -35,7 +36,6 @@ TRAINED = {
     "exp_len": 20,
     "preset": "readme",
 }
-TOKENIZER_FILES = ("tokenizer.json", "spiece.model")  # either will do
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--alpha", type=cli.non_negative, help="α, where the file has no attribute alpha"
     )
-    parser.add_argument("--L", type=cli.natural, help="L, where the file has no attribute L")
+    parser.add_argument("--L", type=cli.layers, help="L, where the file has no attribute L")
     parser.add_argument(
         "--seed", type=cli.natural, default=0, help="of what the test scripts draw, as negatives"
     )
@@ -63,26 +63,17 @@ def parse_args() -> argparse.Namespace:
 def read_tokenizer(name: str, vocabulary: int) -> PreTrainedTokenizerBase:
     """The tokenizer; UserError where it is not to be had, or has more tokens than the model."""
     folder = Path(name)
-    # transformers makes an empty tokenizer of an empty folder.
-    if folder.is_dir() and not any((folder / file).is_file() for file in TOKENIZER_FILES):
-        raise UserError(
-            f"--tokenizer {name}: the folder has no {' and no '.join(TOKENIZER_FILES)}."
-        )
     try:
         if not folder.is_dir():
             cached_file(name, "tokenizer_config.json")  # an absent network is noticed sooner
-        tokenizer = load_tokenizer(name)
+        tokenizer = load_tokenizer(name, "--tokenizer")
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"--tokenizer {name}: neither a folder nor to be had from the hub ({reason}). Name a "
             "folder with T5's tokenizer.json."
         ) from error
-    if len(tokenizer) > vocabulary:
-        raise UserError(
-            f"--tokenizer {name}: {len(tokenizer):,} tokens, but the model knows {vocabulary:,}. "
-            "Name the tokenizer that it was trained with."
-        )
+    check_vocabulary(f"--tokenizer {name}", tokenizer, vocabulary)
     return tokenizer
 
 

@@ -1,9 +1,14 @@
-"""The authors' table of settings, by data set and objective."""
+"""The authors' table of settings, by data set and objective; and how far settings may go."""
 
 import argparse
 from typing import NamedTuple
 
 from utils.errors import UserError
+
+# Beyond these a run would only hang, or fill the memory.
+MAX_LAYERS = 100  # L: after a few hops all nodes look alike
+MAX_PROMPTS = 1000  # K
+LARGEST = 1e30  # α, σ: what float32 can hold, with room to be multiplied
 
 
 class Row(NamedTuple):

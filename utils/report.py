@@ -30,23 +30,23 @@ def write_results(
     rows: list[dict[str, Any]],
     trec: bool = False,
 ) -> None:
-    """Write ``<name>.json`` and ``<name>.jsonl``, and say the metrics; of several processes, the
+    """Say the metrics, and write ``<name>.json`` and ``<name>.jsonl``; of several processes, the
     main one does.
 
     trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
     """
     if not distributed.is_main():
         return
+    metrics = result["metrics"]
+    width = max(map(len, metrics))
+    say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
+    for metric, value in metrics.items():  # before they are written: a full disk takes them not
+        print(f"    {metric:<{width}}  {value:.4f}", flush=True)
     write_jsonl(folder / f"{name}.jsonl", rows)
     if trec:
         write_trec(folder, name, rows)
     write_json(folder / f"{name}.json", result)
     write_model_card(folder)
-    metrics = result["metrics"]
-    width = max(map(len, metrics))
-    say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
-    for metric, value in metrics.items():
-        print(f"    {metric:<{width}}  {value:.4f}")
     say(f"written: {folder / name}.json, {folder / name}.jsonl")
 
 

@@ -154,6 +154,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     return nullcontext()
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Is this what Python, NumPy or PyTorch raise when memory is short? On CPUs PyTorch has no
+    class of its own for it."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+
+
 def versions() -> dict[str, str]:
     """Versions of what a result may depend on."""
     import sentencepiece
