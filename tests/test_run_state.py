@@ -81,9 +81,10 @@ def whole(tmp_path_factory) -> Path:
     return folder
 
 
-def kill_and_resume(folder: Path, rng: random.Random, kills: int) -> int:
-    """SIGKILL at random moments after the first state; how many hit a running process."""
-    hit = 0
+def kill_and_resume(folder: Path, rng: random.Random, kills: int) -> tuple[int, int]:
+    """SIGKILL at random moments after the first state; how many hit a running process, and how
+    many of these were inside of a save."""
+    hit = inside = 0
     for _ in range(kills):
         process = start(folder, *resume_flag(folder))
         before = set(saved_states(folder))
@@ -96,14 +97,16 @@ def kill_and_resume(folder: Path, rng: random.Random, kills: int) -> int:
         hit += process.poll() is None
         process.kill()
         process.communicate()
-    return hit
+        inside += bool(list((folder / "state").glob(".*.tmp")))  # written aside, not yet renamed
+    return hit, inside
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(24, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(kills, whole, tmp_path) -> None:
     folder = tmp_path / "killed"
-    hit = kill_and_resume(folder, random.Random(kills), kills)
+    hit, inside = kill_and_resume(folder, random.Random(kills), kills)
     assert hit >= kills * 2 // 3
+    assert inside or kills < 20
     finish(folder, *resume_flag(folder))
     assert_same_run(folder, whole)
 
