@@ -6,7 +6,6 @@ case a disk damages it.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,14 @@ from modules.loss_watch import NonFiniteLoss
 from modules.run_folder import RUN_FILE, check_data, read_run
 from modules.training import EpochReport, FitResult, Trainer
 from utils import distributed
-from utils.checkpoint import read_json, sha256, write_bytes, write_folder, write_json
+from utils.checkpoint import (
+    check_writable,
+    read_json,
+    sha256,
+    write_bytes,
+    write_folder,
+    write_json,
+)
 from utils.errors import UserError
 from utils.report import TrainingLog
 
@@ -121,8 +127,7 @@ def claim_folder(folder: Path, resume: str | None, overwrite: bool) -> None:
             "anew in its place; or name another folder."
         )
     nearest = next(path for path in (folder, *folder.resolve().parents) if path.exists())
-    if not os.access(nearest, os.W_OK):
-        raise UserError(f"--checkpoint {folder}: {nearest} cannot be written to.")
+    check_writable(nearest)
 
 
 def clear_folder(folder: Path) -> None:

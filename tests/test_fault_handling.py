@@ -122,7 +122,7 @@ WRITING = [
 
 @table(WRITING)
 def test_writing_results(row, place, capsys):
-    before = {path.name: path.read_bytes() for path in place.run.iterdir()}
+    before = {p.name: p.read_bytes() for p in place.run.iterdir() if p.is_file()}
     check(row, script(seq_reranker.main), place, capsys)
     place.patch.undo()
     after = {path.name for path in place.run.iterdir() if path.is_file()}
@@ -133,7 +133,7 @@ def test_writing_results(row, place, capsys):
 
 def test_a_run_is_not_started_where_a_file_stands(place, capsys):
     tiny = ("--backbone", "tiny", "--batch_size", "2", "--negative_num", "5", "--max_steps", "1")
-    row = ("a file for the run's folder", instead("run", "file"), "cannot be written (File exists)")
+    row = ("a file for the run's folder", instead("run", "file"), "is a file. Name a folder")
     check(row, script(pretrain.main, *tiny), place, capsys)
 
 
@@ -233,7 +233,7 @@ END_TO_END = [
 def test_exit_code_and_no_traceback(name, fault, word, place):
     fault(place)
     command = [sys.executable, name, place.data, "--checkpoint", place.run, "--backbone", "tiny"]
-    command = command if name == "pretrain.py" else command[:-2]
+    command = [*command, "--overwrite"] if name == "pretrain.py" else command[:-2]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
