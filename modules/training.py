@@ -313,6 +313,7 @@ class Trainer:
             order, samplers[task.label] = sampler.state()
             tensors[f"order.{task.label}"] = torch.from_numpy(order)
         values = {name: getattr(self, name) for name in _COUNTERS}
+        values["best"] = self.best if math.isfinite(self.best) else None  # JSON has no infinity
         return tensors, values | {"samplers": samplers, "processes": distributed.world_size()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
@@ -343,9 +344,10 @@ class Trainer:
             sampler.load_state(order, values["samplers"][task.label])
         for name in _COUNTERS:
             setattr(self, name, values[name])
+        self.best = float("inf") if values["best"] is None else values["best"]
 
 
-_COUNTERS = ("step", "epoch", "nth", "endured", "best")
+_COUNTERS = ("step", "epoch", "nth", "endured")
 
 
 def _too_large(batch: Batch) -> str:

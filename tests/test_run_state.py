@@ -172,7 +172,7 @@ def test_what_may_not_change_when_a_run_goes_on(whole, tmp_path) -> None:
         load_state(whole, None, "5")
     with pytest.raises(UserError, match="holds no training state"):
         load_state(tmp_path, None, "last")
-    assert "run.json: no such file" in finish(tmp_path / "none", "--resume", code=2).stderr
+    assert "none: no such folder" in finish(tmp_path / "none", "--resume", code=2).stderr
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one(whole, tmp_path) -> None:
