@@ -22,6 +22,7 @@ from modules.experiment import (
     validation_sets,
 )
 from modules.files import load_dataset
+from modules.run_folder import RUN_FILE
 from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.samplers import StepPlan
 from modules.tasks import METHODS, Task, WholeWords
@@ -62,7 +63,7 @@ def parse_args() -> argparse.Namespace:
             f"--skip_nonfinite: a step that is left out would spoil what --graph_every "
             f"{args.graph_every} gathers. Give one of them."
         )
-    if distributed.restarted() and (Path(args.checkpoint) / "run.json").exists():
+    if distributed.restarted() and (Path(args.checkpoint) / RUN_FILE).exists():
         args.resume = args.resume or "last"  # by torchrun, after a process had died
     args.lr = args.lr or cli.OPTIMIZERS[args.optimizer]
     args.item_ids = args.item_ids or {"clean": "random", "paper": "published"}[args.protocol]

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from benchmarks.inference import samples_of
+from benchmarks.inference import ranker, samples_of
 from benchmarks.measure import default_data, print_table
 from modules.batches import Batch
-from modules.evaluation import Decoding, Ranker, rank_of, rerank
+from modules.evaluation import rank_of, rerank
 from modules.experiment import Experiment, open_experiment
 from modules.model import ELMRec
 from modules.tasks import Task
@@ -86,12 +86,6 @@ def plain_states(model: ELMRec, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     with torch.no_grad():
         embeds, mask = model.embed(batch.to(model.t5.device))
         return model.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
-
-
-def ranker(experiment: Experiment, shown: bool = False) -> Ranker:
-    """The path that the scripts take."""
-    targets, cast = experiment.pieces.item_targets, experiment.autocast
-    return Ranker(experiment.model, experiment.trie(), targets, Decoding("exact"), cast, shown)
 
 
 def agreement(experiment: Experiment, folder: str, task: Task, users: int) -> Agreement:

@@ -11,20 +11,16 @@ same code without a GPU, to see that it works; its figures mean nothing.
 import argparse
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from benchmarks.agreement import TIE, agreement, ranker
-from benchmarks.inference import samples_of
+from benchmarks.agreement import TIE, agreement
+from benchmarks.inference import evaluation
 from benchmarks.measure import count_flops, default_data, print_table
 from benchmarks.setting import full_size, next_batch
-from exp import MAX_TOKENS
-from modules.decoding import BeamOptions
-from modules.evaluation import generate_texts
 from modules.experiment import Experiment
 from modules.samplers import TrainSampler
 from modules.tasks import Task
@@ -82,20 +78,13 @@ def inference_row(
     experiment: Experiment, folder: str, task: Task, users: int, batch_size: int, limit: float
 ) -> dict[str, Any]:
     """Seconds of a whole evaluation, data included."""
-    samples, candidates = samples_of(experiment, folder, task, users, batch_size)
-    if task is Task.EXPLANATION:
-        options = BeamOptions(21, MAX_TOKENS, 10, groups=3, early_stopping=True)
-        decode = partial(experiment.tokenizer.batch_decode, skip_special_tokens=True)
-        model, cast = experiment.model, experiment.autocast
-        work = partial(generate_texts, model, samples, options, decode, cast, show_progress=False)
-    else:
-        work = partial(ranker(experiment).rank, samples, candidates, 25)
+    work, rows = evaluation(experiment, folder, task, users, batch_size)
     flops = count_flops(work)  # also warms up
     peak_device_gb(experiment.device)
     seconds = timed(work, experiment.device)
     return {
         "task": task.label,
-        "users": len(samples.users),
+        "users": rows,
         "seconds": seconds,
         "peak GB": peak_device_gb(experiment.device),
         "share of floor": flops / limit / seconds,

@@ -46,16 +46,16 @@ class LossWatch:
         if not distributed.any_rank(bool(bad))[0]:
             return True
         if not self._skip:
-            self._stop(step, loss.item())
+            self._stop(step, distributed.sum_over_ranks(loss.clone()).item())
         self.skipped += 1
         return False
 
-    def check(self, step: int) -> None:
-        """Look at what was noted up to ``step``; NonFiniteLoss where a loss was not finite."""
+    def check(self) -> None:
+        """Look at what was noted so far; NonFiniteLoss where a loss was not finite."""
         if not self._at_once:
-            first = int(distributed.sum_over_ranks(self._first_bad.clone()).item())
-            if first:
-                self._stop(min(first, step), float("nan"))
+            noted = [first for first in distributed.gather(int(self._first_bad)) if first]
+            if noted:  # one process's NaN is every process's a step later
+                self._stop(min(noted), float("nan"))
 
     def _stop(self, step: int, value: float) -> None:
         task = self._tasks[(step - 1) % len(self._tasks)]

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from modules.experiment import Experiment, save_model, save_run
@@ -105,7 +104,7 @@ def _checked(path: Path, others: list[str]) -> dict[str, Any]:
         if sha256(path / TENSORS) == values["sha256"][TENSORS]:
             return values
         reason = "its checksum is not the one that was saved"
-    except (UserError, OSError, SafetensorError, KeyError, TypeError) as error:
+    except (UserError, OSError, KeyError, TypeError) as error:
         reason = str(error)
     raise UserError(f"--resume: {path / TENSORS} is damaged or cut short ({reason}). {advice}")
 
@@ -132,13 +131,9 @@ def claim_folder(folder: Path, resume: str | None, overwrite: bool) -> None:
 
 def clear_folder(folder: Path) -> None:
     """Remove what a run wrote, before another starts in its place; no other file is touched."""
+    (folder / RUN_FILE).unlink(missing_ok=True)  # first: without it there is no run
     shutil.rmtree(folder / "state", ignore_errors=True)
-    for name in (
-        "run.json",
-        "model.safetensors",
-        "train_log.jsonl",
-        "README.md",
-    ):  # run.json first: no run
+    for name in ("model.safetensors", "train_log.jsonl", "README.md"):
         (folder / name).unlink(missing_ok=True)
     for task in ("sequential", "direct", "explanation"):
         for ending in ("json", "jsonl"):

@@ -184,9 +184,7 @@ class Trainer:
         where a run stops."""
         options = self._options
         started = saved = time.monotonic()
-        while self.epoch < options.epochs:
-            if self.endured >= options.endure_times:
-                return self._result(f"validation loss did not improve {self.endured} times")
+        while self.epoch < options.epochs and self.endured < options.endure_times:
             stop = None
             self._start_epoch()
             while self.nth < self.steps_per_epoch and not stop:
@@ -201,16 +199,16 @@ class Trainer:
                     options.save_seconds is not None and now - saved >= options.save_seconds,
                 )
                 if asked:
-                    self._watch.check(self.step)
+                    self._watch.check()
                     on_state()
                     return self._result("interrupted", interrupted=True)
                 if out_of_time:
                     stop = f"stopped at --max_minutes {options.max_seconds / 60:g}"
                 elif due and self.nth < self.steps_per_epoch:
-                    self._watch.check(self.step)
+                    self._watch.check()
                     on_state()
                     saved = now
-            self._watch.check(self.step)
+            self._watch.check()
             if stop:  # before the validation that a longer run would not have here
                 on_state()
             report = self._validate()
@@ -251,7 +249,7 @@ class Trainer:
             self._optimizer.step()
         due = self.step % self._options.log_interval == 0
         if due:
-            self._watch.check(self.step)
+            self._watch.check()
         losses = self._losses.take() if due else None
         on_step(StepReport(self.step, self.epoch + 1, task, sampler.plan.samples, losses))
 
@@ -313,6 +311,7 @@ class Trainer:
             order, samplers[task.label] = sampler.state()
             tensors[f"order.{task.label}"] = torch.from_numpy(order)
         values = {name: getattr(self, name) for name in _COUNTERS}
+        values["skipped"] = self._watch.skipped
         values["best"] = self.best if math.isfinite(self.best) else None  # JSON has no infinity
         return tensors, values | {"samplers": samplers, "processes": distributed.world_size()}
 
@@ -344,6 +343,7 @@ class Trainer:
             sampler.load_state(order, values["samplers"][task.label])
         for name in _COUNTERS:
             setattr(self, name, values[name])
+        self._watch.skipped = values["skipped"]
         self.best = float("inf") if values["best"] is None else values["best"]
 
 

@@ -138,7 +138,7 @@ def test_on_a_gpu_losses_are_looked_at_later_and_the_step_is_still_known():
     for step, loss in enumerate((1.0, 2.0, float("nan"), 3.0, float("inf")), start=1):
         assert watch.finite(torch.tensor(loss), step)
     with pytest.raises(UserError, match="step 3: the loss of the sequential task"):
-        watch.check(5)
+        watch.check()
 
 
 def test_out_of_memory_names_the_batch_and_what_to_lower(dataset, pieces, model, monkeypatch):

@@ -6,13 +6,11 @@ by all ranks.
 """
 
 import os
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-
-T = TypeVar("T")
 
 
 def start(cuda: bool) -> None:
@@ -94,15 +92,6 @@ def any_rank(*flags: bool) -> list[bool]:
     if world_size() == 1:
         return list(flags)
     return sum_over_ranks(torch.tensor(flags, dtype=torch.int64)).bool().tolist()
-
-
-def from_main(value: T) -> T:
-    """Rank 0's value."""
-    if world_size() == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
 
 
 def wait_for_all() -> None:
