@@ -12,6 +12,7 @@ from pathlib import Path
 
 from modules import training
 from modules.backbone import BUILT_IN, MODEL_VERSIONS
+from modules.continuation_loss import continuations
 from modules.dataset import TrainView, train_view
 from modules.experiment import (
     Experiment,
@@ -94,6 +95,8 @@ def make_trainer(
         epochs=args.epochs,
         optimizer=args.optimizer,
         lr=args.lr,
+        warmup=args.warmup,
+        schedule=args.schedule,
         endure_times=args.endure_times,
         max_steps=args.max_steps,
         max_seconds=args.max_minutes and 60 * args.max_minutes,
@@ -128,6 +131,7 @@ def main() -> None:
         dataset,
         view,
         item_ids=args.item_ids,
+        item_vectors=args.item_vectors,
         backbone=args.backbone,
         from_scratch=args.from_scratch,
         dropout=args.dropout,
@@ -136,10 +140,13 @@ def main() -> None:
         alpha=args.alpha,
         sigma=args.sigma,
         graph_layers=args.L,
+        causal=args.causal,
         device=device,
         precision=args.precision,
         seed=args.seed,
     )
+    if args.loss == "continuations":
+        experiment.model.continuations = continuations(experiment.trie()).to(device)
     parameters = sum(p.numel() for p in experiment.model.parameters())
     say(
         f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, {args.precision} "

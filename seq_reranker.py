@@ -59,7 +59,8 @@ def main() -> None:
     users = spread(dataset.n_users, args.limit_users) + 1
     scheme = experiment.scheme(Task.SEQUENTIAL)
     size = (args.batch_size, args.batch_tokens)
-    samples = sequential_eval(dataset, users, 1, experiment.pieces, scheme, *size)
+    causal = experiment.causal(Task.SEQUENTIAL)
+    samples = sequential_eval(dataset, users, 1, experiment.pieces, scheme, *size, causal)
     trie = experiment.trie()
     method = pick_method(args.decode, trie)
     ranker = Ranker(

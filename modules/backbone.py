@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 from transformers.utils import cached_file
 
@@ -17,7 +18,16 @@ MODEL_VERSIONS = ("t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b")  # --mod
 BUILT_IN = {
     "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 256, "num_layers": 2, "num_heads": 4},
     "mini": {"d_model": 256, "d_kv": 64, "d_ff": 1024, "num_layers": 4, "num_heads": 4},
-}
+    # For items that are tokens of their own: short prompts, and all the answer in one embedding.
+    # Untied is T5 1.1's word for outputs that are not scaled by D^-1/2.
+    "narrow": {
+        "d_model": 128, "d_kv": 64, "d_ff": 512, "num_layers": 2, "num_decoder_layers": 1,
+        "num_heads": 2, "tie_word_embeddings": False,
+    },
+}  # fmt: skip
+# Of embeddings from scratch where outputs are not scaled: N(0, 1) would begin with scores of
+# sqrt(D), far too sure of themselves.
+UNSCALED_STD = 0.1
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 _OFFLINE = (
     "Without a network, --backbone mini or tiny builds a small T5 from scratch, and --backbone "
@@ -48,7 +58,7 @@ def build_backbone(
             **BUILT_IN[name],
             **changes,
         )
-        return T5ForConditionalGeneration(config), tokenizer
+        return _fresh(config), tokenizer
     folder = Path(name)
     if folder.is_dir():
         _check_folder(folder, from_scratch)
@@ -67,12 +77,21 @@ def build_backbone(
         ) from error
 
 
+def _fresh(config: T5Config) -> T5ForConditionalGeneration:
+    """A T5 with random weights."""
+    t5 = T5ForConditionalGeneration(config)
+    if not config.scale_decoder_outputs:
+        with torch.no_grad():
+            t5.shared.weight.mul_(UNSCALED_STD)
+    return t5
+
+
 def _load(
     name: str, from_scratch: bool, changes: dict[str, Any]
 ) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
     tokenizer = load_tokenizer(name, "--backbone")
     if from_scratch:
-        t5 = T5ForConditionalGeneration(T5Config.from_pretrained(name, **changes))
+        t5 = _fresh(T5Config.from_pretrained(name, **changes))
     else:
         t5, found = T5ForConditionalGeneration.from_pretrained(
             name, output_loading_info=True, **changes

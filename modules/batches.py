@@ -22,13 +22,19 @@ class Batch(NamedTuple):
     input_ids: torch.Tensor  # (B, S) int64
     attention_mask: torch.Tensor  # (B, S) int64: 1 on tokens, 0 on pads
     whole_word_ids: torch.Tensor  # (B, S) int64: 0 = no whole word
-    labels: torch.Tensor  # (B, T) int64: -100 behind the end mark
+    labels: torch.Tensor  # (N, T) int64: -100 behind the end mark; N = B, or more with ``reads``
     users: torch.Tensor  # (B,) int64
+    items: torch.Tensor | None = None  # (N,) int64: the target items; None: targets are texts
+    # (N, 2) int64: row and place of the state that each target is told from; None: of all states
+    # of its own row.
+    reads: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; to a GPU from pinned memory, which nobody waits for."""
 
-        def moved(tensor: torch.Tensor) -> torch.Tensor:
+        def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            if tensor is None:
+                return None
             tensor = tensor.pin_memory() if device.type == "cuda" else tensor
             return tensor.to(device, non_blocking=True)
 
@@ -36,20 +42,31 @@ class Batch(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What a batch is about, before any text: users, their item lists, targets, templates."""
+    """What a batch is about, before any text: users, their item lists, targets, templates.
+
+    N = B, a target a row; or, with ``every``, one after each item of a row.
+    """
 
     users: np.ndarray  # (B,)
     items: Ragged  # (B rows): the items of the prompt's item slot
-    targets: Ragged  # (B rows): target tokens, end mark included
+    targets: Ragged  # (N rows): target tokens, end mark included
     templates: np.ndarray  # (B,) rows of TEMPLATES[task]
+    target_items: np.ndarray | None = None  # (N,); None: targets are texts
+    every: bool = False
 
     def select(self, rows: np.ndarray) -> "Samples":
         """The named rows, in that order."""
+        own = rows
+        if self.every:
+            places = np.arange(len(self.items.flat), dtype=np.int32)
+            own = Ragged(places, self.items.starts).gather(rows).flat
         return Samples(
             self.users[rows],
             self.items.gather(rows),
-            self.targets.gather(rows),
+            self.targets.gather(own),
             self.templates[rows],
+            None if self.target_items is None else self.target_items[own],
+            self.every,
         )
 
 
@@ -66,13 +83,19 @@ def prompt_lengths(task: Task, samples: Samples, pieces: PromptPieces) -> np.nda
 
 
 def make_batch(
-    task: Task, samples: Samples, pieces: PromptPieces, scheme: WholeWords, pad_to: int = 1
+    task: Task,
+    samples: Samples,
+    pieces: PromptPieces,
+    scheme: WholeWords,
+    pad_to: int = 1,
+    causal: bool = False,
 ) -> Batch:
     """Put prompts together from pieces, with the whole-word id of every token.
 
     A prompt is five words or more: chunk, user, chunk, item ..., chunk (or items before the
     user); all tokens of a mention carry its id, all tokens of a chunk 0. S is a multiple of
-    ``pad_to``.
+    ``pad_to``. causal: targets are told from the last token of an item, the last item's or
+    (``samples.every``) each one's.
     """
     counts = samples.items.lengths
     n_rows, n_words = len(counts), counts + 4
@@ -113,6 +136,12 @@ def make_batch(
     row_starts = np.concatenate([[0], ends])
     input_ids = Ragged(tokens.flat, row_starts).padded(pieces.pad, pad_to)
     whole_ids = Ragged(np.repeat(whole, tokens.lengths), row_starts).padded(0, pad_to)
+    reads = None
+    if causal:
+        told = item_words if samples.every else item_words[samples.items.starts[1:] - 1]
+        row = row_of_item if samples.every else np.arange(n_rows)
+        reads = torch.from_numpy(np.stack([row, tokens.starts[told + 1] - 1 - row_starts[row]], 1))
+    items = samples.target_items
     mask = np.arange(input_ids.shape[1]) < np.diff(row_starts)[:, None]
     return Batch(
         task,
@@ -121,4 +150,6 @@ def make_batch(
         torch.from_numpy(whole_ids),
         torch.from_numpy(samples.targets.padded(IGNORED)),
         torch.from_numpy(samples.users.astype(np.int64)),
+        None if items is None else torch.from_numpy(items.astype(np.int64)),
+        reads,
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 PROTOCOLS = ("clean", "paper")
-ITEM_IDS = ("random", "published")
+ITEM_IDS = ("random", "published", "collaborative", "own")
 
 
 class Explanations(NamedTuple):
@@ -149,11 +149,12 @@ def item_numbers(scheme: str, n_items: int, rng: np.random.Generator) -> np.ndar
     """(I + 1,) int64: the number by which each item is written in prompts; [0] is 0.
 
     ``published`` is the folder's own numbering; ``random`` is a permutation of it, so that
-    consecutive purchases no longer have consecutive numbers.
+    consecutive purchases no longer have consecutive numbers; with ``own`` that permutation only
+    names the items' own tokens.
     """
     if scheme not in ITEM_IDS:
         raise ValueError(f"item numbering {scheme!r} is none of {ITEM_IDS}")
     numbers = np.arange(n_items + 1, dtype=np.int64)
-    if scheme == "random":
+    if scheme in ("random", "own"):
         numbers[1:] = rng.permutation(numbers[1:])
     return numbers

@@ -15,7 +15,10 @@ from modules.dropout import dropout
 
 
 def encode(
-    t5: T5ForConditionalGeneration, embeds: torch.Tensor, mask: torch.Tensor
+    t5: T5ForConditionalGeneration,
+    embeds: torch.Tensor,
+    mask: torch.Tensor,
+    causal_from: int | None = None,
 ) -> torch.Tensor:
     """Encoder states (B, S, D).
 
@@ -23,11 +26,17 @@ def encode(
         t5: the model.
         embeds: (B, S, D) what the encoder reads.
         mask: (B, S) 1 on what may be attended to.
+        causal_from: from here on, a token attends to those before it only (and the tokens before
+            here only to one another); None: all attend to all.
     """
     stack = t5.encoder
     p = stack.config.dropout_rate if stack.training else 0.0
     first = stack.block[0].layer[0].SelfAttention
     bias = first.compute_bias(embeds.shape[1], embeds.shape[1], device=embeds.device)
+    if causal_from is not None:
+        later = torch.full(bias.shape[2:], float("-inf"), device=bias.device).triu_(1)
+        later[:causal_from, :causal_from] = 0.0
+        bias = bias + later
     bias = bias.contiguous()  # heads come last out of the embedding
     closed = closed_keys(mask)
     x = dropout(embeds, p)

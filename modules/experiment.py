@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from modules.backbone import build_backbone
 from modules.candidates import valid_candidates
 from modules.dataset import RecDataset, TrainView, item_numbers
 from modules.files import load_dataset
 from modules.graph import normalized_adjacency
+from modules.item_vectors import cooccurrence_vectors
 from modules.model import ELMRec, ELMRecConfig
 from modules.negatives import NegativeSampler
 from modules.parallel import full_state_dict
@@ -42,6 +43,7 @@ from modules.tokens import (
     ItemTrie,
     PromptPieces,
     Ragged,
+    add_item_tokens,
     build_trie,
     check_vocabulary,
     load_tokenizer,
@@ -74,6 +76,10 @@ class Experiment(NamedTuple):
         """The task's whole-word ids."""
         return self.model.schemes[task]
 
+    def causal(self, task: Task) -> bool:
+        """Whether the task's prompts are read from left to right."""
+        return self.model.config.causal and task is Task.SEQUENTIAL
+
     def trie(self) -> ItemTrie:
         """The trie over all item numbers."""
         return build_trie(self.pieces.item_targets, self.model.t5.config.decoder_start_token_id)
@@ -102,6 +108,7 @@ def new_experiment(
     view: TrainView,
     *,
     item_ids: str,
+    item_vectors: str = "random",
     backbone: str,
     from_scratch: bool,
     dropout: float | None = None,
@@ -110,6 +117,7 @@ def new_experiment(
     alpha: float,
     sigma: float,
     graph_layers: int,
+    causal: bool = False,
     device: torch.device,
     precision: str,
     seed: int,
@@ -119,8 +127,11 @@ def new_experiment(
     numbers = item_numbers(item_ids, dataset.n_items, rng(seed, Stream.ITEM_NUMBERS))
     texts = view.explanations.texts if view.explanations is not None else ()
     t5, tokenizer = build_backbone(backbone, from_scratch, texts, dropout)
+    if item_ids == "own":
+        vectors = item_vectors == "cooccurrence"
+        give_own_tokens(t5, tokenizer, numbers, dataset if vectors else None)
     config = ELMRecConfig(
-        dataset.n_users, dataset.n_items, method, prompt_num, alpha, sigma, graph_layers
+        dataset.n_users, dataset.n_items, method, prompt_num, alpha, sigma, graph_layers, causal
     )
     graph = None
     if WholeWords.GRAPH in METHODS[method].whole_words.values():
@@ -128,8 +139,28 @@ def new_experiment(
     model = ELMRec(t5, config, graph).to(device)
     if distributed.rank():  # the same weights on every rank, but dropout of its own
         torch.manual_seed(seed + distributed.rank())
-    pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
+    pieces = prompt_pieces(tokenizer, dataset.n_users, numbers, item_ids == "own")
     return Experiment(dataset, tokenizer, pieces, numbers, model, device, precision, seed)
+
+
+def give_own_tokens(
+    t5: T5ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    numbers: np.ndarray,
+    dataset: RecDataset | None,
+) -> None:
+    """Add a token for every item, its embedding as large as the other tokens': drawn at random,
+    or the item's co-occurrence vector where a dataset is given."""
+    tokens = add_item_tokens(tokenizer, len(numbers) - 1)[numbers[1:] - 1]  # (I,) by item
+    scale = t5.shared.weight.std().item()
+    if len(tokenizer) > t5.config.vocab_size:
+        t5.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    rows = torch.randn(len(tokens), t5.config.d_model)
+    if dataset is not None:
+        rows = torch.from_numpy(cooccurrence_vectors(dataset, t5.config.d_model))
+        rows /= rows.std()
+    with torch.no_grad():
+        t5.shared.weight[tokens] = rows * scale
 
 
 def training_samplers(
@@ -151,6 +182,7 @@ def training_samplers(
             parts["records"] = (records.users, records.items, targets)
         elif task is Task.DIRECT:
             parts["negatives"] = NegativeSampler(dataset, negative_num)
+        parts["causal"] = experiment.causal(task)
         generator = rng(experiment.seed, Stream.TRAIN + task)
         samplers[task] = TrainSampler(
             task, dataset, pieces, experiment.scheme(task), plan, generator, **parts
@@ -174,7 +206,7 @@ def validation_sets(
     for task in tasks:
         how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
         if task is Task.SEQUENTIAL:
-            sets[task] = sequential_eval(dataset, users, 2, *how)
+            sets[task] = sequential_eval(dataset, users, 2, *how, experiment.causal(task))
         elif task is Task.DIRECT:
             candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
             positives = dataset.valid_items[users - 1]
@@ -246,7 +278,8 @@ def open_experiment(
     tokenizer = load_tokenizer(folder)
     check_vocabulary(str(folder), tokenizer, model.t5.config.vocab_size)
     warn_of_versions(run)
-    pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
+    own = run["arguments"]["item_ids"] == "own"
+    pieces = prompt_pieces(tokenizer, dataset.n_users, numbers, own)
     opened = Experiment(
         dataset, tokenizer, pieces, numbers, model, device, precision, run["arguments"]["seed"]
     )

@@ -18,7 +18,9 @@ from torch import nn
 from transformers import T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
+from modules.backbone import UNSCALED_STD
 from modules.batches import POSITION_ROWS, Batch
+from modules.continuation_loss import Continuations, continuation_loss
 from modules.encoder import encode
 from modules.graph import Graph, propagate
 from modules.model_folder import (
@@ -48,6 +50,9 @@ class ELMRecConfig:
         alpha: weight of the whole-word embeddings.
         sigma: standard deviation of E0, the random features that are propagated.
         graph_layers: L, hops of the propagation.
+        causal: sequential prompts are read from left to right, and an item is told from the state
+            of the last token before it. So a pass over a history has a target after every item,
+            as in SASRec (Kang & McAuley 2018).
     """
 
     n_users: int
@@ -57,6 +62,7 @@ class ELMRecConfig:
     alpha: float = 1.0
     sigma: float = 1.0
     graph_layers: int = 4
+    causal: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the entry, its value and the limit."""
@@ -94,10 +100,15 @@ class ELMRec(nn.Module):
         self.schemes = method.whole_words
         self.own_encoder = True  # modules/encoder.py; False: transformers' own
         self._loss = self._t5_loss
+        self.continuations: Continuations | None = None  # training's loss; None: all tokens
         self.prompts = (
             nn.Embedding(len(Task) * config.prompt_num, width) if method.soft_prompts else None
         )
         self.positions = nn.Embedding(POSITION_ROWS, width, padding_idx=0)
+        if not t5.config.scale_decoder_outputs:  # as loud as the tokens of such a T5
+            with torch.no_grad():
+                for table in filter(None, (self.prompts, self.positions)):
+                    table.weight.mul_(UNSCALED_STD)
         self.nodes: nn.Embedding | None = None
         if WholeWords.GRAPH in self.schemes.values():
             if graph is None:
@@ -174,27 +185,52 @@ class ELMRec(nn.Module):
         )
 
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encoder states (B, K + S, D) and their mask (B, K + S)."""
-        embeds, mask = self.embed(batch)
-        return self._states(embeds, mask), mask
+        """What the decoder attends to, and its mask: encoder states (B, K + S, D), (B, K + S); of
+        a causal batch the one state that each target is told from, (N, 1, D), (N, 1)."""
+        return self._states(*self.embed(batch), batch.reads)
 
-    def _states(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _states(
+        self, embeds: torch.Tensor, mask: torch.Tensor, reads: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if reads is not None:
+            soft_prompts = 0 if self.prompts is None else self.config.prompt_num
+            states = encode(self.t5, embeds, mask, causal_from=soft_prompts)
+            rows, places = reads.unbind(dim=1)
+            states = states[rows, places + soft_prompts][:, None]  # (N, 1, D)
+            return states, mask.new_ones(len(states), 1)
         if self.own_encoder:
-            return encode(self.t5, embeds, mask)
-        return self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+            return encode(self.t5, embeds, mask), mask
+        return self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Mean cross entropy over the target tokens of the batch; pads are not scored."""
-        return self._loss(*self.embed(batch), batch.labels)
+        """Mean cross entropy over the target tokens of the batch, pads not scored; or, of items,
+        over the trie's continuations (modules/continuation_loss.py)."""
+        return self._loss(*self.embed(batch), batch.labels, batch.items, batch.reads)
 
     def _t5_loss(
-        self, embeds: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
+        self,
+        embeds: torch.Tensor,
+        mask: torch.Tensor,
+        labels: torch.Tensor,
+        items: torch.Tensor | None,
+        reads: torch.Tensor | None,
     ) -> torch.Tensor:
-        return self.t5(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self._states(embeds, mask)),
-            attention_mask=mask,
-            labels=labels,
-        ).loss
+        states, mask = self._states(embeds, mask, reads)
+        if self.continuations is None or items is None:
+            outputs = BaseModelOutput(last_hidden_state=states)
+            return self.t5(encoder_outputs=outputs, attention_mask=mask, labels=labels).loss
+        table = self.continuations
+        steps = self.t5._shift_right(labels)[:, : table.prefix.shape[1]]
+        hidden = self.t5.decoder(
+            input_ids=steps,
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask,
+            use_cache=False,
+        ).last_hidden_state
+        if self.t5.config.scale_decoder_outputs:
+            hidden = hidden * self.t5.config.d_model**-0.5
+        weight = self.t5.lm_head.weight[table.vocabulary]
+        return continuation_loss(hidden, weight, table, items)
 
     def compile_loss(self, backend: str | Callable = "inductor") -> None:
         """Compile all of a training step's model but the sparse propagation. Code is made for each

@@ -16,6 +16,7 @@ from modules.tokens import PromptPieces, Ragged
 from utils.errors import UserError
 
 MAX_HISTORY = 20  # items of a sequential prompt; the target is the 21st
+_LIKE = 8  # causal steps that are cut from one stretch of users in the order of their lengths
 
 
 def _rows(matrix: np.ndarray) -> Ragged:
@@ -85,10 +86,12 @@ class TrainSampler:
         *,
         negatives: NegativeSampler | None = None,
         records: tuple[np.ndarray, np.ndarray, Ragged] | None = None,
+        causal: bool = False,
     ) -> None:
         """records: users (n,), items (n,) and target tokens (n rows) of the explanation task;
-        negatives: for the direct task."""
-        self.task = task
+        negatives: for the direct task; causal: sequential prompts read from left to right, every
+        item of a history a target."""
+        self.task, self._causal = task, causal
         self._dataset, self._pieces, self._scheme = dataset, pieces, scheme
         self._negatives, self._records = negatives, records
         self.size = len(records[0]) if records is not None else dataset.n_users
@@ -102,7 +105,7 @@ class TrainSampler:
             )
         self.plan = plan
         self.rng = rng
-        self._order = rng.permutation(self.size)
+        self._order = self._shuffled()
         self._at = 0
 
     @property
@@ -124,7 +127,7 @@ class TrainSampler:
 
     def __next__(self) -> TrainStep:
         if self._at + self.plan.samples > self.size:
-            self._order, self._at = self.rng.permutation(self.size), 0
+            self._order, self._at = self._shuffled(), 0
         rows = self._order[self._at : self._at + self.plan.samples]
         self._at += self.plan.samples
         draw = {
@@ -132,16 +135,29 @@ class TrainSampler:
             Task.SEQUENTIAL: self._sequential,
             Task.DIRECT: self._direct,
         }[self.task]
-        users, items, targets = draw(rows)
-        templates = self.rng.integers(len(self._pieces.templates[self.task]), size=len(rows))
-        samples = Samples(users, items, targets, templates)
+        samples = draw(rows)
         batches, shares = [], []
         for part in self._parts(samples):
             chosen = samples.select(part)
-            how = (self._pieces, self._scheme, self.plan.pad_to)
+            how = (self._pieces, self._scheme, self.plan.pad_to, self._causal)
             batches.append(make_batch(self.task, chosen, *how))
-            shares.append(len(chosen.targets.flat) / len(targets.flat))
+            shares.append(len(chosen.targets.flat) / len(samples.targets.flat))
         return TrainStep(batches, shares)
+
+    def _shuffled(self) -> np.ndarray:
+        """The order of a pass. Causal steps hold histories of like length, for fewer pads."""
+        order = self.rng.permutation(self.size)
+        if not self._causal:
+            return order
+        size = self.plan.samples
+        lengths = np.minimum(self._dataset.lengths[order], MAX_HISTORY + 3)
+        group = np.arange(self.size) // (_LIKE * size)
+        order = order[np.lexsort((lengths, group))]
+        whole = self.size // size
+        steps = self.rng.permutation(whole)
+        return np.concatenate(
+            [order[: whole * size].reshape(whole, size)[steps].ravel(), order[whole * size :]]
+        )
 
     def _parts(self, samples: Samples) -> Iterator[np.ndarray]:
         """The rows of each batch of this process."""
@@ -155,29 +171,50 @@ class TrainSampler:
             for part in cut_by_length(lengths, self.plan.batch_size, self.plan.batch_tokens):
                 yield rows[part]
 
-    def _explanation(self, rows: np.ndarray) -> tuple[np.ndarray, Ragged, Ragged]:
-        users, items, targets = self._records
-        return users[rows], _rows(items[rows][:, None]), targets.gather(rows)
+    def _templates(self, rows: np.ndarray) -> np.ndarray:
+        return self.rng.integers(len(self._pieces.templates[self.task]), size=len(rows))
 
-    def _sequential(self, rows: np.ndarray) -> tuple[np.ndarray, Ragged, Ragged]:
+    def _explanation(self, rows: np.ndarray) -> Samples:
+        users, items, targets = self._records
+        own = _rows(items[rows][:, None])
+        return Samples(users[rows], own, targets.gather(rows), self._templates(rows))
+
+    def _answers(self, items: np.ndarray) -> tuple[Ragged, np.ndarray]:
+        return self._pieces.item_targets.gather(items), items
+
+    def _histories(self, rows: np.ndarray) -> Samples:
+        """The last 21 train items: each but the first is a target, told from those before it. In
+        the short form, for what stands behind the items is not read."""
+        ends = self._dataset.offsets[rows + 1] - 2
+        lengths = np.minimum(self._dataset.lengths[rows] - 3, MAX_HISTORY)
+        items = _stretches(self._dataset, ends - 1 - lengths, lengths)
+        targets, target_items = self._answers(
+            _stretches(self._dataset, ends - lengths, lengths).flat
+        )
+        short = np.zeros(len(rows), dtype=np.int64)
+        return Samples(rows + 1, items, targets, short, target_items, every=True)
+
+    def _sequential(self, rows: np.ndarray) -> Samples:
         """First index uniform in [0, n-4], last uniform in [first+1, n-3]; the last 21 of it."""
-        users = rows + 1
+        if self._causal:
+            return self._histories(rows)
         starts, n = self._dataset.offsets[rows], self._dataset.lengths[rows]
         first = self.rng.integers(0, n - 3)
         last = self.rng.integers(first + 1, n - 2)
         first = np.maximum(first, last - MAX_HISTORY)
         items = _stretches(self._dataset, starts + first, last - first)
-        targets = self._pieces.item_targets.gather(self._dataset.items[starts + last])
-        return users, items, targets
+        targets, target_items = self._answers(self._dataset.items[starts + last])
+        return Samples(rows + 1, items, targets, self._templates(rows), target_items)
 
-    def _direct(self, rows: np.ndarray) -> tuple[np.ndarray, Ragged, Ragged]:
+    def _direct(self, rows: np.ndarray) -> Samples:
         """One positive of the train items, the negatives, shuffled together."""
         users = rows + 1
         starts, n = self._dataset.offsets[rows], self._dataset.lengths[rows]
         positives = self._dataset.items[starts + self.rng.integers(0, n - 2)]
         negatives = self._negatives.draw(users, self.rng)
         candidates = shuffled_candidates(positives, negatives, self.rng)
-        return users, _rows(candidates), self._pieces.item_targets.gather(positives)
+        targets, target_items = self._answers(positives)
+        return Samples(users, _rows(candidates), targets, self._templates(rows), target_items)
 
 
 # ------------------------------------------------------------------------------- evaluation
@@ -220,16 +257,21 @@ class EvalSet:
         scheme: WholeWords,
         batch_size: int,
         batch_tokens: int | None = None,
+        causal: bool = False,
+        target_items: np.ndarray | None = None,
     ) -> None:
-        self.task = task
+        self.task, self._causal = task, causal
         self.users, self.items, self.targets = users, items, targets
+        self._target_items = target_items
         self._pieces, self._scheme = pieces, scheme
         lengths = prompt_lengths(task, self._samples(np.arange(len(users))), pieces)
         self._batches = cut_by_length(lengths, batch_size, batch_tokens)
 
     def _samples(self, rows: np.ndarray) -> Samples:
         short = np.zeros(len(rows), dtype=np.int64)
-        return Samples(self.users[rows], self.items.gather(rows), self.targets.gather(rows), short)
+        own = None if self._target_items is None else self._target_items[rows]
+        items, targets = self.items.gather(rows), self.targets.gather(rows)
+        return Samples(self.users[rows], items, targets, short, own)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -237,7 +279,8 @@ class EvalSet:
     def __getitem__(self, n: int) -> tuple[np.ndarray, Batch]:
         """(rows of this set, batch) of the n-th batch; iterating gives all of them."""
         rows = self._batches[n]
-        return rows, make_batch(self.task, self._samples(rows), self._pieces, self._scheme)
+        how = (self._pieces, self._scheme)
+        return rows, make_batch(self.task, self._samples(rows), *how, causal=self._causal)
 
 
 def sequential_eval(
@@ -248,6 +291,7 @@ def sequential_eval(
     scheme: WholeWords,
     batch_size: int,
     batch_tokens: int | None = None,
+    causal: bool = False,
 ) -> EvalSet:
     """The sequential task on each user's test (held_out 1) or validation (2) item."""
     targets = dataset.items[dataset.offsets[users] - held_out]
@@ -260,6 +304,8 @@ def sequential_eval(
         scheme,
         batch_size,
         batch_tokens,
+        causal,
+        targets,
     )
 
 
@@ -275,7 +321,7 @@ def direct_eval(
     """The direct task: (n,) users, their (n,) positives among (n, C) shuffled candidates."""
     targets = pieces.item_targets.gather(positives)
     how = (pieces, scheme, batch_size, batch_tokens)
-    return EvalSet(Task.DIRECT, users, _rows(candidates), targets, *how)
+    return EvalSet(Task.DIRECT, users, _rows(candidates), targets, *how, target_items=positives)
 
 
 def explanation_eval(

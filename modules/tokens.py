@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import sentencepiece
-from transformers import PreTrainedTokenizerBase, T5Tokenizer
+from transformers import AddedToken, PreTrainedTokenizerBase, T5Tokenizer
 
 from modules.tasks import TEMPLATES, Task
 from utils.errors import UserError
@@ -87,6 +87,14 @@ def load_tokenizer(source: str | Path, flag: str = "") -> PreTrainedTokenizerBas
         )
     with readable(f"{where}, the tokenizer in it"):
         return T5Tokenizer.from_pretrained(source)
+
+
+def add_item_tokens(tokenizer: PreTrainedTokenizerBase, n_items: int) -> np.ndarray:
+    """Make ``item_1`` .. ``item_<I>`` a token each; their (I,) token ids, by number."""
+    mentions = [f"item_{number}" for number in range(1, n_items + 1)]
+    how = {"single_word": True, "lstrip": True, "normalized": False}
+    tokenizer.add_tokens([AddedToken(mention, **how) for mention in mentions])
+    return np.array(tokenizer.convert_tokens_to_ids(mentions))
 
 
 def check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
@@ -172,7 +180,7 @@ def render(template: str, user: int, numbers: Sequence[int]) -> str:
 
 
 def prompt_pieces(
-    tokenizer: PreTrainedTokenizerBase, n_users: int, numbers: np.ndarray
+    tokenizer: PreTrainedTokenizerBase, n_users: int, numbers: np.ndarray, own: bool = False
 ) -> PromptPieces:
     """Tokenise all id words, template chunks and item targets.
 
@@ -180,6 +188,7 @@ def prompt_pieces(
         tokenizer: T5's, or one from ``train_tokenizer``.
         n_users: U.
         numbers: (I + 1,) the number by which each item is written.
+        own: items are tokens of their own (``add_item_tokens``), in targets too.
     """
     n_items = len(numbers) - 1
     chunks: list[str] = []
@@ -200,7 +209,8 @@ def prompt_pieces(
         tokenizer,
         [f"user_{u}" for u in range(n_users + 1)] + [f"item_{n}" for n in numbers.tolist()],
     )
-    targets = [[*row, eos] for row in _tokenize(tokenizer, [str(n) for n in numbers[1:].tolist()])]
+    answers = [f"item_{n}" if own else str(n) for n in numbers[1:].tolist()]
+    targets = [[*row, eos] for row in _tokenize(tokenizer, answers)]
     return PromptPieces(
         pieces=Ragged.of(mentions + chunk_tokens),
         n_users=n_users,

@@ -42,6 +42,8 @@ class FitOptions(NamedTuple):
     epochs: int = 100
     optimizer: str = "adamw"
     lr: float = 1e-3
+    warmup: int = 0  # steps in which the learning rate rises from 0
+    schedule: str = "constant"  # or "linear": down to 0 over the second half of the run
     endure_times: int = 5  # validations without improvement, counted over the run
     max_steps: int | None = None
     max_seconds: float | None = None
@@ -242,6 +244,8 @@ class Trainer:
         sampler = self._samplers[task]
         loss = self._backward(next(sampler))
         self.step, self.nth = self.step + 1, self.nth + 1
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._options.lr * self._rate(self.step)
         if self._watch.finite(loss, self.step):
             self._losses.add(task, loss)
             if self.nth % every == 0 or self.nth == self.steps_per_epoch:
@@ -252,6 +256,16 @@ class Trainer:
             self._watch.check()
         losses = self._losses.take() if due else None
         on_step(StepReport(self.step, self.epoch + 1, task, sampler.plan.samples, losses))
+
+    def _rate(self, step: int) -> float:
+        """Of the learning rate, in a step counted from 1."""
+        options = self._options
+        rate = min(1.0, step / options.warmup) if options.warmup else 1.0
+        if options.schedule == "linear":
+            total = options.epochs * self.steps_per_epoch
+            total = min(total, options.max_steps or total)
+            rate = min(rate, 2 * (1 - (step - 1) / total))
+        return max(rate, 0.0)
 
     def _backward(self, step: TrainStep) -> torch.Tensor:
         """Gradients of the mean loss a target token over the whole step, all processes'; this

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import torch
 
+from modules.dataset import ITEM_IDS
 from utils import distributed
 from utils.errors import UserError, limit
 from utils.flag_types import (
@@ -103,6 +104,17 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=share,
         help="dropout rate of T5; default as the backbone has it (0.1)",
     )
+    group.add_argument(
+        "--item_vectors",
+        choices=("random", "cooccurrence"),
+        default="random",
+        help="what --item_ids own starts from: cooccurrence: vectors of what is bought together",
+    )
+    group.add_argument(
+        "--causal",
+        action="store_true",
+        help="read sequential prompts from left to right, with every item of a history a target",
+    )
     group.add_argument("--prompt_num", type=prompts, default=3, help="soft prompts a task (K)")
     group.add_argument("--alpha", type=real, help="weight of whole-word embeddings (α)")
     group.add_argument(
@@ -137,8 +149,10 @@ def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--item_ids",
-        choices=("random", "published"),
-        help="item numbers in prompts; default random (clean), published (paper)",
+        choices=ITEM_IDS,
+        help="how items are written: random numbers (default of clean), the data's own (published, "
+        "default of paper), numbers that like items share digits of (collaborative), or a new "
+        "token an item (own)",
     )
     group.add_argument(
         "--tasks",
@@ -170,6 +184,22 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         type=positive,
         help="learning rate; default: "
         + ", ".join(f"{rate:g} ({name})" for name, rate in OPTIMIZERS.items()),
+    )
+    group.add_argument(
+        "--warmup", type=natural, default=0, help="steps in which the learning rate rises from 0"
+    )
+    group.add_argument(
+        "--schedule",
+        choices=("constant", "linear"),
+        default="constant",
+        help="of the learning rate; linear: down to 0 in the second half of --epochs or --max_steps",
+    )
+    group.add_argument(
+        "--loss",
+        choices=("tokens", "continuations"),
+        default="tokens",
+        help="cross entropy over all tokens, as published, or over what can follow in the trie of "
+        "items, which is what exact ranking asks for",
     )
     group.add_argument("--epochs", type=positive_int, default=100, help="epochs at most")
     group.add_argument(

@@ -1,0 +1,75 @@
+"""What the train interactions say of items before any training: vectors, and an order.
+
+    C_ij = sum over users of decay^(gap - 1), gap = how far apart i and j are in a train history
+    V    = Q_D Lambda_D^1/2  of  I + D^-1/2 C D^-1/2   (its D largest eigenvalues)
+
+Items bought soon after one another are near. Nothing held out is counted.
+"""
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+
+from modules.dataset import RecDataset
+from utils.errors import UserError
+
+DECAY = 0.7  # of a pair's weight, for each step that it is further apart
+
+
+def cooccurrence(dataset: RecDataset, decay: float = DECAY) -> scipy.sparse.csr_array:
+    """(I, I) symmetric C of the train histories; item i is row i - 1."""
+    n_items = dataset.n_items
+    index = np.arange(len(dataset.items))
+    ends = np.repeat(dataset.offsets[1:] - 2, dataset.lengths)  # the two held-out items follow
+    total = scipy.sparse.csr_array((n_items, n_items))
+    for gap in range(1, int(dataset.lengths.max()) - 2):
+        first = index[index + gap < ends]
+        if decay ** (gap - 1) < 1e-6 or not len(first):
+            break
+        pairs = dataset.items[first] - 1, dataset.items[first + gap] - 1
+        weights = np.full(len(first), decay ** (gap - 1))
+        total += scipy.sparse.coo_array((weights, pairs), shape=total.shape).tocsr()
+    return (total + total.T).tocsr()
+
+
+def cooccurrence_vectors(dataset: RecDataset, width: int, decay: float = DECAY) -> np.ndarray:
+    """(I, width) float32 unit vectors V; an item that occurs with no other has a vector of its own.
+
+    Raises:
+        UserError: where there are no more items than ``width``.
+    """
+    n_items = dataset.n_items
+    if width >= n_items:
+        raise UserError(
+            f"{dataset.folder}: {n_items} items have no vectors of {width} numbers by their "
+            "co-occurrence. Leave --item_vectors at random, or take a smaller --backbone."
+        )
+    counts = cooccurrence(dataset, decay)
+    degrees = counts.sum(axis=1)
+    scale = scipy.sparse.diags_array(np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5)
+    matrix = scale @ counts @ scale + scipy.sparse.eye_array(n_items)
+    values, vectors = scipy.sparse.linalg.eigsh(
+        matrix.tocsr(), k=width, which="LA", v0=np.ones(n_items)
+    )
+    vectors = vectors * np.sqrt(np.maximum(values, 0.0))
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+
+
+def collaborative_order(vectors: np.ndarray) -> np.ndarray:
+    """(I,) rows of ``vectors`` so that neighbours are alike: halves along the principal axis, each
+    half in the same way, down to single items. Numbers given in this order share their leading
+    digits with like items."""
+    done: list[np.ndarray] = []
+    waiting = [np.arange(len(vectors))]
+    while waiting:
+        rows = waiting.pop()
+        if len(rows) < 3:
+            done.append(rows)
+            continue
+        centred = vectors[rows] - vectors[rows].mean(axis=0)
+        axis = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+        axis = axis * np.sign(axis[np.abs(axis).argmax()])  # an axis has no direction of its own
+        order = rows[np.argsort(centred @ axis, kind="stable")]
+        waiting += [order[len(order) // 2 :], order[: len(order) // 2]]
+    return np.concatenate(done)
