@@ -61,6 +61,10 @@ def fill_settings(args: argparse.Namespace, dataset: str) -> None:
         for flag in ("sigma", "L"):
             if getattr(args, flag) is not None:
                 raise UserError(f"--{flag} is of the graph, which --method {args.method} lacks.")
+        if args.graph_every > 1:
+            raise UserError(
+                f"--graph_every {args.graph_every}: {args.method} has no graph. Leave it out."
+            )
         source = f"--method {args.method}: no graph, α = 1"
     given = [f for f in ("alpha", "sigma", "L") if getattr(args, f) is not None]
     for flag, value in (("alpha", row.alpha), ("sigma", row.sigma), ("L", row.layers)):
@@ -125,6 +129,7 @@ def main() -> None:
         args.max_steps,
         args.max_minutes and 60 * args.max_minutes,
         args.log_interval,
+        args.graph_every,
         experiment.autocast,
     )
     try:

@@ -16,10 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import published
-from benchmarks.measure import Round, default_data, matrix_rate, print_table, take_turns
+from benchmarks.measure import (
+    Round,
+    count_flops,
+    default_data,
+    matrix_rate,
+    print_table,
+    take_turns,
+)
 from benchmarks.setting import train_briefly, with_made_up_texts
 from exp import MAX_TOKENS
 from modules.candidates import test_candidates
@@ -77,9 +83,7 @@ def ours(
             show_progress=False,
         )
         work = partial(ranker.rank, samples, candidates, 25 if task is Task.SEQUENTIAL else 10)
-    with FlopCounterMode(display=False) as counter:
-        work()
-    flops = counter.get_total_flops()
+    flops = count_flops(work)
 
     def turn() -> Round:
         started = time.perf_counter()
@@ -117,9 +121,10 @@ def main() -> None:
     parser.add_argument("--run", help="a run's folder, in place of training one")
     parser.add_argument("--train_steps", type=int, default=150)
     parser.add_argument("--tasks", default="sequential,direct,explanation")
-    parser.add_argument("--users", type=int, default=64, help="users a turn, our path")
-    parser.add_argument("--published_users", type=int, default=4)
-    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--users", type=int, default=256, help="users a turn, our path")
+    parser.add_argument("--published_users", type=int, default=16)
+    parser.add_argument("--batch_size", type=int, default=64, help="our path")
+    parser.add_argument("--published_batch_size", type=int, default=16, help="as published")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
@@ -132,9 +137,10 @@ def main() -> None:
     rows = []
     for task in (Task[name.upper()] for name in args.tasks.split(",")):
         where, how = (folder, args.data_dir, task), (args.batch_size, args.threads)
+        published_how = (args.published_batch_size, args.threads)
         figures = take_turns(
             {
-                "published": (theirs, (*where, args.published_users, *how)),
+                "published": (theirs, (*where, args.published_users, *published_how)),
                 "fp32": (ours, (*where, args.users, "fp32", *how)),
                 "bf16": (ours, (*where, args.users, "bf16", *how)),
             },

@@ -6,6 +6,7 @@ memory is its own.
 """
 
 import multiprocessing
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class Round(NamedTuple):
@@ -80,10 +82,26 @@ def _work(pipe, setup: Callable, arguments: tuple) -> None:
 
 
 def peak_memory_gb() -> float:
-    """Peak resident memory of this process so far."""
-    import resource
+    """Peak resident memory of this process so far, on Linux.
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    Not getrusage's: that of a process starts at its parent's.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
+
+
+def count_flops(work: Callable[[], Any]) -> float:
+    """FLOPs of the dense matrix products of ``work``, which is run once."""
+
+    def addmm(a, b, c, *_, out_val=None, **__) -> int:
+        if b.layout is not torch.strided:  # the propagation: no dense product
+            return 0
+        return 2 * b.shape[0] * b.shape[1] * c.shape[1]
+
+    addmm._get_raw = True  # hand over tensors, not their shapes
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm: addmm}) as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def matrix_rate(precision: str) -> float:

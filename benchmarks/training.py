@@ -12,11 +12,17 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks import published
-from benchmarks.measure import Round, default_data, matrix_rate, print_table, take_turns
+from benchmarks.measure import (
+    Round,
+    count_flops,
+    default_data,
+    matrix_rate,
+    print_table,
+    take_turns,
+)
 from benchmarks.setting import full_size
 from modules.encoder import encode
 from modules.tasks import Task, WholeWords
@@ -44,9 +50,7 @@ def ours(
         optimizer.step()
 
     step()
-    with FlopCounterMode(display=False) as counter:
-        step()
-    flops = counter.get_total_flops()
+    flops = count_flops(step)
 
     def turn() -> Round:
         started = time.perf_counter()

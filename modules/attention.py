@@ -16,8 +16,11 @@ from modules.dropout import keep, keep_bits
 _CHUNK = 1 << 20  # scores worked on at a time: 4 MB in float32
 
 
-def closed_keys(mask: torch.Tensor) -> torch.Tensor:
-    """(B, S) mask, 0 on pads -> (B, 1, 1, S) float32 to be added to scores: 0, or -inf on pads."""
+def closed_keys(mask: torch.Tensor) -> torch.Tensor | None:
+    """(B, S) mask, 0 on pads -> (B, 1, 1, S) float32 to be added to scores: 0, or -inf on pads.
+    None where there are no pads; on a GPU nobody looks, for that would wait for it."""
+    if mask.device.type == "cpu" and bool(mask.all()):
+        return None
     closed = torch.zeros_like(mask, dtype=torch.float32)
     return closed.masked_fill_(mask == 0, float("-inf"))[:, None, None, :]
 
@@ -45,7 +48,7 @@ def biased_attention(
     Returns:
         (B, H, Q, d).
     """
-    if q.device.type == "cpu":
+    if q.device.type == "cpu" and (closed is not None or torch.is_grad_enabled()):
         return _CpuAttention.apply(q, k, v, bias, closed, dropout)
     parts = [part for part in (bias, closed) if part is not None]
     added = sum(parts[1:], parts[0]).to(q.dtype) if parts else None

@@ -2,12 +2,12 @@
 
 PyTorch's CPU dropout draws a Bernoulli number an entry, one after the other: a fifth of a training
 step. Here an entry costs 16 bits of the same generator's 64-bit draws, and is kept or cleared by
-a bitwise "and" with 0xFFFF or 0: probabilities are exact to 1 / 32768. Elsewhere, PyTorch's own.
+a bitwise "and" with 0xFFFF or 0: probabilities are exact to 1 / 65536. Elsewhere, PyTorch's own.
 """
 
 import torch
 
-_LEVELS = 1 << 15
+_LEVELS = 1 << 16
 _AS_INTEGER = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float64: torch.int64}
 
 
@@ -15,10 +15,8 @@ def keep_bits(shape: torch.Size, p: float) -> torch.Tensor:
     """(shape) int16 on the CPU: 0 with probability p, else -1 (all bits set)."""
     words = torch.empty(-(-shape.numel() // 4), dtype=torch.int64)
     words.random_(-(1 << 63), None)
-    levels = words.view(torch.int16)[: shape.numel()].view(shape)
-    # Uniform in 0..32767; the sign of the difference, spread over all 16 bits.
-    dropped = levels.bitwise_and_(_LEVELS - 1).sub_(round(p * _LEVELS)).bitwise_right_shift_(15)
-    return dropped.bitwise_not_()
+    levels = words.view(torch.int16)[: shape.numel()].view(shape)  # uniform in -32768..32767
+    return levels.ge_(round(p * _LEVELS) - _LEVELS // 2).neg_()
 
 
 def keep(x: torch.Tensor, bits: torch.Tensor | None) -> torch.Tensor:

@@ -47,7 +47,8 @@ def feed_forward_states(layer: nn.Module, x: torch.Tensor, p: float = 0.0) -> to
     if hasattr(dense, "wi_0"):
         h = dense.act(dense.wi_0(h)) * dense.wi_1(h)
     else:
-        h = dense.act(dense.wi(h))
+        h = dense.wi(h)
+        h = h.relu_() if isinstance(dense.act, nn.ReLU) else dense.act(h)
     return dense.wo(dropout(h, p))
 
 

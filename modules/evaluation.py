@@ -117,9 +117,9 @@ class Ranker:
         encode = decode = 0.0
         self._model.eval()
         bar = progress(len(items), f"{samples.task.label} ranking", "user", self._progress)
-        for rows, batch in samples:
-            mine = candidates if shared else candidates[rows]
-            with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():  # entered once, it keeps the weights that it rounds
+            for rows, batch in samples:
+                mine = candidates if shared else candidates[rows]
                 started = time.perf_counter()
                 decoder = self._decoder(batch)
                 encoded = time.perf_counter()
@@ -134,9 +134,9 @@ class Ranker:
                     everyone = np.broadcast_to(mine, (len(rows), mine.shape[1]))
                     items[rows] = np.take_along_axis(everyone, order.cpu().numpy(), axis=1)
                     scores[rows] = best.cpu().numpy()
-            encode += encoded - started
-            decode += time.perf_counter() - encoded
-            bar.update(len(rows))
+                encode += encoded - started
+                decode += time.perf_counter() - encoded
+                bar.update(len(rows))
         bar.close()
         return items, scores, Seconds(encode, decode)
 
@@ -219,8 +219,8 @@ def generate_texts(
     encode = search = 0.0
     model.eval()
     bar = progress(len(texts), "explanations", "text", show_progress)
-    for rows, batch in samples:
-        with torch.inference_mode(), autocast():
+    with torch.no_grad(), autocast():
+        for rows, batch in samples:
             started = time.perf_counter()
             states, mask = model.encode(batch.to(device))
             decoder = PrefixDecoder(model.t5, states, mask, depth=options.max_length)
@@ -232,10 +232,10 @@ def generate_texts(
                 end=config.eos_token_id,
                 pad=config.pad_token_id,
             )
-        for row, text in zip(rows, decode(found.tokens[:, 0].tolist())):
-            texts[row] = text
-        encode += encoded - started
-        search += time.perf_counter() - encoded
-        bar.update(len(rows))
+            for row, text in zip(rows, decode(found.tokens[:, 0].tolist())):
+                texts[row] = text
+            encode += encoded - started
+            search += time.perf_counter() - encoded
+            bar.update(len(rows))
     bar.close()
     return texts, Seconds(encode, search)

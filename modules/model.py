@@ -93,6 +93,7 @@ class ELMRec(nn.Module):
             self.register_buffer("graph_col", graph.col)
             self.register_buffer("graph_values", graph.values)
         self._propagated: torch.Tensor | None = None  # evaluation only: W depends on no input
+        self._held: torch.Tensor | None = None  # training with --graph_every: see hold_table
 
     # ---------------------------------------------------------------------------- the paper
 
@@ -100,17 +101,38 @@ class ELMRec(nn.Module):
         """W: (U + I + 1, D) propagated graph features, or (512, D) positions."""
         if scheme is WholeWords.POSITION:
             return self.positions.weight
+        if self._held is not None:
+            return self._held
         if self._propagated is not None:
             return self._propagated
-        graph = Graph(self.graph_crow, self.graph_col, self.graph_values)
-        table = propagate(self.nodes.weight, graph, self.config.graph_layers)
+        table = self._propagate(self.nodes.weight)
         if not self.training and not torch.is_grad_enabled():
             self._propagated = table
         return table
 
+    def _propagate(self, features: torch.Tensor) -> torch.Tensor:
+        graph = Graph(self.graph_crow, self.graph_col, self.graph_values)
+        return propagate(features, graph, self.config.graph_layers)
+
+    def hold_table(self) -> None:
+        """Keep W as it is now for the steps to come, and gather its gradient meanwhile.
+
+        On a large graph the two propagations of a step cost more than the rest of it. A table
+        that is a few steps old differs little, for one step moves E0 by little.
+        """
+        with torch.no_grad():
+            self._held = self._propagate(self.nodes.weight)
+        self._held.requires_grad_()
+
+    def release_table(self) -> None:
+        """Hand the gathered gradient on to E0 (A_hat is symmetric: one more propagation)."""
+        if self._held is not None and self._held.grad is not None:
+            self.nodes.weight.grad = self._propagate(self._held.grad)
+        self._held = None
+
     def train(self, mode: bool = True) -> "ELMRec":
         """Also forgets the propagated table: the weights may change from here on."""
-        self._propagated = None
+        self._propagated = self._held = None
         return super().train(mode)
 
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -187,6 +187,27 @@ class TrainSampler:
 # ------------------------------------------------------------------------------- evaluation
 
 
+def cut_by_length(
+    lengths: np.ndarray, batch_size: int, batch_tokens: int | None
+) -> list[np.ndarray]:
+    """Batches of like length: rows of (n,) ``lengths``, longest first, so that memory shows at
+    once. A batch ends at ``batch_size`` rows, at ``batch_tokens`` tokens, pads counted, or, once
+    it is half full, where the length changes: a batch without pads needs no mask.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    ordered = lengths[order]
+    batches, at = [], 0
+    while at < len(order):
+        fits = batch_tokens // int(ordered[at]) if batch_tokens else batch_size
+        end = min(at + max(1, min(batch_size, fits)), len(order))
+        half = (at + end + 1) // 2
+        changes = np.flatnonzero(ordered[half:end] != ordered[half - 1])
+        end = half + int(changes[0]) if changes.size else end
+        batches.append(order[at:end])
+        at = end
+    return batches
+
+
 class EvalSet:
     """Fixed samples of one task with the short template, in batches of like length.
 
@@ -208,13 +229,7 @@ class EvalSet:
         self.users, self.items, self.targets = users, items, targets
         self._pieces, self._scheme = pieces, scheme
         lengths = prompt_lengths(task, self._samples(np.arange(len(users))), pieces)
-        order = np.argsort(-lengths, kind="stable")  # longest first: memory shows at once
-        self._batches, at = [], 0
-        while at < len(order):
-            fits = batch_tokens // int(lengths[order[at]]) if batch_tokens else batch_size
-            end = at + max(1, min(batch_size, fits))
-            self._batches.append(order[at:end])
-            at = end
+        self._batches = cut_by_length(lengths, batch_size, batch_tokens)
 
     def _samples(self, rows: np.ndarray) -> Samples:
         short = np.zeros(len(rows), dtype=np.int64)

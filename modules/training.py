@@ -38,6 +38,7 @@ class FitOptions(NamedTuple):
     max_steps: int | None = None
     max_seconds: float | None = None
     log_interval: int = 200  # steps between reports of the losses
+    graph_every: int = 1  # steps that share a propagated table
     autocast: Callable[[], AbstractContextManager] = nullcontext
 
 
@@ -134,13 +135,17 @@ def fit(
     for epoch in range(1, options.epochs + 1):
         model.train()
         stop = None
-        for _ in range(batches_per_epoch):
+        for nth in range(1, batches_per_epoch + 1):
             task = tasks[step % len(tasks)]
             batch = next(samplers[task]).to(device)
             optimizer.zero_grad()
+            if options.graph_every > 1 and nth % options.graph_every == 1:
+                model.hold_table()
             with options.autocast():
                 loss = model(batch)
             loss.backward()
+            if nth % options.graph_every == 0 or nth == batches_per_epoch:
+                model.release_table()
             optimizer.step()
             step += 1
             losses.add(task, loss)

@@ -29,6 +29,28 @@ def batch_of(task, pieces, scheme=None):
     return make_batch(task, samples, pieces, scheme)
 
 
+def test_a_held_table_gathers_the_gradient_of_its_steps(model, pieces):
+    """Two batches on one held table: the gradient of E0 is the sum of both, as without holding."""
+    model.train()
+    batches = [batch_of(Task.DIRECT, pieces), batch_of(Task.EXPLANATION, pieces)]
+
+    def loss_of(batch):
+        torch.manual_seed(0)  # the same dropout each time
+        return model(batch)
+
+    plain = [loss_of(batch) for batch in batches]
+    expected = torch.autograd.grad(sum(plain), model.nodes.weight)[0]
+    model.hold_table()
+    for batch, loss in zip(batches, plain):
+        held = loss_of(batch)
+        torch.testing.assert_close(held, loss)
+        held.backward()
+        assert model.nodes.weight.grad is None  # the optimizer leaves E0 alone meanwhile
+    model.release_table()
+    torch.testing.assert_close(model.nodes.weight.grad, expected, rtol=1e-4, atol=1e-6)
+    assert model.whole_word_table(WholeWords.GRAPH).grad_fn is not None
+
+
 @pytest.mark.parametrize("task", list(Task))
 def test_loss_is_plain_t5s_on_the_same_embeddings(task, model, pieces):
     batch = batch_of(task, pieces)

@@ -93,6 +93,32 @@ def test_the_same_seed_gives_the_same_weights(dataset, pieces, model):
         assert torch.equal(tensor, weights[1][name]), name
 
 
+def test_a_held_table_is_applied_every_k_steps_and_at_an_epochs_end(
+    dataset, pieces, model, monkeypatch
+):
+    held, moved, last = [], [], model.nodes.weight.detach().clone()
+    hold = model.hold_table
+    monkeypatch.setattr(model, "hold_table", lambda: (held.append(len(moved)), hold()))
+
+    def watch(report):
+        nonlocal last
+        now = model.nodes.weight.detach().clone()
+        moved.append(not torch.equal(now, last))
+        last = now
+
+    training.fit(
+        model,
+        samplers(dataset, pieces, model),
+        validation(dataset, pieces, model),
+        training.FitOptions(epochs=2, graph_every=3),
+        watch,
+        lambda report: None,
+        lambda report: None,
+    )
+    assert held == [0, 3, 4, 7]  # epochs of four steps
+    assert moved == [False, False, True, True] * 2
+
+
 def test_validation_loss_by_hand(dataset, pieces, model):
     sets = validation(dataset, pieces, model)
     with torch.no_grad():

@@ -232,6 +232,13 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         default=5,
         help="stop after so many epochs without a lower validation loss",
     )
+    group.add_argument(
+        "--graph_every",
+        type=positive_int,
+        default=1,
+        help="propagate the graph once in so many steps, for large graphs: its gradient is "
+        "gathered meanwhile and applied at once",
+    )
     group.add_argument("--max_steps", type=positive_int, help="steps at most")
     group.add_argument("--max_minutes", type=positive, help="minutes of training at most")
     group.add_argument(
