@@ -25,6 +25,7 @@ from modules.files import load_dataset
 from modules.tasks import METHODS, WholeWords
 from utils import cli
 from utils.errors import UserError
+from utils.html_report import write_report
 from utils.report import TrainingLog, run_record
 from utils.runtime import pick_device, pick_precision, say
 
@@ -148,6 +149,7 @@ def main() -> None:
         log.close()
     say(f"{result.reason} after {result.steps} steps; best validation loss {result.best_loss:.4f}")
     say(f"model written to {folder}")
+    write_report(folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What a run leaves behind: metrics as JSON, predictions as JSON lines, the training log."""
+"""What a run leaves behind: metrics as JSON, predictions as JSON lines, the training log, a page.
+
+python -m utils.report ./checkpoint/beauty/    # writes report.html once more
+"""
 
 import json
 import sys
@@ -6,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils import cli
 from utils.checkpoint import write_json, write_jsonl
+from utils.html_report import write_report
 from utils.runtime import commit, progress, say, versions
 from utils.trec import write_trec
 
@@ -28,7 +33,7 @@ def write_results(
     rows: list[dict[str, Any]],
     trec: bool = False,
 ) -> None:
-    """Write ``<name>.json`` and ``<name>.jsonl``, and say the metrics at the terminal.
+    """Write ``<name>.json``, ``<name>.jsonl`` and ``report.html``, and say the metrics.
 
     trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
     """
@@ -42,6 +47,7 @@ def write_results(
     for metric, value in metrics.items():
         print(f"    {metric:<{width}}  {value:.4f}")
     say(f"written: {folder / name}.json, {folder / name}.jsonl")
+    write_report(folder)
 
 
 class TrainingLog:
@@ -100,3 +106,22 @@ class TrainingLog:
         """End the bar and the file."""
         self._bar.close()
         self._file.close()
+
+
+def main() -> None:
+    """Write ``report.html`` of the folder on the command line."""
+    parser = cli.new_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--baselines",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="of compare.py baselines, for comparison; default: those beside RUN, <data>-<name>",
+    )
+    args = parser.parse_args()
+    write_report(args.run, args.baselines)
+
+
+if __name__ == "__main__":
+    cli.run(main)

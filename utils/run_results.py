@@ -4,10 +4,11 @@ Models and baselines leave the same files; a baseline's result names its ``metho
 that of its training.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from utils.checkpoint import read_json
+from utils.checkpoint import read_json, read_jsonl
 from utils.errors import UserError
 
 TASKS = ("sequential", "direct", "explanation")
@@ -54,3 +55,75 @@ def figure(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+
+
+def short_figure(value: float | None) -> str:
+    """The same, a fraction without its leading 0: ``.0123``."""
+    return figure(value).removeprefix("0")
+
+
+# ------------------------------------------------------------------------------ whole folders
+
+
+class Run(NamedTuple):
+    """What a folder holds, but the model."""
+
+    folder: Path
+    record: dict[str, Any] | None  # run.json; None for a baseline
+    log: list[dict[str, Any]]  # train_log.jsonl
+    results: dict[str, dict[str, Any]]  # task -> <task>.json
+    rows: dict[str, list[dict[str, Any]]]  # task -> <task>.jsonl
+    baselines: dict[str, list[dict[str, Any]]]  # task -> results of baselines, for comparison
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The record of the training, or of an evaluation where nothing was trained."""
+        return self.record or next(iter(self.results.values()))
+
+
+def read_run(folder: Path, baselines: Sequence[Path] | None) -> Run:
+    """Read a run's folder, and the baselines to hold it against.
+
+    baselines: their folders; None = those beside the run's, named ``<data>-<baseline>``.
+
+    Raises:
+        UserError: where a folder holds neither a run nor a result, or a file is broken.
+    """
+    results = {task: result for task in TASKS if (result := read_result(folder, task))}
+    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
+    if record is None and not results:
+        raise UserError(
+            f"{folder}: neither run.json nor {', '.join(f'{task}.json' for task in TASKS)}. Name "
+            "a folder that pretrain.py, an evaluation or compare.py wrote."
+        )
+    log = folder / "train_log.jsonl"
+    kept = {task: folder / f"{task}.jsonl" for task in results}
+    dataset = (record or next(iter(results.values())))["dataset"]
+    return Run(
+        folder,
+        record,
+        read_jsonl(log) if log.is_file() else [],
+        results,
+        {task: read_jsonl(path) for task, path in kept.items() if path.is_file()},
+        _baselines(folder, dataset, baselines),
+    )
+
+
+def _baselines(
+    folder: Path, dataset: str, named: Sequence[Path] | None
+) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {task: [] for task in TASKS}
+    beside = sorted(folder.resolve().parent.iterdir()) if named is None else named
+    for other in beside:
+        if named is None and not (other.is_dir() and other.name.startswith(f"{dataset}-")):
+            continue
+        results = {task: result for task in TASKS if (result := read_result(other, task))}
+        fitting = {t: r for t, r in results.items() if is_baseline(r) and r["dataset"] == dataset}
+        if named is not None and not fitting:
+            raise UserError(
+                f"--baselines {other}: no results of a baseline on {dataset!r}, which compare.py "
+                "baselines writes."
+            )
+        for task, result in fitting.items() if other.resolve() != folder.resolve() else ():
+            found[task].append(result)
+    return found
