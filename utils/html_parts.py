@@ -141,7 +141,7 @@ blockquote { margin: .2rem 0; padding-left: .7rem; border-left: 3px solid #ccc; 
   body { font-size: 10.5pt; }
   main { max-width: none; padding: 0; }
   h2, h3 { break-after: avoid; }
-  figure { flex-basis: 31%; }
+  figure { flex-basis: 46%; }
   .wide { overflow: visible; }
   th, td { white-space: normal; font-size: 8.5pt; }
 }

@@ -6,7 +6,7 @@ hold a trained model, results, or both; what is missing is left out.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
@@ -32,6 +32,7 @@ from utils.run_results import (
 from utils.runtime import say
 
 REPORT = "report.html"
+OTHERWISE = "*"  # behind the name of a baseline that ranked something else
 
 
 def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) -> None:
@@ -115,8 +116,9 @@ def _training(run: Run) -> Iterator[Html]:
         kept = better[-1]["step"]
         yield tag(
             "p",
-            f"{run.log[-1]['step']:,} steps, {checks[-1]['epoch']} epochs; the kept model is of "
-            f"step {kept:,}, with a mean validation loss of {better[-1]['valid_mean']:.4f}.",
+            f"{run.log[-1]['step']:,} steps, the last in epoch {checks[-1]['epoch']}; the kept "
+            f"model is of step {kept:,}, with a mean validation loss of "
+            f"{better[-1]['valid_mean']:.4f}.",
         )
     for task in TASKS:
         train = [(line["step"], line["train"][task]) for line in steps if task in line["train"]]
@@ -143,66 +145,65 @@ def _results(run: Run) -> Iterator[Html]:
                 "settings since. Evaluate again.",
                 kind="warning",
             )
-        lines = [(f"{method_of(result)} (this run)", "own", result["metrics"], "")]
+        lines = [Line(f"{method_of(result)} (this run)", "own", result["metrics"])]
         lines += [
-            (method_of(other), "", other["metrics"], _otherwise(result, other))
+            Line(method_of(other).replace("_", " ") + _mark(result, other), "", other["metrics"])
             for other in run.baselines[task]
         ]
         theirs = published(result["dataset"], task)
-        lines += [
-            (f"{row.method} (published)", "published", row.metrics, row.source) for row in theirs
-        ]
+        lines += [Line(f"{row.method} (published)", "published", row.metrics) for row in theirs]
         yield _comparison(task, lines)
-        yield from _remarks(task, result, bool(theirs))
+        sources = "; ".join(dict.fromkeys(row.source for row in theirs))
+        yield from _remarks(task, result, lines, sources)
 
 
-def _comparison(task: str, lines: list[tuple[str, str, dict[str, float], str]]) -> Html:
-    columns = [c for c in COLUMNS[task] if any(c in metrics for _, _, metrics, _ in lines)]
+class Line(NamedTuple):
+    """A method in a table of results."""
+
+    name: str
+    kind: str  # the row's class in the style sheet
+    metrics: dict[str, float]
+
+
+def _mark(result: dict[str, Any], other: dict[str, Any]) -> str:
+    same = other.get("candidates") == result.get("candidates")
+    return "" if same and other["users"] == result["users"] else OTHERWISE
+
+
+def _comparison(task: str, lines: list[Line]) -> Html:
+    columns = [c for c in COLUMNS[task] if any(c in line.metrics for line in lines)]
     if task not in RANKING_TASKS:  # many figures, few methods: turned, so that a phone holds them
-        sets = [metrics for _, _, metrics, _ in lines]
-        cells = [[c, *(short_figure(metrics.get(c)) for metrics in sets)] for c in columns]
-        return table(["", *(name for name, *_ in lines)], cells)
-    notes = any(note for *_, note in lines)
-    cells = [
-        [name, *(short_figure(metrics.get(c)) for c in columns), *([note] if notes else [])]
-        for name, _, metrics, note in lines
-    ]
-    header = ["", *columns, *(["note"] if notes else [])]
+        cells = [[c, *(short_figure(line.metrics.get(c)) for line in lines)] for c in columns]
+        return table(["", *(line.name for line in lines)], cells)
+    cells = [[line.name, *(short_figure(line.metrics.get(c)) for c in columns)] for line in lines]
     colours = {"own": plots.ORANGE, "": plots.BLUE, "published": plots.GREY}
-    shown = [
-        plots.bars(
-            f"{task}: {column}",
-            [
-                plots.Bar(name, metrics[column], colours[kind])
-                for name, kind, metrics, _ in lines
-                if column in metrics
-            ],
-            column,
-        )
-        for column in ("HR@10", "NDCG@10")
-    ]
-    return join([table(header, cells, [kind for _, kind, *_ in lines]), figures(shown)])
+    shown = []
+    for column in ("HR@10", "NDCG@10"):
+        bars = [
+            plots.Bar(line.name, line.metrics[column], colours[line.kind])
+            for line in lines
+            if column in line.metrics
+        ]
+        shown.append(plots.bars(f"{task}: {column}", bars, column))
+    return join([table(["", *columns], cells, [line.kind for line in lines]), figures(shown)])
 
 
-def _remarks(task: str, result: dict[str, Any], theirs: bool) -> Iterator[Html]:
+def _remarks(task: str, result: dict[str, Any], lines: list[Line], sources: str) -> Iterator[Html]:
     if task == "direct":
         of = result["arguments"]["negative_num"] + 1
         chance = short_figure(min(1, 10 / of))
         yield tag("p", f"By chance, HR@10 among {of} candidates is {chance}.", kind="note")
-    if theirs:
+    if any(line.name.endswith(OTHERWISE) for line in lines):
+        text = f"{OTHERWISE} Ranked for other users, or other candidates: read with care."
+        yield tag("p", text, kind="note")
+    if sources:
         yield tag(
             "p",
-            "Published figures were not measured by this code, and are of the published protocol, "
+            f"Published: {sources}. Not measured by this code, and of the published protocol, "
             "whose numbering and edges show what is held out: not to be held against protocol "
             "clean.",
             kind="note",
         )
-
-
-def _otherwise(result: dict[str, Any], other: dict[str, Any]) -> str:
-    if other.get("candidates") != result.get("candidates") or other["users"] != result["users"]:
-        return "other users or candidates"
-    return ""
 
 
 def _unit(task: str) -> str:
@@ -274,9 +275,9 @@ def _settings(run: Run) -> Iterator[Html]:
     records = ([("training", run.record)] if run.record else []) + list(run.results.items())
     names = list(dict.fromkeys(name for _, record in records for name in record["arguments"]))
     rows = [
-        [name, *(_value(record["arguments"].get(name, "")) for _, record in records)]
-        for name in names
+        [name, *(_value(record["arguments"].get(name)) for _, record in records)] for name in names
     ]
+    rows = [row for row in rows if any(row[1:])]  # what nobody set is left out
     yield table(["", *(name for name, _ in records)], rows)
 
 

@@ -76,17 +76,19 @@ def bars(title: str, rows: Sequence[Bar], label: str) -> str:
     def draw(axes: "Axes") -> None:
         places = np.arange(len(rows))
         axes.barh(places, [row.value for row in rows], color=[row.colour for row in rows])
-        for place, row in zip(places, rows):
+        ends = np.array([row.value if row.high is None else row.high for row in rows])
+        # A group of few users may have a whisker many bars long: it is cut, with an arrow head.
+        right = min(ends.max(), 3 * max(row.value for row in rows)) or 1.0
+        for place, row, end in zip(places, rows, np.minimum(ends, right)):
             if row.low is not None:
-                axes.plot([row.low, row.high], [place, place], color="#333333", linewidth=1)
-        right = max([row.value if row.high is None else row.high for row in rows] + [1e-9])
-        for place, row in zip(places, rows):
-            end = row.value if row.high is None else row.high
+                axes.plot([row.low, end], [place, place], color="#333333", linewidth=1)
+                if row.high > end:
+                    axes.plot(end, place, color="#333333", marker=">", markersize=4)
             text = short_figure(row.value) if row.note is None else row.note
-            axes.text(end + right * 0.02, place, text, va="center", fontsize=7.5)
+            axes.text(end + right * 0.04, place, text, va="center", fontsize=7.5)
         axes.set_yticks(places, [_short(row.label) for row in rows])
         axes.invert_yaxis()
-        axes.set(title=title, xlabel=label, xlim=(0, right * 1.32))
+        axes.set(title=title, xlabel=label, xlim=(0, right * 1.35))
         axes.grid(axis="y", visible=False)
         axes.locator_params(axis="x", nbins=4)
 
@@ -169,14 +171,14 @@ def _inline(text: str, name: str) -> str:
     from html import escape
 
     text = text[text.index("<svg") :]
-    used = set(re.findall(r'(?:#|href="#)([\w-]+)', text))
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
     own = re.sub(r"\W+", "-", name.lower()).strip("-")
 
     def rename(match: re.Match) -> str:
         return f' id="{own}-{match[1]}"' if match[1] in used else ""
 
-    text = re.sub(r'\sid="([\w-]+)"', rename, text)
-    text = re.sub(r'(url\(#|href="#)([\w-]+)', rf"\g<1>{own}-\g<2>", text)
+    text = re.sub(r'\sid="([^"]+)"', rename, text)
+    text = re.sub(r'(url\(#|href="#)([^")]+)', rf"\g<1>{own}-\g<2>", text)
     head = re.search(r'<svg[^>]*viewBox="([^"]+)"[^>]*>', text)
     opened = (
         f'<svg viewBox="{head[1]}" role="img" aria-label="{escape(name)}" '

@@ -101,4 +101,6 @@ def _card(
 def chance(score: float) -> Html:
     """A log-probability as a percentage."""
     percent = 100 * math.exp(score)
-    return text(f"{percent:.1f} %" if percent >= 0.1 else f"{percent:.2g} %")
+    if percent < 0.001:
+        return text(f"{percent:.1g} %")
+    return text(f"{percent:.1f} %" if percent >= 1 else f"{percent:.3f} %")
