@@ -1,6 +1,6 @@
 """What comes next for a user, and why?
 
-    python recommend.py ./data/demo/ --checkpoint ./checkpoint/demo/ --user demo-user-010
+    python recommend.py ./data/beauty/ --checkpoint ./checkpoint/beauty/ --user A1YJEY40YUW4SE
     python recommend.py ./data/demo/ --checkpoint ./checkpoint/demo/ --history tea-01,tea-05
 
 Ranks the whole catalogue by the sequential task, less what the user already had. Ids are the
@@ -37,11 +37,7 @@ def parse_args() -> argparse.Namespace:
     whom = group.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", metavar="ID", help="a user of the data")
     whom.add_argument("--users_file", metavar="FILE", type=Path, help="many, an id a line")
-    whom.add_argument(
-        "--history",
-        metavar="ID,ID,...",
-        help="somebody who is not in the data: items had, oldest first",
-    )
+    whom.add_argument("--history", metavar="ID,ID,...", help="of somebody unknown, oldest first")
     group.add_argument(
         "--held_out",
         type=int,
