@@ -16,7 +16,7 @@ from modules import comparison, differences
 from modules.baseline_runs import make_arena, run_baseline
 from modules.baselines import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
 from modules.files import load_dataset
-from utils import cli
+from utils import cli, flag_types
 from utils.checkpoint import write_text
 from utils.errors import UserError
 from utils.run_results import RANKING_TASKS
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     for name in ("a", "b"):
         test.add_argument(name, metavar=f"RUN{name.upper()}", help="folder, or folders by commas")
     tasks = RANKING_TASKS
-    test.add_argument("--tasks", type=cli.names(tasks), default=tasks, help="by commas")
+    test.add_argument("--tasks", type=flag_types.names(tasks), default=tasks, help="by commas")
     test.add_argument("--resamples", type=cli.positive_int, default=9999, help="of test, bootstrap")
     test.add_argument("--level", type=cli.positive, default=0.05, help="p that counts as small")
     test.add_argument("--seed", type=cli.natural, default=0, help="of permutations and bootstrap")
@@ -51,11 +51,17 @@ def parse_args() -> argparse.Namespace:
 def _baselines_flags(parser: argparse.ArgumentParser) -> None:
     cli.add_data_flags(parser)
     known = "known: " + ",".join(BASELINES)
-    parser.add_argument("--methods", type=cli.names(BASELINES), default=DEFAULT_METHODS, help=known)
+    parser.add_argument(
+        "--methods", type=flag_types.names(BASELINES), default=DEFAULT_METHODS, help=known
+    )
     tried = "tried on validation: penalties of EASE (λ), by commas"
-    parser.add_argument("--ease_l2", type=cli.numbers(cli.positive), default=EASE_L2, help=tried)
+    parser.add_argument(
+        "--ease_l2", type=flag_types.numbers(cli.positive), default=EASE_L2, help=tried
+    )
     tried = "tried on validation: weight of an item by that of the next one, by commas"
-    parser.add_argument("--decay", type=cli.numbers(cli.positive), default=DECAYS, help=tried)
+    parser.add_argument(
+        "--decay", type=flag_types.numbers(cli.positive), default=DECAYS, help=tried
+    )
     parser.add_argument(
         "--negative_num", type=cli.positive_int, default=99, help="negatives beside the test item"
     )

@@ -16,11 +16,12 @@ from modules.experiment import open_experiment, spread, tasks_of
 from modules.results import result_record
 from modules.samplers import explanation_eval
 from modules.tasks import Task
-from utils import cli
+from utils import cli, flag_types
+from utils.checkpoint import check_writable
 from utils.errors import UserError
 from utils.explanation_metrics import explanation_metrics
 from utils.report import write_results
-from utils.runtime import pick_device, pick_precision, say
+from utils.runtime import say
 from utils.text_metrics import text_metrics
 
 MAX_TOKENS = 50  # of a generated text, as published
@@ -33,7 +34,10 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("generation")
     group.add_argument("--num_beams", type=cli.positive_int, default=21, help="beams of all groups")
     group.add_argument(
-        "--num_beam_groups", type=cli.positive_int, default=3, help="groups of diverse beam search"
+        "--num_beam_groups",
+        type=cli.positive_int,
+        default=3,
+        help="groups of diverse beam search",
     )
     group.add_argument(
         "--diversity_penalty",
@@ -44,10 +48,15 @@ def parse_args() -> argparse.Namespace:
     )
     group.add_argument("--min_len", type=cli.natural, default=10, help="tokens at least")
     group.add_argument(
-        "--exp_len", type=cli.positive_int, help="tokens of a reference; default as in training"
+        "--exp_len",
+        type=cli.positive_int,
+        help="tokens of a reference; default as in training",
     )
     group.add_argument(
-        "--outf", default="explanation", help="name of the written files, without ending"
+        "--outf",
+        type=flag_types.file_name,
+        default="explanation",
+        help="name of the written files, without ending",
     )
     cli.add_evaluation_flags(group)
     cli.add_machine_flags(parser, batch_size=16)
@@ -68,9 +77,11 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     folder = Path(args.checkpoint)
-    device = pick_device(args.cuda)
-    args.precision = pick_precision(args.precision, device)
-    experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
+    device = cli.start_machine(args)
+    experiment, run = open_experiment(
+        folder, args.data_dir, device, args.precision, ["explanation.json"]
+    )
+    check_writable(folder)
     dataset = experiment.dataset
     tasks_of(dataset, ["explanation"])
     args.exp_len = args.exp_len or run["arguments"]["exp_len"]

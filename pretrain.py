@@ -12,22 +12,25 @@ from pathlib import Path
 
 from modules import training
 from modules.backbone import BUILT_IN, MODEL_VERSIONS
-from modules.dataset import train_view
+from modules.dataset import TrainView, train_view
 from modules.experiment import (
+    Experiment,
     describe_view,
     new_experiment,
-    save_run,
     tasks_of,
     training_samplers,
     validation_sets,
 )
 from modules.files import load_dataset
-from modules.tasks import METHODS, WholeWords
-from utils import cli
+from modules.run_folder import RUN_FILE
+from modules.run_state import claim_folder, resume_run, run_training, start_run
+from modules.samplers import StepPlan
+from modules.tasks import METHODS, Task, WholeWords
+from utils import cli, distributed, presets
 from utils.errors import UserError
 from utils.html_report import write_report
 from utils.report import TrainingLog, run_record
-from utils.runtime import pick_device, pick_precision, say
+from utils.runtime import StopSignals, say
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,53 +51,87 @@ def parse_args() -> argparse.Namespace:
     args.backbone = args.backbone or MODEL_VERSIONS[args.model_version or 0]
     if args.optimizer is None:
         scratch = args.from_scratch or args.backbone in BUILT_IN
-        args.optimizer = "adafactor" if scratch else "adamw"
+        args.optimizer = "adafactor" if scratch and not args.shard else "adamw"
+    if args.shard and (args.optimizer == "adafactor" or args.graph_every > 1 or args.compile):
+        raise UserError(
+            "--shard goes with --optimizer adamw alone, and without --graph_every and --compile: "
+            "these need whole tensors. Leave --shard out, or them."
+        )
+    if args.shard and args.resume:
+        raise UserError("--resume: a run with --shard saves no training state to go on from.")
+    if args.skip_nonfinite and args.graph_every > 1:
+        raise UserError(
+            f"--skip_nonfinite: a step that is left out would spoil what --graph_every "
+            f"{args.graph_every} gathers. Give one of them."
+        )
+    if distributed.restarted() and (Path(args.checkpoint) / RUN_FILE).exists():
+        args.resume = args.resume or "last"  # by torchrun, after a process had died
     args.lr = args.lr or cli.OPTIMIZERS[args.optimizer]
     args.item_ids = args.item_ids or {"clean": "random", "paper": "published"}[args.protocol]
     return args
 
 
-def fill_settings(args: argparse.Namespace, dataset: str) -> None:
-    """alpha, sigma and L from the published table where they are not given."""
-    row, source = cli.published_row(args.preset, dataset, args.objective)
-    if WholeWords.GRAPH not in METHODS[args.method].whole_words.values():
-        row = row._replace(alpha=1.0)  # POD and P5 have no alpha
-        for flag in ("sigma", "L"):
-            if getattr(args, flag) is not None:
-                raise UserError(f"--{flag} is of the graph, which --method {args.method} lacks.")
-        if args.graph_every > 1:
-            raise UserError(
-                f"--graph_every {args.graph_every}: {args.method} has no graph. Leave it out."
-            )
-        source = f"--method {args.method}: no graph, α = 1"
-    given = [f for f in ("alpha", "sigma", "L") if getattr(args, f) is not None]
-    for flag, value in (("alpha", row.alpha), ("sigma", row.sigma), ("L", row.layers)):
-        if getattr(args, flag) is None:
-            setattr(args, flag, value)
-    say(f"settings: {source}" + (f"; given: {', '.join(given)}" if given else ""))
+def make_trainer(
+    args: argparse.Namespace,
+    experiment: Experiment,
+    view: TrainView,
+    tasks: list[Task],
+    signals: StopSignals,
+) -> training.Trainer:
+    """Streams, validation sets and options of the run."""
+    plan = StepPlan(
+        args.batch_size,
+        args.accumulate,
+        distributed.rank(),
+        distributed.world_size(),
+        args.batch_tokens,
+        args.pad_to,
+    )
+    what = (args.negative_num, args.exp_len)
+    samplers = training_samplers(experiment, view, tasks, plan, *what)
+    size = (args.batch_size, args.batch_tokens)
+    validation = validation_sets(experiment, tasks, *size, *what, limit=args.valid_samples)
+    options = training.FitOptions(
+        epochs=args.epochs,
+        optimizer=args.optimizer,
+        lr=args.lr,
+        endure_times=args.endure_times,
+        max_steps=args.max_steps,
+        max_seconds=args.max_minutes and 60 * args.max_minutes,
+        log_interval=args.log_interval,
+        graph_every=args.graph_every,
+        skip_nonfinite=args.skip_nonfinite,
+        save_seconds=None if args.shard else 60 * args.save_minutes,
+        shard=args.shard,
+        compile=args.compile,
+        autocast=experiment.autocast,
+    )
+    return training.Trainer(experiment.model, samplers, validation, options, signals.asked)
 
 
 def main() -> None:
     """Data, model, training; the folder is written as it goes."""
     args = parse_args()
-    device = pick_device(args.cuda)
-    args.precision = pick_precision(args.precision, device)
+    device = cli.start_machine(args)
+    folder = Path(args.checkpoint)
+    claim_folder(folder, args.resume, args.overwrite)
     dataset = load_dataset(args.data_dir)
     say(
         f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items, "
         f"{len(dataset.items):,} interactions"
     )
     tasks = tasks_of(dataset, args.tasks)
-    fill_settings(args, dataset.name)
+    has_graph = WholeWords.GRAPH in METHODS[args.method].whole_words.values()
+    say(f"settings: {presets.fill_settings(args, dataset.name, has_graph)}")
     view = train_view(dataset, args.protocol)
     say(describe_view(dataset, view, args.protocol) + f"; item numbers {args.item_ids}")
-
     experiment = new_experiment(
         dataset,
         view,
         item_ids=args.item_ids,
         backbone=args.backbone,
         from_scratch=args.from_scratch,
+        dropout=args.dropout,
         method=args.method,
         prompt_num=args.prompt_num,
         alpha=args.alpha,
@@ -104,50 +141,34 @@ def main() -> None:
         precision=args.precision,
         seed=args.seed,
     )
-    size = (args.batch_size, args.negative_num, args.exp_len)
-    samplers = training_samplers(experiment, view, tasks, *size)
-    validation = validation_sets(experiment, tasks, *size, limit=args.valid_samples)
     parameters = sum(p.numel() for p in experiment.model.parameters())
     say(
         f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, {args.precision} "
         f"on {device}; {args.optimizer}, learning rate {args.lr:g}"
     )
-
-    folder = Path(args.checkpoint)
     record = run_record(vars(args)) | {
         "dataset": dataset.name,
         "held_out_edges_seen": view.held_out_edges,
         "held_out_records_seen": view.held_out_records,
     }
-    save_run(experiment, folder, record)
-    steps = args.epochs * sum(s.batches_per_pass for s in samplers.values())
-    log = TrainingLog(folder, min(steps, args.max_steps or steps))
-    options = training.FitOptions(
-        args.epochs,
-        args.optimizer,
-        args.lr,
-        args.endure_times,
-        args.max_steps,
-        args.max_minutes and 60 * args.max_minutes,
-        args.log_interval,
-        args.graph_every,
-        experiment.autocast,
+    with StopSignals() as signals:
+        trainer = make_trainer(args, experiment, view, tasks, signals)
+        if args.resume is None:
+            start_run(experiment, folder, record, trainer)
+        else:
+            step = resume_run(experiment, folder, record, trainer, args.resume)
+            say(f"going on from step {step:,}")
+        steps = args.epochs * trainer.steps_per_epoch
+        log = TrainingLog(folder, min(steps, args.max_steps or steps), trainer.step)
+        result = run_training(experiment, folder, trainer, log)
+    skipped = f" ({result.skipped} left out, their loss not finite)" if result.skipped else ""
+    say(
+        f"{result.reason} after {result.steps} steps{skipped}; best validation loss "
+        f"{result.best_loss:.4f}"
     )
-    try:
-        result = training.fit(
-            experiment.model,
-            samplers,
-            validation,
-            options,
-            log.step,
-            log.epoch,
-            lambda best: experiment.model.save_pretrained(
-                folder, {"step": str(best.step), "valid_loss": f"{best.mean:.6f}"}
-            ),
-        )
-    finally:
-        log.close()
-    say(f"{result.reason} after {result.steps} steps; best validation loss {result.best_loss:.4f}")
+    if result.interrupted:
+        say(f"the state is saved in {folder / 'state'}: the same command with --resume goes on")
+        raise SystemExit(128 + signals.number)
     say(f"model written to {folder}")
     write_report(folder)
 

@@ -18,10 +18,11 @@ from modules.experiment import open_experiment, spread
 from modules.results import ranking_rows, result_record
 from modules.samplers import sequential_eval
 from modules.tasks import Task
-from utils import cli
+from utils import cli, presets
+from utils.checkpoint import check_writable
 from utils.metrics import ranking_metrics
 from utils.report import write_results
-from utils.runtime import pick_device, pick_precision, say
+from utils.runtime import say
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,13 +48,13 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     folder = Path(args.checkpoint)
-    device = pick_device(args.cuda)
-    args.precision = pick_precision(args.precision, device)
+    device = cli.start_machine(args)
     experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
+    check_writable(folder)
     dataset = experiment.dataset
     if args.N is None:
         preset = run["arguments"]["preset"]
-        args.N = cli.published_row(preset, dataset.name, "sequential")[0].reach
+        args.N = presets.published_row(preset, dataset.name, "sequential")[0].reach
     cli.check_beams(args, args.top_n + args.N)
     users = spread(dataset.n_users, args.limit_users) + 1
     scheme = experiment.scheme(Task.SEQUENTIAL)

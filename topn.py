@@ -17,9 +17,10 @@ from modules.results import ranking_rows, result_record
 from modules.samplers import direct_eval
 from modules.tasks import Task
 from utils import cli
+from utils.checkpoint import check_writable
 from utils.metrics import ranking_metrics
 from utils.report import write_results
-from utils.runtime import pick_device, pick_precision, say
+from utils.runtime import say
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,9 +45,11 @@ def main() -> None:
     started = time.perf_counter()
     cli.check_beams(args, args.top_n)
     folder = Path(args.checkpoint)
-    device = pick_device(args.cuda)
-    args.precision = pick_precision(args.precision, device)
-    experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
+    device = cli.start_machine(args)
+    experiment, run = open_experiment(
+        folder, args.data_dir, device, args.precision, ["negative.txt"]
+    )
+    check_writable(folder)
     dataset = experiment.dataset
     args.negative_num = args.negative_num or run["arguments"]["negative_num"]
     users = spread(dataset.n_users, args.limit_users) + 1

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from benchmarks.inference import samples_of
+from benchmarks.inference import ranker, samples_of
 from benchmarks.measure import default_data, print_table
 from modules.batches import Batch
-from modules.evaluation import Decoding, Ranker, rank_of, rerank
+from modules.evaluation import rank_of, rerank
 from modules.experiment import Experiment, open_experiment
 from modules.model import ELMRec
 from modules.tasks import Task
@@ -72,7 +72,7 @@ def plain_scores(
     logits = model.t5(
         encoder_outputs=BaseModelOutput(last_hidden_state=states.expand(len(inputs), -1, -1)),
         attention_mask=mask.expand(len(inputs), -1),
-        decoder_input_ids=inputs,
+        decoder_input_ids=inputs.to(states.device),
     ).logits
     step = {}
     for row, prefix in enumerate(prefixes):
@@ -84,14 +84,8 @@ def plain_scores(
 def plain_states(model: ELMRec, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Encoder states by transformers' own encoder."""
     with torch.no_grad():
-        embeds, mask = model.embed(batch)
+        embeds, mask = model.embed(batch.to(model.t5.device))
         return model.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
-
-
-def ranker(experiment: Experiment, shown: bool = False) -> Ranker:
-    """The path that the scripts take."""
-    targets, cast = experiment.pieces.item_targets, experiment.autocast
-    return Ranker(experiment.model, experiment.trie(), targets, Decoding("exact"), cast, shown)
 
 
 def agreement(experiment: Experiment, folder: str, task: Task, users: int) -> Agreement:
@@ -114,7 +108,7 @@ def agreement(experiment: Experiment, folder: str, task: Task, users: int) -> Ag
             order = mine[np.argsort(-plain, kind="stable")][:TOP]
             gaps = [abs(score_of[a] - score_of[b]) for a, b in zip(items[row], order)]
             same += bool((items[row] == order).all())
-            alike += max(gaps) < TIE
+            alike += bool(max(gaps) < TIE)
             largest = max(largest, np.abs(scores[row] - [score_of[i] for i in items[row]]).max())
             bar.update()
     bar.close()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Round, default_data, print_table, take_turns
-from benchmarks.setting import full_size
+from benchmarks.setting import full_size, next_batch
 from modules.tasks import TEMPLATES, Task
 from modules.tokens import render
 
@@ -26,7 +26,7 @@ def ours(data_dir: str, backbone: str, task: Task, batch_size: int) -> Callable[
     def turn() -> Round:
         started = time.perf_counter()
         for _ in range(50):
-            next(stream)
+            next_batch(stream)
         return Round(time.perf_counter() - started, 50 * batch_size)
 
     return turn

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +56,28 @@ def samples_of(
     return explanation_eval(records.users[rows], records.items[rows], targets, *how), None
 
 
+def ranker(experiment: Experiment, shown: bool = False) -> Ranker:
+    """The path that the scripts take."""
+    targets, cast = experiment.pieces.item_targets, experiment.autocast
+    return Ranker(experiment.model, experiment.trie(), targets, Decoding("exact"), cast, shown)
+
+
+def evaluation(
+    experiment: Experiment, folder: str, task: Task, n: int, batch_size: int
+) -> tuple[Callable[[], Any], int]:
+    """What ranks n users exactly, or writes n texts by beam search; and the rows that it does."""
+    samples, candidates = samples_of(experiment, folder, task, n, batch_size)
+    if task is Task.EXPLANATION:
+        options = BeamOptions(21, MAX_TOKENS, 10, groups=3, early_stopping=True)
+        decode = partial(experiment.tokenizer.batch_decode, skip_special_tokens=True)
+        model, cast = experiment.model, experiment.autocast
+        work = partial(generate_texts, model, samples, options, decode, cast, show_progress=False)
+    else:
+        k = 25 if task is Task.SEQUENTIAL else 10
+        work = partial(ranker(experiment).rank, samples, candidates, k)
+    return work, len(samples.users)
+
+
 def _open(folder: str, data_dir: str, precision: str, threads: int) -> Experiment:
     torch.set_num_threads(threads)
     experiment, _ = open_experiment(folder, data_dir, pick_device(False), precision)
@@ -66,23 +89,7 @@ def ours(
 ) -> Callable[[], Round]:
     """One turn: n users by exact ranking, or n texts by beam search."""
     experiment = _open(folder, data_dir, precision, threads)
-    samples, candidates = samples_of(experiment, folder, task, n, batch_size)
-    trie = experiment.trie()
-    if task is Task.EXPLANATION:
-        options = BeamOptions(21, MAX_TOKENS, 10, groups=3, early_stopping=True)
-        decode = partial(experiment.tokenizer.batch_decode, skip_special_tokens=True)
-        model, cast = experiment.model, experiment.autocast
-        work = partial(generate_texts, model, samples, options, decode, cast, show_progress=False)
-    else:
-        ranker = Ranker(
-            experiment.model,
-            trie,
-            experiment.pieces.item_targets,
-            Decoding("exact"),
-            experiment.autocast,
-            show_progress=False,
-        )
-        work = partial(ranker.rank, samples, candidates, 25 if task is Task.SEQUENTIAL else 10)
+    work, n = evaluation(experiment, folder, task, n, batch_size)
     flops = count_flops(work)
 
     def turn() -> Round:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modules import training
+from modules.batches import Batch
 from modules.dataset import Explanations, RecDataset, train_view
 from modules.experiment import Experiment, new_experiment, save_run, training_samplers
 from modules.files import load_dataset
-from modules.samplers import TrainSampler
+from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task
 from utils.demo_data import made_up_sentence
+from utils.report import run_record
 from utils.runtime import pick_device, rng, say
 
 SEED = 0
@@ -35,7 +37,7 @@ def with_made_up_texts(dataset: RecDataset, records: int = 4096) -> RecDataset:
 
 
 def full_size(
-    data_dir: str, backbone: str, precision: str
+    data_dir: str, backbone: str, precision: str, cuda: bool = False
 ) -> tuple[Experiment, Callable[..., dict[Task, TrainSampler]]]:
     """An experiment with random weights, and what makes its training streams."""
     dataset = with_made_up_texts(load_dataset(data_dir))
@@ -51,15 +53,22 @@ def full_size(
         alpha=2.0,
         sigma=2.0,
         graph_layers=4,
-        device=pick_device(False),
+        device=pick_device(cuda),
         precision=precision,
         seed=SEED,
     )
 
     def samplers(batch_size: int, negative_num: int = 99) -> dict[Task, TrainSampler]:
-        return training_samplers(experiment, view, list(Task), batch_size, negative_num, 20)
+        return training_samplers(
+            experiment, view, list(Task), StepPlan(batch_size), negative_num, 20
+        )
 
     return experiment, samplers
+
+
+def next_batch(stream: TrainSampler) -> Batch:
+    """The batch of a step that is a single one."""
+    return next(stream).batches[0]
 
 
 def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> None:
@@ -71,10 +80,14 @@ def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> Non
     experiment.model.train()
     for step in range(steps):
         with experiment.autocast():
-            loss = experiment.model(next(streams[list(streams)[step % len(streams)]]))
+            loss = experiment.model(next_batch(streams[list(streams)[step % len(streams)]]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    arguments = {"seed": SEED, "negative_num": 99, "exp_len": 20}
-    save_run(experiment, folder, {"arguments": arguments, "dataset": experiment.dataset.name})
+    arguments = {"seed": SEED, "negative_num": 99, "exp_len": 20, "preset": "readme"}
+    arguments |= {"protocol": "clean", "item_ids": "random"}
+    arguments |= {"method": "elmrec", "backbone": backbone}
+    record = {"dataset": experiment.dataset.name}
+    record |= {"held_out_edges_seen": 0, "held_out_records_seen": 0}
+    save_run(experiment, folder, run_record(arguments) | record)
     experiment.model.save_pretrained(folder)

@@ -23,7 +23,7 @@ from benchmarks.measure import (
     print_table,
     take_turns,
 )
-from benchmarks.setting import full_size
+from benchmarks.setting import full_size, next_batch
 from modules.encoder import encode
 from modules.tasks import Task, WholeWords
 from modules.training import make_optimizer
@@ -42,7 +42,7 @@ def ours(
     optimizer = make_optimizer(model, "adamw", LR)
 
     def step() -> None:
-        batch = next(stream)
+        batch = next_batch(stream)
         optimizer.zero_grad()
         with experiment.autocast():
             loss = model(batch)
@@ -68,10 +68,10 @@ def theirs(
     experiment, samplers = full_size(data_dir, backbone, "fp32")
     stream = samplers(batch_size)[task]
     training = published.PublishedTraining(experiment.model.train(), LR)
-    training.step(next(stream))
+    training.step(next_batch(stream))
 
     def turn() -> Round:
-        batch = next(stream)
+        batch = next_batch(stream)
         started = time.perf_counter()
         training.step(batch)
         return Round(time.perf_counter() - started, 1)
@@ -112,7 +112,7 @@ def parts(
             table.backward(torch.ones_like(table))
 
     for _ in range(turns + 1):
-        batch = timed("data", lambda: next(stream))
+        batch = timed("data", lambda: next_batch(stream))
         timed("propagation", propagation)
         embeds, mask = model.embed(batch)
         embeds = embeds.detach().requires_grad_()

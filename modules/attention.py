@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from modules.dropout import keep, keep_bits
+from modules.dropout import keep, keep_bits, own_kernels
 
 _CHUNK = 1 << 20  # scores worked on at a time: 4 MB in float32
 
@@ -19,7 +19,7 @@ _CHUNK = 1 << 20  # scores worked on at a time: 4 MB in float32
 def closed_keys(mask: torch.Tensor) -> torch.Tensor | None:
     """(B, S) mask, 0 on pads -> (B, 1, 1, S) float32 to be added to scores: 0, or -inf on pads.
     None where there are no pads; on a GPU nobody looks, for that would wait for it."""
-    if mask.device.type == "cpu" and bool(mask.all()):
+    if own_kernels(mask) and bool(mask.all()):
         return None
     closed = torch.zeros_like(mask, dtype=torch.float32)
     return closed.masked_fill_(mask == 0, float("-inf"))[:, None, None, :]
@@ -48,7 +48,7 @@ def biased_attention(
     Returns:
         (B, H, Q, d).
     """
-    if q.device.type == "cpu" and (closed is not None or torch.is_grad_enabled()):
+    if own_kernels(q) and (closed is not None or torch.is_grad_enabled()):
         return _CpuAttention.apply(q, k, v, bias, closed, dropout)
     parts = [part for part in (bias, closed) if part is not None]
     added = sum(parts[1:], parts[0]).to(q.dtype) if parts else None

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 from transformers.utils import cached_file
 
-from modules.tokens import load_tokenizer, train_tokenizer
+from modules.tokens import check_vocabulary, load_tokenizer, train_tokenizer
 from utils.errors import UserError
+from utils.inputs import readable
 
 MODEL_VERSIONS = ("t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b")  # --model_version 0..4
 
@@ -24,7 +26,7 @@ _OFFLINE = (
 
 
 def build_backbone(
-    name: str, from_scratch: bool, texts: Sequence[str]
+    name: str, from_scratch: bool, texts: Sequence[str], dropout: float | None = None
 ) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
     """The T5 that ``--backbone`` asks for.
 
@@ -32,37 +34,56 @@ def build_backbone(
         name: ``tiny``, ``mini``, a folder, or a model's name on the Hugging Face hub.
         from_scratch: random weights in place of pre-trained ones.
         texts: training texts, from which a built-in backbone's tokenizer is made.
+        dropout: rate, in place of the backbone's own.
 
     Raises:
         UserError: where the name can be resolved in none of these ways.
     """
+    changes = {} if dropout is None else {"dropout_rate": dropout}
     if name in BUILT_IN:
         tokenizer = train_tokenizer(texts)
         config = T5Config(
             vocab_size=len(tokenizer),
             decoder_start_token_id=tokenizer.pad_token_id,
             **BUILT_IN[name],
+            **changes,
         )
         return T5ForConditionalGeneration(config), tokenizer
     folder = Path(name)
     if folder.is_dir():
         _check_folder(folder, from_scratch)
-    elif folder.is_absolute() or name.startswith("."):
+        with readable(f"--backbone {folder}"):
+            return _load(name, from_scratch, changes)
+    if folder.is_absolute() or name.startswith("."):
         raise UserError(f"--backbone {name}: no such folder. {_OFFLINE}")
     try:
-        if not folder.is_dir():
-            cached_file(name, "config.json")  # one file first: an absent network is noticed sooner
-        tokenizer = load_tokenizer(name)
-        if from_scratch:
-            config = T5Config.from_pretrained(name)
-            return T5ForConditionalGeneration(config), tokenizer
-        return T5ForConditionalGeneration.from_pretrained(name), tokenizer
+        cached_file(name, "config.json")  # one file first: an absent network is noticed sooner
+        return _load(name, from_scratch, changes)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"--backbone {name}: neither a local folder nor to be had from the hub ({reason}). "
             + _OFFLINE
         ) from error
+
+
+def _load(
+    name: str, from_scratch: bool, changes: dict[str, Any]
+) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
+    tokenizer = load_tokenizer(name, "--backbone")
+    if from_scratch:
+        t5 = T5ForConditionalGeneration(T5Config.from_pretrained(name, **changes))
+    else:
+        t5, found = T5ForConditionalGeneration.from_pretrained(
+            name, output_loading_info=True, **changes
+        )
+        if found["missing_keys"]:  # transformers would draw them at random
+            raise UserError(
+                f"--backbone {name}: the weights lack {len(found['missing_keys'])} tensors, "
+                f"{min(found['missing_keys'])} among them. They are not of this configuration."
+            )
+    check_vocabulary(f"--backbone {name}", tokenizer, t5.config.vocab_size)
+    return t5, tokenizer
 
 
 def _check_folder(folder: Path, from_scratch: bool) -> None:

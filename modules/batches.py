@@ -25,12 +25,14 @@ class Batch(NamedTuple):
     labels: torch.Tensor  # (B, T) int64: -100 behind the end mark
     users: torch.Tensor  # (B,) int64
 
-    def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on a device."""
-        return Batch(
-            self.task,
-            *(t.to(device, non_blocking=True) for t in self if isinstance(t, torch.Tensor)),
-        )
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device; to a GPU from pinned memory, which nobody waits for."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            tensor = tensor.pin_memory() if device.type == "cuda" else tensor
+            return tensor.to(device, non_blocking=True)
+
+        return Batch(self.task, *map(moved, self[1:]))
 
 
 class Samples(NamedTuple):
@@ -40,6 +42,15 @@ class Samples(NamedTuple):
     items: Ragged  # (B rows): the items of the prompt's item slot
     targets: Ragged  # (B rows): target tokens, end mark included
     templates: np.ndarray  # (B,) rows of TEMPLATES[task]
+
+    def select(self, rows: np.ndarray) -> "Samples":
+        """The named rows, in that order."""
+        return Samples(
+            self.users[rows],
+            self.items.gather(rows),
+            self.targets.gather(rows),
+            self.templates[rows],
+        )
 
 
 # ---------------------------------------------------------------------------------- prompts
@@ -54,11 +65,14 @@ def prompt_lengths(task: Task, samples: Samples, pieces: PromptPieces) -> np.nda
     return chunks[samples.templates] + tokens[pieces.user_rows(samples.users)] + of_items
 
 
-def make_batch(task: Task, samples: Samples, pieces: PromptPieces, scheme: WholeWords) -> Batch:
+def make_batch(
+    task: Task, samples: Samples, pieces: PromptPieces, scheme: WholeWords, pad_to: int = 1
+) -> Batch:
     """Put prompts together from pieces, with the whole-word id of every token.
 
     A prompt is five words or more: chunk, user, chunk, item ..., chunk (or items before the
-    user); all tokens of a mention carry its id, all tokens of a chunk 0.
+    user); all tokens of a mention carry its id, all tokens of a chunk 0. S is a multiple of
+    ``pad_to``.
     """
     counts = samples.items.lengths
     n_rows, n_words = len(counts), counts + 4
@@ -97,8 +111,8 @@ def make_batch(task: Task, samples: Samples, pieces: PromptPieces, scheme: Whole
     tokens = pieces.pieces.gather(words)
     ends = tokens.starts[first + n_words]
     row_starts = np.concatenate([[0], ends])
-    input_ids = Ragged(tokens.flat, row_starts).padded(pieces.pad)
-    whole_ids = Ragged(np.repeat(whole, tokens.lengths), row_starts).padded(0)
+    input_ids = Ragged(tokens.flat, row_starts).padded(pieces.pad, pad_to)
+    whole_ids = Ragged(np.repeat(whole, tokens.lengths), row_starts).padded(0, pad_to)
     mask = np.arange(input_ids.shape[1]) < np.diff(row_starts)[:, None]
     return Batch(
         task,

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from modules.dataset import RecDataset
-from modules.samplers import NegativeSampler, shuffled_candidates
+from modules.negatives import NegativeSampler, shuffled_candidates
+from utils import distributed
 from utils.checkpoint import write_text
 from utils.errors import UserError
 from utils.runtime import Stream, rng
@@ -45,8 +46,9 @@ def test_candidates(
         sampler = NegativeSampler(dataset, negative_num)
         negatives = sampler.draw(everyone, rng(seed, Stream.TEST_NEGATIVES))
         kept = folder / "negative.txt"
-        lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
-        write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
+        if distributed.is_main():
+            lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
+            write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
         source = f"drawn with seed {seed}, kept in {kept}"
     # Drawn for everyone, so that --limit_users changes nobody's list.
     order = rng(seed, Stream.TEST_ORDER)

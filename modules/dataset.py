@@ -114,11 +114,8 @@ def train_view(dataset: RecDataset, protocol: str) -> TrainView:
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol {protocol!r} is none of {PROTOCOLS}")
     width = dataset.n_items + 1
-    users = np.arange(1, dataset.n_users + 1, dtype=np.int64) * width
-    targets = np.concatenate([users + dataset.valid_items, users + dataset.test_items])
     train = dataset.train_pairs()
-    # An item bought again after it was held out is in train anyway: nothing leaks.
-    held_out = np.setdiff1d(targets, train[0] * width + train[1])
+    held_out = held_out_keys(dataset)
 
     records = dataset.explanations["train"] if dataset.explanations else None
     dropped = seen_records = 0
@@ -136,6 +133,16 @@ def train_view(dataset: RecDataset, protocol: str) -> TrainView:
         edges = train
     seen_edges = int(np.isin(edges[0] * width + edges[1], held_out).sum())
     return TrainView(edges, records, seen_edges, seen_records, dropped)
+
+
+def held_out_keys(dataset: RecDataset) -> np.ndarray:
+    """Sorted ``user * (I + 1) + item`` of the validation and test pairs."""
+    width = dataset.n_items + 1
+    users = np.arange(1, dataset.n_users + 1, dtype=np.int64) * width
+    targets = np.concatenate([users + dataset.valid_items, users + dataset.test_items])
+    train = dataset.train_pairs()
+    # An item bought again after it was held out is in train anyway: nothing leaks.
+    return np.setdiff1d(targets, train[0] * width + train[1])
 
 
 def item_numbers(scheme: str, n_items: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,11 @@ _LEVELS = 1 << 16
 _AS_INTEGER = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float64: torch.int64}
 
 
+def own_kernels(x: torch.Tensor) -> bool:
+    """On CPUs our own attention and dropout; on GPUs, and for the compiler, PyTorch's."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def keep_bits(shape: torch.Size, p: float) -> torch.Tensor:
     """(shape) int16 on the CPU: 0 with probability p, else -1 (all bits set)."""
     words = torch.empty(-(-shape.numel() // 4), dtype=torch.int64)
@@ -31,7 +36,7 @@ def dropout(x: torch.Tensor, p: float) -> torch.Tensor:
     """Zero each entry with probability p and scale the others by 1 / (1 - p)."""
     if p == 0.0:
         return x
-    if x.device.type != "cpu":
+    if not own_kernels(x):
         return torch.nn.functional.dropout(x, p)
     return _Dropout.apply(x, keep_bits(x.shape, p), 1 / (1 - p))
 

@@ -26,6 +26,7 @@ from modules.decoding import (
 from modules.model import ELMRec
 from modules.samplers import EvalSet
 from modules.tokens import ItemTrie, Ragged
+from utils import distributed
 from utils.metrics import NOT_RANKED
 from utils.runtime import progress
 
@@ -35,15 +36,6 @@ class Seconds(NamedTuple):
 
     encode: float
     decode: float
-
-
-class Ranking(NamedTuple):
-    """Ranked items of n users, best first; 0 behind the end of a short list."""
-
-    items: np.ndarray  # (n, k) int64
-    scores: np.ndarray  # (n, k) float32 log-probabilities (beam: divided by length)
-    ranks: np.ndarray  # (n,) int64 0-based rank of the target in its list, NOT_RANKED if absent
-    seconds: Seconds
 
 
 class Decoding(NamedTuple):
@@ -117,8 +109,10 @@ class Ranker:
         encode = decode = 0.0
         self._model.eval()
         bar = progress(len(items), f"{samples.task.label} ranking", "user", self._progress)
+        done = []
         with torch.no_grad(), self._autocast():  # entered once, it keeps the weights that it rounds
-            for rows, batch in samples:
+            for n in distributed.own_part(len(samples)):
+                rows, batch = samples[n]
                 mine = candidates if shared else candidates[rows]
                 started = time.perf_counter()
                 decoder = self._decoder(batch)
@@ -136,8 +130,10 @@ class Ranker:
                     scores[rows] = best.cpu().numpy()
                 encode += encoded - started
                 decode += time.perf_counter() - encoded
-                bar.update(len(rows))
+                done.append(rows)
+                bar.update(len(rows) * distributed.world_size())
         bar.close()
+        distributed.merge_rows(done, items, scores)
         return items, scores, Seconds(encode, decode)
 
     def _exact_tree(self, candidates: np.ndarray) -> PrefixTree:
@@ -189,12 +185,14 @@ def rerank(
     This is the paper's reranking (section 3.4): the model likes to repeat earlier items.
 
     Args:
-        items, scores: (n, top_n + N).
+        items, scores: (n, top_n + N), or less where the catalogue is smaller.
         had: n arrays of items.
+        top_n: length of the lists at most.
 
     Returns:
-        (n, top_n) items, 0 = none, and scores.
+        (n, top_n or less) items, 0 = none, and scores.
     """
+    top_n = min(top_n, items.shape[1])
     out = np.zeros((len(items), top_n), dtype=np.int64)
     out_scores = np.full((len(items), top_n), -np.inf, dtype=np.float32)
     for row, own in enumerate(had):
@@ -215,12 +213,14 @@ def generate_texts(
     """The best beam of every row as text. decode: token rows -> texts, special tokens left out."""
     device = next(model.parameters()).device
     config = model.t5.config
-    texts = [""] * len(samples.users)
+    texts = np.full(len(samples.users), "", dtype=object)
     encode = search = 0.0
     model.eval()
     bar = progress(len(texts), "explanations", "text", show_progress)
+    done = []
     with torch.no_grad(), autocast():
-        for rows, batch in samples:
+        for n in distributed.own_part(len(samples)):
+            rows, batch = samples[n]
             started = time.perf_counter()
             states, mask = model.encode(batch.to(device))
             decoder = PrefixDecoder(model.t5, states, mask, depth=options.max_length)
@@ -232,10 +232,11 @@ def generate_texts(
                 end=config.eos_token_id,
                 pad=config.pad_token_id,
             )
-            for row, text in zip(rows, decode(found.tokens[:, 0].tolist())):
-                texts[row] = text
+            texts[rows] = decode(found.tokens[:, 0].tolist())
             encode += encoded - started
             search += time.perf_counter() - encoded
-            bar.update(len(rows))
+            done.append(rows)
+            bar.update(len(rows) * distributed.world_size())
     bar.close()
-    return texts, Seconds(encode, search)
+    distributed.merge_rows(done, texts)
+    return texts.tolist(), Seconds(encode, search)

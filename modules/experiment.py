@@ -4,7 +4,6 @@ The scripts start here. What a run's folder says of the data set and of the item
 against the data folder, so that a model is never evaluated on something else unnoticed.
 """
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,9 +19,19 @@ from modules.dataset import RecDataset, TrainView, item_numbers
 from modules.files import load_dataset
 from modules.graph import normalized_adjacency
 from modules.model import ELMRec, ELMRecConfig
+from modules.negatives import NegativeSampler
+from modules.parallel import full_state_dict
+from modules.run_folder import (
+    check_data,
+    check_files,
+    read_numbers,
+    read_run,
+    warn_of_versions,
+    write_run,
+)
 from modules.samplers import (
     EvalSet,
-    NegativeSampler,
+    StepPlan,
     TrainSampler,
     direct_eval,
     explanation_eval,
@@ -34,17 +43,15 @@ from modules.tokens import (
     PromptPieces,
     Ragged,
     build_trie,
+    check_vocabulary,
     load_tokenizer,
     prompt_pieces,
     text_targets,
 )
-from utils.checkpoint import read_json, write_json
+from utils import distributed
 from utils.errors import UserError
+from utils.model_card import write_model_card
 from utils.runtime import Stream, autocast, rng, seed_everything
-
-RUN_FILE = "run.json"
-NUMBERS_FILE = "item_numbers.json"
-TOKENIZER_FILE = "tokenizer.json"
 
 
 class Experiment(NamedTuple):
@@ -97,6 +104,7 @@ def new_experiment(
     item_ids: str,
     backbone: str,
     from_scratch: bool,
+    dropout: float | None = None,
     method: str,
     prompt_num: int,
     alpha: float,
@@ -110,7 +118,7 @@ def new_experiment(
     seed_everything(seed)
     numbers = item_numbers(item_ids, dataset.n_items, rng(seed, Stream.ITEM_NUMBERS))
     texts = view.explanations.texts if view.explanations is not None else ()
-    t5, tokenizer = build_backbone(backbone, from_scratch, texts)
+    t5, tokenizer = build_backbone(backbone, from_scratch, texts, dropout)
     config = ELMRecConfig(
         dataset.n_users, dataset.n_items, method, prompt_num, alpha, sigma, graph_layers
     )
@@ -118,6 +126,8 @@ def new_experiment(
     if WholeWords.GRAPH in METHODS[method].whole_words.values():
         graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
     model = ELMRec(t5, config, graph).to(device)
+    if distributed.rank():  # the same weights on every rank, but dropout of its own
+        torch.manual_seed(seed + distributed.rank())
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
     return Experiment(dataset, tokenizer, pieces, numbers, model, device, precision, seed)
 
@@ -126,11 +136,11 @@ def training_samplers(
     experiment: Experiment,
     view: TrainView,
     tasks: list[Task],
-    batch_size: int,
+    plan: StepPlan,
     negative_num: int,
     exp_len: int,
 ) -> dict[Task, TrainSampler]:
-    """An endless stream of batches for each task."""
+    """An endless stream of training steps for each task."""
     dataset, pieces = experiment.dataset, experiment.pieces
     samplers = {}
     for task in tasks:
@@ -143,7 +153,7 @@ def training_samplers(
             parts["negatives"] = NegativeSampler(dataset, negative_num)
         generator = rng(experiment.seed, Stream.TRAIN + task)
         samplers[task] = TrainSampler(
-            task, dataset, pieces, experiment.scheme(task), batch_size, generator, **parts
+            task, dataset, pieces, experiment.scheme(task), plan, generator, **parts
         )
     return samplers
 
@@ -152,6 +162,7 @@ def validation_sets(
     experiment: Experiment,
     tasks: list[Task],
     batch_size: int,
+    batch_tokens: int | None,
     negative_num: int,
     exp_len: int,
     limit: int | None,
@@ -161,7 +172,7 @@ def validation_sets(
     users = spread(dataset.n_users, limit) + 1
     sets = {}
     for task in tasks:
-        how = (experiment.pieces, experiment.scheme(task), batch_size)
+        how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
         if task is Task.SEQUENTIAL:
             sets[task] = sequential_eval(dataset, users, 2, *how)
         elif task is Task.DIRECT:
@@ -188,23 +199,30 @@ def spread(total: int, limit: int | None) -> np.ndarray:
 
 def save_run(experiment: Experiment, folder: Path, run: dict[str, Any]) -> None:
     """Write what evaluation needs beside the model: tokenizer, numbering, the run's record."""
-    folder.mkdir(parents=True, exist_ok=True)
-    experiment.tokenizer.save_pretrained(folder)
-    write_json(folder / NUMBERS_FILE, experiment.numbers[1:].tolist())
-    write_json(
-        folder / RUN_FILE,
-        run
-        | {
-            "fingerprints": experiment.dataset.fingerprints,
-            "tokenizer_sha256": _fingerprint(folder / TOKENIZER_FILE),
-        },
-    )
+    write_run(folder, run, experiment.dataset, experiment.tokenizer, experiment.numbers)
+    write_model_card(folder)
+
+
+def save_model(experiment: Experiment, folder: Path, metadata: dict[str, str]) -> None:
+    """Write the model folder's weights; all ranks must call it, rank 0 writes."""
+    tensors = full_state_dict(experiment.model)
+    if distributed.is_main():
+        experiment.model.save_pretrained(folder, metadata, tensors)
+    distributed.wait_for_all()
 
 
 def open_experiment(
-    folder: str | Path, data_dir: str | Path, device: torch.device, precision: str
+    folder: str | Path,
+    data_dir: str | Path,
+    device: torch.device,
+    precision: str,
+    optional: Sequence[str] = (),
 ) -> tuple[Experiment, dict[str, Any]]:
     """Read a run's folder, and the data folder that it was trained on.
+
+    Args:
+        folder, data_dir, device, precision: where and how.
+        optional: the optional data files that are read on, and must be those of training.
 
     Returns:
         the experiment and the run's record.
@@ -213,36 +231,26 @@ def open_experiment(
         UserError: where the folder is missing or damaged, or the data or tokenizer are others.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"--checkpoint {folder}: no such folder. Train a model with pretrain.py.")
-    run = read_json(folder / RUN_FILE)
+    run = read_run(folder)
     dataset = load_dataset(data_dir)
-    for file in ("sequential.txt", "datamaps.json"):
-        if run["fingerprints"][file] != dataset.fingerprints[file]:
-            raise UserError(
-                f"--checkpoint {folder} was trained on the data set {run['dataset']!r}, whose "
-                f"{file} is not the one of {dataset.folder}. Pass the folder it was trained on."
-            )
-    if _fingerprint(folder / TOKENIZER_FILE) != run["tokenizer_sha256"]:
-        raise UserError(
-            f"{folder / TOKENIZER_FILE}: not the tokenizer that this model was trained with. Put "
-            "the original file back."
-        )
-    numbers = np.asarray([0, *read_json(folder / NUMBERS_FILE)], dtype=np.int64)
+    check_data(folder, run, dataset, optional)
+    check_files(folder, run)
+    numbers = read_numbers(folder, dataset.n_items)
     model = ELMRec.from_pretrained(folder).to(device)
+    own = (model.config.n_users, model.config.n_items)
+    if own != (dataset.n_users, dataset.n_items):
+        raise UserError(
+            f"{folder}: a model of {own[0]} users and {own[1]} items; {dataset.folder} has "
+            f"{dataset.n_users} and {dataset.n_items}. The folder holds files of several runs."
+        )
     tokenizer = load_tokenizer(folder)
+    check_vocabulary(str(folder), tokenizer, model.t5.config.vocab_size)
+    warn_of_versions(run)
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
     opened = Experiment(
         dataset, tokenizer, pieces, numbers, model, device, precision, run["arguments"]["seed"]
     )
     return opened, run
-
-
-def _fingerprint(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; the model folder is not complete.") from error
 
 
 def describe_view(dataset: RecDataset, view: TrainView, protocol: str) -> str:

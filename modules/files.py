@@ -5,7 +5,7 @@ the file and the line or record, the value, and what is due.
 """
 
 import hashlib
-import json
+import os
 import re
 from array import array
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from modules.dataset import Explanations, RecDataset
 from utils.errors import UserError, limit
+from utils.inputs import BYTE_ORDER_MARK, parse_json, read_file
 
 MIN_HISTORY = 4  # one test item, one validation item, and a sequence of two to train on
 SPLITS = ("train", "val", "test")
@@ -33,28 +34,33 @@ def load_dataset(folder: str | Path) -> RecDataset:
             data/README.md describes it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(
             f"data folder {str(folder)!r} does not exist or is no folder. It holds "
             "sequential.txt and datamaps.json (see data/README.md)."
         )
-    files = {name: folder / name for name in ("sequential.txt", "datamaps.json")}
-    for path in files.values():
-        if not path.is_file():
-            raise UserError(f"{path}: no such file. Every data folder needs it (data/README.md).")
-    user_names, item_names = _read_maps(files["datamaps.json"])
-    n_users, n_items = len(user_names) - 1, len(item_names) - 1
-    items, offsets = _read_sequences(files["sequential.txt"], n_users, n_items)
+    fingerprints = {}
 
+    def read(path: Path, missing: str) -> bytes:
+        content = read_file(path, missing)
+        fingerprints[path.name] = hashlib.sha256(content).hexdigest()
+        return content
+
+    sequences, maps = folder / "sequential.txt", folder / "datamaps.json"
+    needed = "Every data folder needs it (data/README.md)."
+    rows = read(sequences, needed)
+    user_names, item_names = _read_maps(maps, read(maps, needed))
+    n_users, n_items = len(user_names) - 1, len(item_names) - 1
+    items, offsets = _read_sequences(sequences, rows, n_users, n_items)
+
+    # What stands there under an optional file's name, be it a folder or a link to nowhere, is
+    # meant to be read; only a name that is not there at all is a file that is missing.
+    lost = "A link of that name leads nowhere; mend it, or take it away."
     negatives = explanations = None
-    optional = folder / "negative.txt"
-    if optional.is_file():
-        files[optional.name] = optional
-        negatives = _read_negatives(optional, items, offsets, n_items)
-    optional = folder / "explanation.json"
-    if optional.is_file():
-        files[optional.name] = optional
-        explanations = _read_explanations(optional, n_users, n_items)
+    if os.path.lexists(optional := folder / "negative.txt"):
+        negatives = _read_negatives(optional, read(optional, lost), items, offsets, n_items)
+    if os.path.lexists(optional := folder / "explanation.json"):
+        explanations = _read_explanations(optional, read(optional, lost), n_users, n_items)
     return RecDataset(
         name=folder.resolve().name,
         folder=folder,
@@ -64,28 +70,23 @@ def load_dataset(folder: str | Path) -> RecDataset:
         offsets=offsets,
         negatives=negatives,
         explanations=explanations,
-        fingerprints={
-            name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()
-        },
+        fingerprints=fingerprints,
     )
 
 
-def _read_json(path: Path) -> Any:
+def _is_text(value: Any) -> bool:
+    """A string that can be written again: an escape of JSON can be half of a surrogate pair."""
+    if not isinstance(value, str):
+        return False
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}, column {error.colno}: broken JSON ({error.msg}). "
-            "The file may have been cut short."
-        ) from error
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _read_maps(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    maps = _read_json(path)
+def _read_maps(path: Path, content: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    maps = parse_json(path, content)
     names = []
     for key in ("id2user", "id2item"):
         table = maps.get(key) if isinstance(maps, dict) else None
@@ -94,7 +95,7 @@ def _read_maps(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         row = [""]
         for number in range(1, len(table) + 1):
             name = table.get(str(number))
-            if not isinstance(name, str):
+            if not _is_text(name):
                 raise UserError(
                     f"{path}: {key} has {len(table)} entries but {str(number)!r} is "
                     f"{limit(name)}. Ids run from 1 to the number of entries without gaps, and "
@@ -105,43 +106,48 @@ def _read_maps(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return names[0], names[1]
 
 
-def _read_rows(path: Path, n_users: int, n_items: int) -> tuple[list[int], array, list[int]]:
-    """Lines ``user item item ...`` -> (users, flat items, row ends); every id checked."""
+def _read_rows(
+    path: Path, content: bytes, n_users: int, n_items: int
+) -> tuple[list[int], array, list[int]]:
+    """Lines ``user item item ...`` -> (users, flat items, row ends); every id checked.
+
+    Line ends of any system are read, and blanks and blank lines at the end. A blank line between
+    others may stand for a user that was lost.
+    """
     users: list[int] = []
     flat = array("q")
     ends: list[int] = []
     line_of: dict[int, int] = {}
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            line = raw.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else raw.strip()
-            where = f"{path}, line {number}"
-            if not line:
-                raise UserError(f"{where}: the line is blank. Each line is: user item item ...")
-            if not _NUMBERS.fullmatch(line):
-                word = next(w for w in line.split() if not re.fullmatch(rb"[0-9]{1,18}", w))
-                raise UserError(
-                    f"{where}: {limit(word.decode('utf-8', 'replace'))} is not an id. Ids are "
-                    "whole numbers from 1 up, written in digits."
-                )
-            user, *row = map(int, line.split())
-            if not 1 <= user <= n_users:
-                raise UserError(
-                    f"{where}: user {user} is not in datamaps.json, which has users 1 to {n_users}."
-                )
-            if user in line_of:
-                raise UserError(
-                    f"{where}: user {user} stands already on line {line_of[user]}. A user has "
-                    "one line."
-                )
-            if row and (min(row) < 1 or max(row) > n_items):
-                bad = next(i for i in row if not 1 <= i <= n_items)
-                raise UserError(
-                    f"{where}: item {bad} is not in datamaps.json, which has items 1 to {n_items}."
-                )
-            line_of[user] = number
-            users.append(user)
-            flat.extend(row)
-            ends.append(len(flat))
+    lines = content.removeprefix(BYTE_ORDER_MARK).rstrip().splitlines()
+    for number, line in enumerate(map(bytes.strip, lines), start=1):
+        where = f"{path}, line {number}"
+        if not line:
+            raise UserError(f"{where}: the line is blank. Each line is: user item item ...")
+        if not _NUMBERS.fullmatch(line):
+            words = re.split(rb"[ \t]+", line)
+            word = next(w for w in words if not re.fullmatch(rb"[0-9]{1,18}", w))
+            raise UserError(
+                f"{where}: {limit(word.decode('utf-8', 'replace'))} is not an id. Ids are "
+                "whole numbers from 1 up, written in at most 18 digits, with blanks between."
+            )
+        user, *row = map(int, line.split())
+        if not 1 <= user <= n_users:
+            raise UserError(
+                f"{where}: user {user} is not in datamaps.json, which has users 1 to {n_users}."
+            )
+        if user in line_of:
+            raise UserError(
+                f"{where}: user {user} stands already on line {line_of[user]}. A user has one line."
+            )
+        if row and (min(row) < 1 or max(row) > n_items):
+            bad = next(i for i in row if not 1 <= i <= n_items)
+            raise UserError(
+                f"{where}: item {bad} is not in datamaps.json, which has items 1 to {n_items}."
+            )
+        line_of[user] = number
+        users.append(user)
+        flat.extend(row)
+        ends.append(len(flat))
     if not users:
         raise UserError(f"{path}: the file is empty. Each line is: user item item ...")
     if len(users) < n_users:
@@ -152,8 +158,10 @@ def _read_rows(path: Path, n_users: int, n_items: int) -> tuple[list[int], array
     return users, flat, ends
 
 
-def _read_sequences(path: Path, n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
-    users, flat, ends = _read_rows(path, n_users, n_items)
+def _read_sequences(
+    path: Path, content: bytes, n_users: int, n_items: int
+) -> tuple[np.ndarray, np.ndarray]:
+    users, flat, ends = _read_rows(path, content, n_users, n_items)
     values = np.frombuffer(flat, dtype=np.int64).astype(np.int32)
     lengths = np.diff(np.asarray([0, *ends], dtype=np.int64))
     short = np.flatnonzero(lengths < MIN_HISTORY)
@@ -170,9 +178,11 @@ def _read_sequences(path: Path, n_users: int, n_items: int) -> tuple[np.ndarray,
     return values[gather], offsets
 
 
-def _read_negatives(path: Path, items: np.ndarray, offsets: np.ndarray, n_items: int) -> np.ndarray:
+def _read_negatives(
+    path: Path, content: bytes, items: np.ndarray, offsets: np.ndarray, n_items: int
+) -> np.ndarray:
     n_users = len(offsets) - 1
-    users, flat, ends = _read_rows(path, n_users, n_items)
+    users, flat, ends = _read_rows(path, content, n_users, n_items)
     counts = np.diff(np.asarray([0, *ends]))
     values = np.frombuffer(flat, dtype=np.int64).astype(np.int32)
     for row, user in enumerate(users):
@@ -194,8 +204,10 @@ def _read_negatives(path: Path, items: np.ndarray, offsets: np.ndarray, n_items:
     return values.reshape(n_users, -1)[np.argsort(np.asarray(users))]
 
 
-def _read_explanations(path: Path, n_users: int, n_items: int) -> dict[str, Explanations]:
-    data = _read_json(path)
+def _read_explanations(
+    path: Path, content: bytes, n_users: int, n_items: int
+) -> dict[str, Explanations]:
+    data = parse_json(path, content)
     if not isinstance(data, dict) or any(not isinstance(data.get(s), list) for s in SPLITS):
         raise UserError(f"{path}: must be a map with the lists 'train', 'val' and 'test'.")
     return {
@@ -219,11 +231,11 @@ def _checked_records(where: str, records: list, n_users: int, n_items: int) -> E
                     f"{at}: {key!r} is {limit(value)}; a whole number from 1 to {top} is due."
                 )
         text, feature = record.get("explanation"), record.get("feature", "")
-        if not isinstance(text, str) or not text.strip():
+        if not _is_text(text) or not text.strip():
             raise UserError(
                 f"{at}: 'explanation' is {limit(text)}; a text that is not blank is due."
             )
-        if not isinstance(feature, str):
+        if not _is_text(feature):
             raise UserError(f"{at}: 'feature' is {limit(feature)}; a text is due.")
         users.append(record["user"])
         items.append(record["item"])

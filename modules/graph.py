@@ -22,14 +22,16 @@ class Graph(NamedTuple):
     col: torch.Tensor  # (entries,) int64
     values: torch.Tensor  # (entries,) float32
 
-    def matrix(self) -> torch.Tensor:
-        """(N, N) sparse CSR tensor, built when needed: see DESIGN on meta devices."""
+    def matrix(self, check: bool = False) -> torch.Tensor:
+        """(N, N) sparse CSR tensor, built when needed: see DESIGN on meta devices.
+
+        check: raise ValueError or RuntimeError where this is no matrix. An index out of range
+        would read memory of something else.
+        """
         n = len(self.crow) - 1
         with warnings.catch_warnings():  # PyTorch calls CSR "beta", once a process
             warnings.filterwarnings("ignore", message="Sparse CSR")
-            return torch.sparse_csr_tensor(
-                self.crow, self.col, self.values, (n, n), check_invariants=False
-            )
+            return torch.sparse_csr_tensor(*self, (n, n), check_invariants=check)
 
 
 def normalized_adjacency(edges: np.ndarray, n_users: int, n_items: int) -> Graph:

@@ -9,32 +9,32 @@ user-item graph (modules/graph.py) or a table of positions. T5 is held, not subc
 knows no argparse, no metrics, and no files but a model folder's.
 """
 
-import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from modules.batches import POSITION_ROWS, Batch
 from modules.encoder import encode
 from modules.graph import Graph, propagate
-from modules.tasks import METHODS, Task, WholeWords
-from utils.checkpoint import write_bytes, write_json
-from utils.errors import UserError
-
-PREFIX = "elmrec."  # of our own tensors in model.safetensors; all others are T5's, by T5's names
-# One embedding under four names; safetensors holds it once, under the first.
-_TIED = (
-    "shared.weight",
-    "encoder.embed_tokens.weight",
-    "decoder.embed_tokens.weight",
-    "lm_head.weight",
+from modules.model_folder import (
+    CONFIG_FILE,
+    PREFIX,
+    WEIGHTS_FILE,
+    check_fit,
+    read_model,
+    to_file,
+    to_model,
+    write_model,
 )
+from modules.tasks import METHODS, Task, WholeWords
+from utils.errors import UserError
+from utils.inputs import readable
+from utils.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,21 @@ class ELMRecConfig:
     sigma: float = 1.0
     graph_layers: int = 4
 
+    def __post_init__(self) -> None:
+        """Raises ValueError, naming the entry, its value and the limit."""
+        if self.method not in METHODS:
+            raise ValueError(f"'method' is {self.method!r}, none of {', '.join(METHODS)}")
+        counts = {"n_users": (1, 2**31), "n_items": (1, 2**31)}
+        counts |= {"prompt_num": (1, MAX_PROMPTS), "graph_layers": (0, MAX_LAYERS)}
+        for name, (low, high) in counts.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name!r} is {value!r}, no whole number from {low} to {high}")
+        for name, low in (("alpha", -LARGEST), ("sigma", 0)):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not low <= value <= LARGEST:
+                raise ValueError(f"{name!r} is {value!r}, no number from {low} to {LARGEST}")
+
 
 class ELMRec(nn.Module):
     """The model of all three tasks."""
@@ -77,6 +92,8 @@ class ELMRec(nn.Module):
         self.t5 = t5
         self.config = config
         self.schemes = method.whole_words
+        self.own_encoder = True  # modules/encoder.py; False: transformers' own
+        self._loss = self._t5_loss
         self.prompts = (
             nn.Embedding(len(Task) * config.prompt_num, width) if method.soft_prompts else None
         )
@@ -93,7 +110,7 @@ class ELMRec(nn.Module):
             self.register_buffer("graph_col", graph.col)
             self.register_buffer("graph_values", graph.values)
         self._propagated: torch.Tensor | None = None  # evaluation only: W depends on no input
-        self._held: torch.Tensor | None = None  # training with --graph_every: see hold_table
+        self.held: torch.Tensor | None = None  # training with --graph_every: see hold_table
 
     # ---------------------------------------------------------------------------- the paper
 
@@ -101,8 +118,8 @@ class ELMRec(nn.Module):
         """W: (U + I + 1, D) propagated graph features, or (512, D) positions."""
         if scheme is WholeWords.POSITION:
             return self.positions.weight
-        if self._held is not None:
-            return self._held
+        if self.held is not None:
+            return self.held
         if self._propagated is not None:
             return self._propagated
         table = self._propagate(self.nodes.weight)
@@ -114,25 +131,29 @@ class ELMRec(nn.Module):
         graph = Graph(self.graph_crow, self.graph_col, self.graph_values)
         return propagate(features, graph, self.config.graph_layers)
 
-    def hold_table(self) -> None:
+    def hold_table(self, gradient: torch.Tensor | None = None) -> None:
         """Keep W as it is now for the steps to come, and gather its gradient meanwhile.
 
         On a large graph the two propagations of a step cost more than the rest of it. A table
         that is a few steps old differs little, for one step moves E0 by little.
+
+        gradient: what was gathered before, where a run goes on; empty for nothing yet.
         """
         with torch.no_grad():
-            self._held = self._propagate(self.nodes.weight)
-        self._held.requires_grad_()
+            self.held = self._propagate(self.nodes.weight)
+        self.held.requires_grad_()
+        if gradient is not None and gradient.numel():
+            self.held.grad = gradient
 
     def release_table(self) -> None:
         """Hand the gathered gradient on to E0 (A_hat is symmetric: one more propagation)."""
-        if self._held is not None and self._held.grad is not None:
-            self.nodes.weight.grad = self._propagate(self._held.grad)
-        self._held = None
+        if self.held is not None and self.held.grad is not None:
+            self.nodes.weight.grad = self._propagate(self.held.grad)
+        self.held = None
 
     def train(self, mode: bool = True) -> "ELMRec":
         """Also forgets the propagated table: the weights may change from here on."""
-        self._propagated = self._held = None
+        self._propagated = self.held = None
         return super().train(mode)
 
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,71 +176,75 @@ class ELMRec(nn.Module):
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Encoder states (B, K + S, D) and their mask (B, K + S)."""
         embeds, mask = self.embed(batch)
-        return encode(self.t5, embeds, mask), mask
+        return self._states(embeds, mask), mask
+
+    def _states(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.own_encoder:
+            return encode(self.t5, embeds, mask)
+        return self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean cross entropy over the target tokens of the batch; pads are not scored."""
-        states, mask = self.encode(batch)
+        return self._loss(*self.embed(batch), batch.labels)
+
+    def _t5_loss(
+        self, embeds: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
         return self.t5(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._states(embeds, mask)),
             attention_mask=mask,
-            labels=batch.labels,
+            labels=labels,
         ).loss
+
+    def compile_loss(self, backend: str | Callable = "inductor") -> None:
+        """Compile all of a training step's model but the sparse propagation. Code is made for each
+        prompt length: pad to few of them."""
+        self._loss = torch.compile(self._t5_loss, dynamic=False, backend=backend)
 
     # ------------------------------------------------------------------------- model folder
 
-    def save_pretrained(self, folder: str | Path, metadata: dict[str, str] | None = None) -> None:
-        """Write config.json and model.safetensors; each is whole or not there at all."""
-        folder = Path(folder)
-        state = {}
-        for name, tensor in self.state_dict().items():
-            if name.startswith("t5."):
-                if (plain := name.removeprefix("t5.")) not in _TIED[1:]:
-                    state[plain] = tensor.contiguous().cpu()
-            else:
-                state[PREFIX + name] = tensor.contiguous().cpu()
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        metadata: dict[str, str] | None = None,
+        tensors: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Write config.json and model.safetensors; each is whole or not there at all.
+
+        tensors: the state dict to write, where this process holds only a part of its own.
+        """
         config = self.t5.config.to_dict() | {"elmrec": asdict(self.config)}
-        write_bytes(folder / "model.safetensors", save(state, {"format": "pt", **(metadata or {})}))
-        write_json(folder / "config.json", config)
+        state = to_file(tensors or self.state_dict())
+        write_model(Path(folder), state, config, metadata or {})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "ELMRec":
-        """Read a model folder, strictly: every tensor is there, none is left over."""
+        """Read a model folder, strictly: every tensor is there, none is left over.
+
+        Raises:
+            UserError: naming the file, where it is missing, damaged, or fits not the other.
+        """
         folder = Path(folder)
-        config_path, weights_path = folder / "config.json", folder / "model.safetensors"
-        for path in (config_path, weights_path):
-            if not path.is_file():
-                raise UserError(
-                    f"{path}: no such file. --checkpoint names a folder that pretrain.py wrote."
-                )
-        table = json.loads(config_path.read_text(encoding="utf-8"))
-        own = table.pop("elmrec", None)
-        if own is None:
-            raise UserError(f"{config_path}: no 'elmrec' entry; this is no ELMRec model folder.")
+        t5_config, own, tensors = read_model(folder)
         try:
-            state = load_file(weights_path)
-        except SafetensorError as error:
-            raise UserError(f"{weights_path}: damaged or cut short ({error}).") from error
+            config = ELMRecConfig(**own)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{folder / CONFIG_FILE}: in 'elmrec': {error}.") from error
+        # Shapes first: what is wrong with a model must not take all memory to be found out.
+        entries = tensors[PREFIX + "graph_col"].numel() if PREFIX + "graph_col" in tensors else 0
+        with torch.device("meta"), readable(str(folder / CONFIG_FILE)):
+            sketch = Graph(
+                torch.empty(config.n_users + config.n_items + 2, dtype=torch.int64),
+                torch.empty(entries, dtype=torch.int64),
+                torch.empty(entries),
+            )
+            plan = cls(T5ForConditionalGeneration(t5_config), config, sketch)
+        check_fit(folder, to_file(plan.state_dict()), tensors)
         graph = None
-        if PREFIX + "graph_crow" in state:
-            graph = Graph(*(state[f"{PREFIX}graph_{part}"] for part in ("crow", "col", "values")))
-        model = cls(
-            T5ForConditionalGeneration(T5Config.from_dict(table)), ELMRecConfig(**own), graph
-        )
-        full = {
-            n.removeprefix(PREFIX) if n.startswith(PREFIX) else "t5." + n: t
-            for n, t in state.items()
-        }
-        for name in _TIED[1:]:
-            full["t5." + name] = state[_TIED[0]]
-        try:
-            model.load_state_dict(full, strict=True)
-        except RuntimeError as error:
-            raise UserError(f"{weights_path} does not fit {config_path}: {error}") from error
+        if plan.nodes is not None:
+            graph = Graph(*(tensors[f"{PREFIX}graph_{p}"] for p in ("crow", "col", "values")))
+            with readable(f"{folder / WEIGHTS_FILE}, the graph in it"):
+                graph.matrix(check=True)
+        model = cls(T5ForConditionalGeneration(t5_config), config, graph)
+        model.load_state_dict(to_model(tensors), strict=True)
         return model.eval()
-
-
-def saved_metadata(folder: str | Path) -> dict[str, str]:
-    """What ``save_pretrained`` was told to keep beside the weights."""
-    with safe_open(Path(folder) / "model.safetensors", framework="pt") as file:
-        return file.metadata() or {}

@@ -1,84 +1,21 @@
-"""What batches are about: training streams, negatives, and the fixed sets of evaluation.
+"""What batches are about: training streams, and the fixed sets of evaluation.
 
 Every draw takes its generator as an argument; the data set is never changed.
 """
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from modules.batches import Batch, Samples, make_batch, prompt_lengths
 from modules.dataset import RecDataset
+from modules.negatives import NegativeSampler, shuffled_candidates
 from modules.tasks import Task, WholeWords
 from modules.tokens import PromptPieces, Ragged
 from utils.errors import UserError
 
 MAX_HISTORY = 20  # items of a sequential prompt; the target is the 21st
-
-
-class NegativeSampler:
-    """Draws items that a user never had, uniformly and without repeats."""
-
-    def __init__(self, dataset: RecDataset, count: int) -> None:
-        """count: negatives a user. Raises UserError where the catalogue is too small."""
-        self.n_items = dataset.n_items
-        self.count = count
-        self._had = dataset.pair_keys()
-        distinct = np.bincount(self._had // (self.n_items + 1), minlength=dataset.n_users + 1)
-        free = self.n_items - int(distinct.max())
-        if not 1 <= count <= free:
-            raise UserError(
-                f"--negative_num {count}: {dataset.folder} has {self.n_items} items, and user "
-                f"{int(distinct.argmax())} had {int(distinct.max())} of them, so between 1 and "
-                f"{free} negatives can be drawn."
-            )
-        # Drawing with rejection is fast while most draws are good; else permute all items.
-        self._dense = 4 * (count + int(distinct.max())) > self.n_items
-
-    def _is_had(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        keys = users[:, None] * (self.n_items + 1) + items
-        at = np.searchsorted(self._had, keys)
-        return self._had[np.minimum(at, len(self._had) - 1)] == keys
-
-    def draw(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(B,) users -> (B, count) int64 negatives, in random order."""
-        users = users.astype(np.int64)
-        if self._dense:
-            every = np.broadcast_to(np.arange(1, self.n_items + 1), (len(users), self.n_items))
-            keys = rng.random(every.shape)
-            keys[self._is_had(users, every)] = np.inf
-            return np.argsort(keys, axis=1)[:, : self.count] + 1
-        drawn = np.empty((len(users), self.count), dtype=np.int64)
-        todo = np.arange(len(users))
-        width = self.count + self.count // 4 + 16
-        while len(todo):
-            tries = rng.integers(1, self.n_items + 1, size=(len(todo), width))
-            good = ~self._is_had(users[todo], tries) & _first_of_kind(tries)
-            rank = np.cumsum(good, axis=1)
-            full = rank[:, -1] >= self.count
-            take = good & (rank <= self.count) & full[:, None]
-            drawn[todo[full]] = tries[take].reshape(-1, self.count)
-            todo = todo[~full]  # too many bad draws: these rows are drawn anew
-        return drawn
-
-
-def _first_of_kind(rows: np.ndarray) -> np.ndarray:
-    """(B, n) -> (B, n) bool: is this the first time that the value stands in its row?"""
-    order = np.argsort(rows, axis=1, kind="stable")
-    ordered = np.take_along_axis(rows, order, axis=1)
-    new = np.ones_like(rows, dtype=bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    first = np.empty_like(new)
-    np.put_along_axis(first, order, new, axis=1)
-    return first
-
-
-def shuffled_candidates(
-    positives: np.ndarray, negatives: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """(B,) and (B, n) -> (B, n + 1): the positive among the negatives, in random order."""
-    rows = np.concatenate([positives[:, None], negatives], axis=1)
-    return rng.permuted(rows, axis=1)
 
 
 def _rows(matrix: np.ndarray) -> Ragged:
@@ -101,11 +38,40 @@ def sequential_histories(dataset: RecDataset, users: np.ndarray, held_out: int) 
     return _stretches(dataset, ends - lengths, lengths)
 
 
+class StepPlan(NamedTuple):
+    """How the samples of one optimizer step are dealt out to processes and batches."""
+
+    batch_size: int = 64  # samples a batch
+    accumulate: int = 1  # batches a process
+    rank: int = 0  # this process's number
+    world_size: int = 1  # processes
+    batch_tokens: int | None = None  # cut a batch further at so many prompt tokens, pads counted
+    pad_to: int = 1  # prompt lengths are padded to a multiple of this
+
+    @property
+    def samples(self) -> int:
+        """Samples a step, of all processes."""
+        return self.batch_size * self.accumulate * self.world_size
+
+    def own(self, rows: np.ndarray) -> np.ndarray:
+        """This process's part of a step's rows."""
+        return rows[self.rank * len(rows) // self.world_size :][: len(rows) // self.world_size]
+
+
+class TrainStep(NamedTuple):
+    """This process's part of one optimizer step."""
+
+    batches: list[Batch]
+    shares: list[float]  # each batch's share of the target tokens of the whole step
+
+
 class TrainSampler:
-    """An endless stream of training batches of one task.
+    """An endless stream of training steps of one task.
 
     Its list (users, or explanation records) is walked in an order shuffled anew each pass; every
-    draw comes from the one generator, so the seed alone decides what the stream gives.
+    draw comes from the one generator, so the seed alone decides what the stream gives. Every
+    process draws the whole step and puts together its own part: however many there are, the
+    samples of a step are the same.
     """
 
     def __init__(
@@ -114,7 +80,7 @@ class TrainSampler:
         dataset: RecDataset,
         pieces: PromptPieces,
         scheme: WholeWords,
-        batch_size: int,
+        plan: StepPlan,
         rng: np.random.Generator,
         *,
         negatives: NegativeSampler | None = None,
@@ -126,29 +92,41 @@ class TrainSampler:
         self._dataset, self._pieces, self._scheme = dataset, pieces, scheme
         self._negatives, self._records = negatives, records
         self.size = len(records[0]) if records is not None else dataset.n_users
-        if batch_size > self.size:
+        if plan.samples > self.size:
+            factors = [f"--batch_size {plan.batch_size}"]
+            factors += [f"--accumulate {plan.accumulate}"] if plan.accumulate > 1 else []
+            factors += [f"{plan.world_size} processes"] if plan.world_size > 1 else []
             raise UserError(
-                f"--batch_size {batch_size} is more than the {self.size} training samples of the "
+                f"{' x '.join(factors)} is more than the {self.size} training samples of the "
                 f"{task.label} task; at most {self.size} fit."
             )
-        self.batch_size = batch_size
+        self.plan = plan
         self.rng = rng
         self._order = rng.permutation(self.size)
         self._at = 0
 
     @property
-    def batches_per_pass(self) -> int:
-        """Whole batches that the list holds."""
-        return self.size // self.batch_size
+    def steps_per_pass(self) -> int:
+        """Whole steps that the list holds."""
+        return self.size // self.plan.samples
 
-    def __iter__(self) -> Iterator[Batch]:
+    def state(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """The order of the pass; the place in it and the generator, as plain values."""
+        return self._order, {"at": self._at, "rng": self.rng.bit_generator.state}
+
+    def load_state(self, order: np.ndarray, values: dict[str, Any]) -> None:
+        """Go on from a ``state``."""
+        self._order, self._at = order, values["at"]
+        self.rng.bit_generator.state = values["rng"]
+
+    def __iter__(self) -> Iterator[TrainStep]:
         return self
 
-    def __next__(self) -> Batch:
-        if self._at + self.batch_size > self.size:
+    def __next__(self) -> TrainStep:
+        if self._at + self.plan.samples > self.size:
             self._order, self._at = self.rng.permutation(self.size), 0
-        rows = self._order[self._at : self._at + self.batch_size]
-        self._at += self.batch_size
+        rows = self._order[self._at : self._at + self.plan.samples]
+        self._at += self.plan.samples
         draw = {
             Task.EXPLANATION: self._explanation,
             Task.SEQUENTIAL: self._sequential,
@@ -157,7 +135,25 @@ class TrainSampler:
         users, items, targets = draw(rows)
         templates = self.rng.integers(len(self._pieces.templates[self.task]), size=len(rows))
         samples = Samples(users, items, targets, templates)
-        return make_batch(self.task, samples, self._pieces, self._scheme)
+        batches, shares = [], []
+        for part in self._parts(samples):
+            chosen = samples.select(part)
+            how = (self._pieces, self._scheme, self.plan.pad_to)
+            batches.append(make_batch(self.task, chosen, *how))
+            shares.append(len(chosen.targets.flat) / len(targets.flat))
+        return TrainStep(batches, shares)
+
+    def _parts(self, samples: Samples) -> Iterator[np.ndarray]:
+        """The rows of each batch of this process."""
+        own = self.plan.own(np.arange(len(samples.users)))
+        for at in range(0, len(own), self.plan.batch_size):
+            rows = own[at : at + self.plan.batch_size]
+            if self.plan.batch_tokens is None:
+                yield rows
+                continue
+            lengths = prompt_lengths(self.task, samples.select(rows), self._pieces)
+            for part in cut_by_length(lengths, self.plan.batch_size, self.plan.batch_tokens):
+                yield rows[part]
 
     def _explanation(self, rows: np.ndarray) -> tuple[np.ndarray, Ragged, Ragged]:
         users, items, targets = self._records
@@ -238,10 +234,10 @@ class EvalSet:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Yields (rows of this set, batch)."""
-        for rows in self._batches:
-            yield rows, make_batch(self.task, self._samples(rows), self._pieces, self._scheme)
+    def __getitem__(self, n: int) -> tuple[np.ndarray, Batch]:
+        """(rows of this set, batch) of the n-th batch; iterating gives all of them."""
+        rows = self._batches[n]
+        return rows, make_batch(self.task, self._samples(rows), self._pieces, self._scheme)
 
 
 def sequential_eval(

@@ -17,7 +17,10 @@ import sentencepiece
 from transformers import PreTrainedTokenizerBase, T5Tokenizer
 
 from modules.tasks import TEMPLATES, Task
+from utils.errors import UserError
+from utils.inputs import readable
 
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model")  # either will do
 IGNORED = -100  # label of a pad position: PyTorch's cross entropy does not score it
 TEXT_VOCABULARY = 4000  # upper bound of text pieces of a tokenizer trained on a data set
 
@@ -62,9 +65,37 @@ def train_tokenizer(texts: Iterable[str]) -> T5Tokenizer:
     return T5Tokenizer(vocab=vocabulary, extra_ids=0)
 
 
-def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
-    """T5's tokenizer from a hub name or a folder."""
-    return T5Tokenizer.from_pretrained(source)
+def load_tokenizer(source: str | Path, flag: str = "") -> PreTrainedTokenizerBase:
+    """T5's tokenizer from a hub name or a folder.
+
+    Args:
+        source: of the tokenizer.
+        flag: by which the user named it, for errors.
+
+    Raises:
+        UserError: where a folder has none, or a damaged one.
+    """
+    folder = Path(source)
+    where = f"{flag} {source}".strip()
+    if not folder.is_dir():
+        return T5Tokenizer.from_pretrained(source)
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        # transformers would make a tokenizer without a single word.
+        raise UserError(
+            f"{where}: the folder has no {' and no '.join(TOKENIZER_FILES)}. Put T5's tokenizer "
+            "there."
+        )
+    with readable(f"{where}, the tokenizer in it"):
+        return T5Tokenizer.from_pretrained(source)
+
+
+def check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
+    """UserError where a tokenizer has more tokens than a model; fewer are usual with T5."""
+    if len(tokenizer) > size:
+        raise UserError(
+            f"{name}: the tokenizer has {len(tokenizer):,} tokens, but the model knows {size:,}. "
+            "Name the tokenizer that it was trained with."
+        )
 
 
 class Ragged(NamedTuple):
@@ -93,10 +124,11 @@ class Ragged(NamedTuple):
         index = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
         return Ragged(self.flat[index], starts)
 
-    def padded(self, fill: int) -> np.ndarray:
-        """(rows, longest) int64, ``fill`` behind the end of each row."""
+    def padded(self, fill: int, multiple: int = 1) -> np.ndarray:
+        """(rows, longest) int64, ``fill`` behind the end of each row; the width is rounded up to
+        a ``multiple``."""
         lengths = self.lengths
-        width = int(lengths.max(initial=0))
+        width = -(-int(lengths.max(initial=0)) // multiple) * multiple
         out = np.full((len(lengths), width), fill, dtype=np.int64)
         out[np.arange(width) < lengths[:, None]] = self.flat
         return out

@@ -1,19 +1,27 @@
 """The training loop: batches of the tasks in turn, validation, early stopping.
 
-It returns and reports numbers, and prints nothing itself.
+It returns and reports numbers, and prints nothing itself. How several processes share the work is
+in modules/parallel.py.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from modules.batches import Batch
+from modules.loss_watch import LossWatch, nonfinite
 from modules.model import ELMRec
-from modules.samplers import EvalSet, TrainSampler
+from modules.parallel import no_sync, parallel
+from modules.samplers import EvalSet, TrainSampler, TrainStep
 from modules.tasks import Task
+from utils import distributed
+from utils.errors import UserError
+from utils.runtime import is_out_of_memory, rng_state, set_rng_state
 
 
 def make_optimizer(model: nn.Module, name: str, lr: float) -> torch.optim.Optimizer:
@@ -39,6 +47,10 @@ class FitOptions(NamedTuple):
     max_seconds: float | None = None
     log_interval: int = 200  # steps between reports of the losses
     graph_every: int = 1  # steps that share a propagated table
+    skip_nonfinite: bool = False  # leave out steps whose loss is NaN or infinite, and count them
+    save_seconds: float | None = None  # between reports of the training state within an epoch
+    shard: bool = False  # weights, gradients and optimizer state split over the processes
+    compile: bool = False  # torch.compile
     autocast: Callable[[], AbstractContextManager] = nullcontext
 
 
@@ -70,21 +82,33 @@ class FitResult(NamedTuple):
     epochs: int
     best_loss: float
     reason: str
+    skipped: int  # steps left out because their loss was not finite
+    interrupted: bool = False  # asked to stop before any limit was reached
 
 
 def validation_losses(
-    model: ELMRec, sets: Mapping[Task, EvalSet], autocast: Callable = nullcontext
+    model: Callable[[Batch], torch.Tensor],
+    sets: Mapping[Task, EvalSet],
+    device: torch.device,
+    autocast: Callable = nullcontext,
 ) -> dict[Task, float]:
-    """Mean loss a target token of each task, each batch weighted by its samples."""
-    device = next(model.parameters()).device
-    model.eval()
+    """Mean loss a target token of each task.
+
+    The batches are shared out over the processes, and summed in one order: any number of
+    processes gives the same figure to the bit.
+    """
     losses = {}
     with torch.no_grad(), autocast():
         for task, samples in sets.items():
-            total = torch.zeros((), device=device)
-            for rows, batch in samples:
-                total += model(batch.to(device)).float() * len(rows)
-            losses[task] = total.item() / len(samples.users)
+            sums = torch.zeros(len(samples), dtype=torch.float64, device=device)
+            total = len(samples.targets.flat)
+            for n in distributed.own_part(len(samples), even=True):
+                rows, batch = samples[n % len(samples)]
+                share = len(samples.targets.gather(rows).flat) / total
+                loss = model(batch.to(device)).double() * share
+                if n < len(samples):
+                    sums[n] = loss
+            losses[task] = distributed.sum_over_ranks(sums).sum().item()
     return losses
 
 
@@ -95,74 +119,241 @@ class _MeanLosses:
         self._sums: dict[Task, list[torch.Tensor]] = {}
 
     def add(self, task: Task, loss: torch.Tensor) -> None:
-        self._sums.setdefault(task, []).append(loss.detach())
+        """loss: this process's part of a step's loss."""
+        self._sums.setdefault(task, []).append(loss)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What has been added since the last ``take``, by task."""
+        return {task.label: torch.stack(losses) for task, losses in self._sums.items()}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a ``state``."""
+        self._sums = {Task[name.upper()]: list(losses) for name, losses in state.items()}
 
     def take(self) -> dict[Task, float]:
-        means = {task: torch.stack(losses).mean().item() for task, losses in self._sums.items()}
+        """The means over steps of the whole losses; all ranks must ask together."""
+        means = {}
+        for task, losses in self._sums.items():
+            total = distributed.sum_over_ranks(torch.stack(losses).sum())
+            means[task] = total.item() / len(losses)
         self._sums.clear()
         return means
 
 
-def fit(
-    model: ELMRec,
-    samplers: Mapping[Task, TrainSampler],
-    validation: Mapping[Task, EvalSet],
-    options: FitOptions,
-    on_step: Callable[[StepReport], None],
-    on_epoch: Callable[[EpochReport], None],
-    on_improvement: Callable[[EpochReport], None],
-) -> FitResult:
-    """Train until an epoch limit, early stopping, or a limit of steps or seconds.
+class Trainer:
+    """Trains until an epoch limit, early stopping, or a limit of steps or seconds.
 
-    Batches hold one task and go round the tasks; an epoch is as many batches as all lists hold.
-    The model is validated at the end of each epoch and of the run; ``on_improvement`` is called
-    when the mean validation loss is the lowest so far, to save it.
+    A step holds one task, and the tasks take turns; an epoch is as many steps as all lists hold.
+    ``state`` holds everything that the rest of the run depends on.
     """
-    device = next(model.parameters()).device
-    optimizer = make_optimizer(model, options.optimizer, options.lr)
-    tasks = list(samplers)
-    batches_per_epoch = sum(sampler.batches_per_pass for sampler in samplers.values())
-    started, step, endured, best = time.monotonic(), 0, 0, float("inf")
-    losses = _MeanLosses()
 
-    def limit_reached() -> str | None:
-        if options.max_steps is not None and step >= options.max_steps:
-            return f"--max_steps {options.max_steps}"
-        if options.max_seconds is not None and time.monotonic() - started >= options.max_seconds:
-            return f"--max_minutes {options.max_seconds / 60:g}"
-        return None
+    def __init__(
+        self,
+        model: ELMRec,
+        samplers: Mapping[Task, TrainSampler],
+        validation: Mapping[Task, EvalSet],
+        options: FitOptions,
+        stop_asked: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """stop_asked: asked after each step; when true, training ends there (see utils/runtime)."""
+        self._model, self._samplers, self._validation = model, samplers, validation
+        self._options, self._stop_asked = options, stop_asked
+        if options.compile:
+            model.compile_loss()
+        self._net = parallel(model, options.shard)
+        self._device = next(model.parameters()).device
+        self._optimizer = make_optimizer(model, options.optimizer, options.lr)
+        self._losses = _MeanLosses()
+        self._watch = LossWatch(list(samplers), self._device, options.skip_nonfinite)
+        self._held: torch.Tensor | None = None  # gradient of a held table, from a state
+        self.steps_per_epoch = sum(sampler.steps_per_pass for sampler in samplers.values())
+        self.step = self.epoch = self.nth = self.endured = 0  # epoch: finished; nth: steps since
+        self.best = float("inf")
+        self.saves_state = not options.shard  # each process of a sharded run holds a part only
 
-    for epoch in range(1, options.epochs + 1):
-        model.train()
-        stop = None
-        for nth in range(1, batches_per_epoch + 1):
-            task = tasks[step % len(tasks)]
-            batch = next(samplers[task]).to(device)
-            optimizer.zero_grad()
-            if options.graph_every > 1 and nth % options.graph_every == 1:
-                model.hold_table()
-            with options.autocast():
-                loss = model(batch)
-            loss.backward()
-            if nth % options.graph_every == 0 or nth == batches_per_epoch:
-                model.release_table()
-            optimizer.step()
-            step += 1
-            losses.add(task, loss)
-            due = step % options.log_interval == 0
-            on_step(StepReport(step, epoch, task, len(batch.users), losses.take() if due else None))
-            if stop := limit_reached():
-                break
-        means = validation_losses(model, validation, options.autocast)
+    def fit(
+        self,
+        on_step: Callable[[StepReport], None],
+        on_epoch: Callable[[EpochReport], None],
+        on_improvement: Callable[[EpochReport], None],
+        on_state: Callable[[], None] = lambda: None,
+    ) -> FitResult:
+        """Train. The model is validated at the end of each epoch and of the run;
+        ``on_improvement`` is called when the mean validation loss is the lowest so far, and
+        ``on_state`` when ``state`` should be saved: after each epoch, every ``save_seconds``, and
+        where a run stops."""
+        options = self._options
+        started = saved = time.monotonic()
+        while self.epoch < options.epochs and self.endured < options.endure_times:
+            stop = None
+            self._start_epoch()
+            while self.nth < self.steps_per_epoch and not stop:
+                if options.max_steps is not None and self.step >= options.max_steps:
+                    stop = f"stopped at --max_steps {options.max_steps}"
+                    break
+                self._one_step(on_step)
+                now = time.monotonic()
+                asked, out_of_time, due = distributed.any_rank(
+                    self._stop_asked(),
+                    options.max_seconds is not None and now - started >= options.max_seconds,
+                    options.save_seconds is not None and now - saved >= options.save_seconds,
+                )
+                if asked:
+                    self._watch.check()
+                    on_state()
+                    return self._result("interrupted", interrupted=True)
+                if out_of_time:
+                    stop = f"stopped at --max_minutes {options.max_seconds / 60:g}"
+                elif due and self.nth < self.steps_per_epoch:
+                    self._watch.check()
+                    on_state()
+                    saved = now
+            self._watch.check()
+            if stop:  # before the validation that a longer run would not have here
+                on_state()
+            report = self._validate()
+            if report.improved:
+                on_improvement(report)
+            on_epoch(report)
+            if stop:
+                return self._result(stop)
+            self.epoch, self.nth = self.epoch + 1, 0
+            on_state()
+            saved = time.monotonic()
+        if self.endured >= options.endure_times:
+            return self._result(f"validation loss did not improve {self.endured} times")
+        return self._result(f"reached --epochs {options.epochs}")
+
+    def _result(self, reason: str, interrupted: bool = False) -> FitResult:
+        epoch = self.epoch + bool(self.nth)
+        return FitResult(self.step, epoch, self.best, reason, self._watch.skipped, interrupted)
+
+    def _start_epoch(self) -> None:
+        self._model.train()
+        if self._held is not None:  # resumed between the steps of a held table
+            self._model.hold_table(self._held)
+            self._held = None
+
+    def _one_step(self, on_step: Callable[[StepReport], None]) -> None:
+        tasks, every = list(self._samplers), self._options.graph_every
+        task = tasks[self.step % len(tasks)]
+        if every > 1 and self.nth % every == 0:
+            self._model.hold_table()
+        sampler = self._samplers[task]
+        loss = self._backward(next(sampler))
+        self.step, self.nth = self.step + 1, self.nth + 1
+        if self._watch.finite(loss, self.step):
+            self._losses.add(task, loss)
+            if self.nth % every == 0 or self.nth == self.steps_per_epoch:
+                self._release_table()
+            self._optimizer.step()
+        due = self.step % self._options.log_interval == 0
+        if due:
+            self._watch.check()
+        losses = self._losses.take() if due else None
+        on_step(StepReport(self.step, self.epoch + 1, task, sampler.plan.samples, losses))
+
+    def _backward(self, step: TrainStep) -> torch.Tensor:
+        """Gradients of the mean loss a target token over the whole step, all processes'; this
+        process's part of the loss."""
+        self._optimizer.zero_grad()
+        total = torch.zeros((), device=self._device)
+        for nth, (batch, share) in enumerate(zip(step.batches, step.shares), start=1):
+            no_sync(self._net, more_to_come=nth < len(step.batches))
+            batch = batch.to(self._device)
+            try:
+                with self._options.autocast():
+                    loss = self._net(batch) * share
+                # Gradients are averaged over processes, and a loss is the sum of its shares.
+                (loss * distributed.world_size()).backward()
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise UserError(_too_large(batch)) from error
+            total += loss.detach()
+        return total
+
+    def _release_table(self) -> None:
+        """A held table is no parameter: its gradient is averaged over processes here."""
+        self._model.release_table()
+        if self._options.graph_every > 1 and self._model.nodes.weight.grad is not None:
+            distributed.sum_over_ranks(self._model.nodes.weight.grad).div_(distributed.world_size())
+
+    def _validate(self) -> EpochReport:
+        self._model.eval()
+        sets, cast = self._validation, self._options.autocast
+        means = validation_losses(self._model, sets, self._device, cast)
         mean = sum(means.values()) / len(means)
-        improved = mean < best
-        best, endured = (mean, endured) if improved else (best, endured + 1)
-        report = EpochReport(step, epoch, means, mean, improved, endured)
-        if improved:
-            on_improvement(report)
-        on_epoch(report)
-        if stop:
-            return FitResult(step, epoch, best, f"stopped at {stop}")
-        if endured >= options.endure_times:
-            return FitResult(step, epoch, best, f"validation loss did not improve {endured} times")
-    return FitResult(step, options.epochs, best, f"reached --epochs {options.epochs}")
+        if not math.isfinite(mean):
+            raise nonfinite(f"the validation loss after step {self.step}", mean)
+        improved = mean < self.best
+        self.best, self.endured = (
+            (mean, self.endured) if improved else (self.best, self.endured + 1)
+        )
+        return EpochReport(self.step, self.epoch + 1, means, mean, improved, self.endured)
+
+    # ------------------------------------------------------------------------------ the state
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and plain values that training goes on from; all ranks must ask together."""
+        names = {parameter: name for name, parameter in self._model.named_parameters()}
+        tensors = {f"model.{name}": p.detach() for p, name in names.items()}
+        for parameter, kept in self._optimizer.state.items():
+            tensors |= {f"optimizer.{names[parameter]}.{key}": x for key, x in kept.items()}
+        tensors |= {f"losses.{name}": x for name, x in self._losses.state().items()}
+        for rank, generator in enumerate(distributed.gather(rng_state(self._device))):
+            tensors[f"rng.{rank}"] = generator
+        if self._model.held is not None:
+            gradient = self._model.held.grad
+            tensors["held"] = torch.zeros(0) if gradient is None else gradient
+        samplers = {}
+        for task, sampler in self._samplers.items():
+            order, samplers[task.label] = sampler.state()
+            tensors[f"order.{task.label}"] = torch.from_numpy(order)
+        values = {name: getattr(self, name) for name in _COUNTERS}
+        values["skipped"] = self._watch.skipped
+        values["best"] = self.best if math.isfinite(self.best) else None  # JSON has no infinity
+        return tensors, values | {"samplers": samplers, "processes": distributed.world_size()}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+        """Go on from a ``state``."""
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            parts.setdefault(kind, {})[rest] = tensor
+        parameters = dict(self._model.named_parameters())
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(parts["model"][name])
+        place = {name: n for n, name in enumerate(parameters)}
+        kept: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in parts.get("optimizer", {}).items():
+            parameter, _, key = name.rpartition(".")
+            kept.setdefault(place[parameter], {})[key] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": kept, "param_groups": groups})
+        self._losses.load_state(
+            {name: x.to(self._device) for name, x in parts.get("losses", {}).items()}
+        )
+        set_rng_state(self._device, parts["rng"][str(distributed.rank())])
+        if "held" in parts:
+            self._held = parts["held"][""].to(self._device)
+        for task, sampler in self._samplers.items():
+            order = parts["order"][task.label].numpy()
+            sampler.load_state(order, values["samplers"][task.label])
+        for name in _COUNTERS:
+            setattr(self, name, values[name])
+        self._watch.skipped = values["skipped"]
+        self.best = float("inf") if values["best"] is None else values["best"]
+
+
+_COUNTERS = ("step", "epoch", "nth", "endured")
+
+
+def _too_large(batch: Batch) -> str:
+    b, s = batch.input_ids.shape
+    return (
+        f"out of memory in a step of the {batch.task.label} task: its batch has {b} prompts of "
+        f"{s} tokens. Give --batch_tokens below {b * s:,} (the step stays the same, in smaller "
+        "batches), or lower --batch_size or --negative_num."
+    )

@@ -1,6 +1,8 @@
 """Fixtures: a data folder of a few users, a small random model, and where real data may lie."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,12 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+import pretrain
 from modules.files import load_dataset
 from modules.graph import normalized_adjacency
 from modules.model import ELMRec, ELMRecConfig
 from modules.tokens import build_trie, prompt_pieces, train_tokenizer
+from tests.faults import Place
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # real data, where a developer has them; never needed to run
@@ -102,3 +106,24 @@ def model(dataset, tokenizer) -> ELMRec:
     graph = normalized_adjacency(dataset.train_pairs(), dataset.n_users, dataset.n_items)
     config = ELMRecConfig(dataset.n_users, dataset.n_items, alpha=2.0, sigma=1.5, graph_layers=2)
     return ELMRec(random_t5(len(tokenizer)), config, graph).eval()
+
+
+# ---------------------------------------------------------------- folders to spoil: tests/faults.py
+
+
+@pytest.fixture(scope="session")
+def trained_in_process(tmp_path_factory) -> Path:
+    """A folder with ``data`` and, of a run of two steps on it, ``run``."""
+    base = tmp_path_factory.mktemp("faults")
+    write_folder(base / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        small = "--backbone tiny --batch_size 2 --negative_num 5 --max_steps 2 --checkpoint"
+        patch.setattr(sys, "argv", ["", str(base / "data"), *small.split(), str(base / "run")])
+        pretrain.main()
+    return base
+
+
+@pytest.fixture
+def place(trained_in_process, tmp_path, monkeypatch) -> Place:
+    shutil.copytree(trained_in_process, tmp_path / "at")
+    return Place(tmp_path / "at" / "data", tmp_path / "at" / "run", monkeypatch)

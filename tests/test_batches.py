@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from modules.batches import Samples, make_batch
+from modules.negatives import NegativeSampler, shuffled_candidates
 from modules.samplers import (
     MAX_HISTORY,
-    NegativeSampler,
+    StepPlan,
     TrainSampler,
+    cut_by_length,
     sequential_histories,
-    shuffled_candidates,
 )
 from modules.tasks import Task, WholeWords
 from modules.tokens import Ragged
@@ -82,10 +83,17 @@ def test_a_batch_pads_its_rows(pieces):
     assert batch.labels.tolist() == [[7, 1], [1, -100]]
 
 
-def stream(task, dataset, pieces, seed, batch_size=2):
+def stream(task, dataset, pieces, seed, batch_size=2, **plan):
     extra = {"negatives": NegativeSampler(dataset, 4)} if task is Task.DIRECT else {}
     rng = np.random.default_rng(seed)
-    return TrainSampler(task, dataset, pieces, WholeWords.POSITION, batch_size, rng, **extra)
+    plan = StepPlan(batch_size, **plan)
+    return TrainSampler(task, dataset, pieces, WholeWords.POSITION, plan, rng, **extra)
+
+
+def next_batch(samples):
+    step = next(samples)
+    assert step.shares == [1.0]
+    return step.batches[0]
 
 
 @pytest.mark.parametrize("task", [Task.SEQUENTIAL, Task.DIRECT])
@@ -96,7 +104,7 @@ def test_a_stream_is_what_its_seed_says(task, dataset, pieces):
     other = stream(task, dataset, pieces, 6)
     same = []
     for _ in range(6):
-        a, b, c = next(first), next(second), next(other)
+        a, b, c = next_batch(first), next_batch(second), next_batch(other)
         for x, y in zip(a[1:], b[1:]):
             assert torch.equal(x, y)
         same.append(torch.equal(a.input_ids, c.input_ids))
@@ -106,7 +114,7 @@ def test_a_stream_is_what_its_seed_says(task, dataset, pieces):
 def test_a_pass_sees_every_user_once(dataset, pieces):
     samples = stream(Task.SEQUENTIAL, dataset, pieces, 0)
     for _ in range(3):
-        seen = torch.cat([next(samples).users for _ in range(samples.batches_per_pass)])
+        seen = torch.cat([next_batch(samples).users for _ in range(samples.steps_per_pass)])
         assert sorted(seen.tolist()) == [1, 2, 3, 4]
 
 
@@ -119,7 +127,7 @@ def test_sequential_samples_are_stretches_of_train_items(dataset, pieces, tokeni
     samples = stream(Task.SEQUENTIAL, dataset, pieces, 0)
     ends = set()
     for _ in range(200):
-        batch = next(samples)
+        batch = next_batch(samples)
         for row, user in enumerate(batch.users.tolist()):
             label = batch.labels[row]
             target = int(tokenizer.decode(label[label >= 0], skip_special_tokens=True))
@@ -144,7 +152,7 @@ def test_long_histories_keep_their_last_items(dataset):
 def test_direct_samples_hold_one_train_item_and_never_had_others(dataset, pieces, tokenizer):
     samples = stream(Task.DIRECT, dataset, pieces, 0)
     for _ in range(100):
-        batch = next(samples)
+        batch = next_batch(samples)
         for row, user in enumerate(batch.users.tolist()):
             shown = numbers_in(batch, row, tokenizer)
             label = batch.labels[row]
@@ -178,6 +186,52 @@ def test_too_many_negatives_name_the_largest_number(dataset):
     with pytest.raises(UserError, match=r"--negative_num 7: .* between 1 and 6 negatives"):
         NegativeSampler(dataset, 7)
     NegativeSampler(dataset, 6)
+
+
+@pytest.mark.parametrize("task", [Task.SEQUENTIAL, Task.DIRECT])
+@pytest.mark.parametrize("tokens", [None, 12])
+def test_processes_and_accumulation_deal_out_the_same_step(task, tokens, dataset, pieces):
+    """Four samples in one batch, or one a batch over two processes: the same rows, in order, and
+    the shares of the target tokens add up to one."""
+    whole = next(stream(task, dataset, pieces, 3, batch_size=4)).batches[0]
+    users, shares = [], 0.0
+    for rank in range(2):
+        plan = {"accumulate": 2, "rank": rank, "world_size": 2, "batch_tokens": tokens}
+        step = next(stream(task, dataset, pieces, 3, batch_size=1, **plan))
+        assert len(step.batches) == 2
+        for batch, share in zip(step.batches, step.shares):
+            row = len(users)
+            length = int(batch.attention_mask.sum())
+            assert torch.equal(batch.input_ids[0, :length], whole.input_ids[row, :length])
+            counted = (batch.labels >= 0).sum() / (whole.labels >= 0).sum()
+            assert share == pytest.approx(counted.item())
+            users += batch.users.tolist()
+            shares += share
+    assert users == whole.users.tolist()
+    assert shares == pytest.approx(1.0)
+
+
+def test_a_token_limit_cuts_batches_and_loses_no_sample(dataset, pieces):
+    step = next(stream(Task.DIRECT, dataset, pieces, 0, batch_size=4, batch_tokens=30))
+    assert len(step.batches) > 1
+    assert sorted(u for b in step.batches for u in b.users.tolist()) == [1, 2, 3, 4]
+    assert all(b.input_ids.numel() <= 30 or len(b.users) == 1 for b in step.batches)
+
+
+def test_cut_by_length_by_hand():
+    lengths = np.array([5, 3, 5, 5, 2, 3, 5, 5])
+    # Lengths 5 5 5 5 | 5 3 3 (half full at the first 3, and 2 is another length) | 2
+    batches = [b.tolist() for b in cut_by_length(lengths, 4, None)]
+    assert batches == [[0, 2, 3, 6], [7, 1, 5], [4]]
+    assert [b.tolist() for b in cut_by_length(lengths, 8, 10)][:2] == [[0, 2], [3, 6]]
+
+
+def test_prompts_are_padded_to_a_multiple(dataset, pieces):
+    plain = next_batch(stream(Task.DIRECT, dataset, pieces, 0))
+    padded = next_batch(stream(Task.DIRECT, dataset, pieces, 0, pad_to=16))
+    assert padded.input_ids.shape[1] % 16 == 0
+    assert padded.input_ids.shape[1] - plain.input_ids.shape[1] < 16
+    assert torch.equal(padded.attention_mask.sum(1), plain.attention_mask.sum(1))
 
 
 def test_a_batch_larger_than_the_list_is_refused(dataset, pieces):

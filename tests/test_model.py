@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch._dynamo.testing import CompileCounter
 from transformers import T5ForConditionalGeneration
 
 from modules.batches import Samples, make_batch
 from modules.graph import normalized_adjacency
-from modules.model import ELMRec, ELMRecConfig, saved_metadata
+from modules.model import ELMRec, ELMRecConfig
+from modules.model_folder import saved_metadata
 from modules.tasks import METHODS, Task, WholeWords
 from modules.tokens import Ragged
 from tests.conftest import random_t5
@@ -49,6 +51,27 @@ def test_a_held_table_gathers_the_gradient_of_its_steps(model, pieces):
     model.release_table()
     torch.testing.assert_close(model.nodes.weight.grad, expected, rtol=1e-4, atol=1e-6)
     assert model.whole_word_table(WholeWords.GRAPH).grad_fn is not None
+
+
+def test_compiled_loss_is_the_same_and_compiles_once_a_padded_length(model, pieces):
+    """What compiles is the path that GPUs take; the backend only counts the graphs."""
+    counter = CompileCounter()
+    batches = []
+    for n in (3, 4, 2):
+        items = Ragged.of([list(range(1, n + 1)), list(range(5, n + 5))])
+        targets = pieces.item_targets.gather(np.array([11, 4]))
+        samples = Samples(np.array([1, 3]), items, targets, np.array([0, 0]))
+        batches.append(make_batch(Task.DIRECT, samples, pieces, WholeWords.GRAPH, pad_to=16))
+    plain = [model(batch).item() for batch in batches]  # evaluation: no dropout
+    model.compile_loss(counter)
+    graphs = []
+    for batch, expected in zip(batches, plain):
+        loss = model(batch)
+        assert loss.item() == pytest.approx(expected, rel=1e-4)
+        loss.backward()
+        graphs.append(counter.frame_count)
+    assert graphs[0] == graphs[-1] > 0
+    assert model.nodes.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("task", list(Task))

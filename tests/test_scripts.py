@@ -4,6 +4,7 @@ import html
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -57,6 +58,11 @@ def test_the_whole_way(trained):
         assert (row["items"].index(row["target"]) if row["target"] in row["items"] else None) == (
             row["rank"]
         )
+    card = (run / "README.md").read_text()
+    assert "| protocol | clean, item numbers random |" in card
+    result = json.loads((run / "direct.json").read_text())
+    assert f"| HR@5 | {result['metrics']['HR@5']:.4f} |" in card
+    assert result["command"] in card
     log = [json.loads(line) for line in (run / "train_log.jsonl").read_text().splitlines()]
     assert log[-1]["valid"].keys() == {"explanation", "sequential", "direct"}
 
@@ -196,9 +202,7 @@ def test_evaluation_refuses(trained, tmp_path):
 def test_another_tokenizer_is_refused(trained, tmp_path):
     data, run = trained
     copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in run.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(run, copy)
     path = copy / "tokenizer.json"
     path.write_text(path.read_text().replace('"▁user_"', '"▁loser_"'))
     done = script("topn.py", data, "--checkpoint", copy)

@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from modules import training
-from modules.samplers import NegativeSampler, TrainSampler, direct_eval, sequential_eval
+from modules.batches import Batch
+from modules.loss_watch import LossWatch
+from modules.negatives import NegativeSampler
+from modules.samplers import StepPlan, TrainSampler, direct_eval, sequential_eval
 from modules.tasks import Task
+from utils.errors import UserError
 
 
 def samplers(dataset, pieces, model, seed=0):
@@ -16,7 +20,7 @@ def samplers(dataset, pieces, model, seed=0):
             dataset,
             pieces,
             model.schemes[task],
-            2,
+            StepPlan(2),
             np.random.default_rng([seed, task]),
             negatives=NegativeSampler(dataset, 4),
         )
@@ -39,15 +43,9 @@ def validation(dataset, pieces, model):
 
 def run(dataset, pieces, model, **options):
     steps, epochs, saved = [], [], []
-    result = training.fit(
-        model,
-        samplers(dataset, pieces, model),
-        validation(dataset, pieces, model),
-        training.FitOptions(**options),
-        steps.append,
-        epochs.append,
-        saved.append,
-    )
+    sets = samplers(dataset, pieces, model), validation(dataset, pieces, model)
+    trainer = training.Trainer(model, *sets, training.FitOptions(**options))
+    result = trainer.fit(steps.append, epochs.append, saved.append)
     return result, steps, epochs, saved
 
 
@@ -106,25 +104,72 @@ def test_a_held_table_is_applied_every_k_steps_and_at_an_epochs_end(
         moved.append(not torch.equal(now, last))
         last = now
 
-    training.fit(
-        model,
-        samplers(dataset, pieces, model),
-        validation(dataset, pieces, model),
-        training.FitOptions(epochs=2, graph_every=3),
-        watch,
-        lambda report: None,
-        lambda report: None,
-    )
+    sets = samplers(dataset, pieces, model), validation(dataset, pieces, model)
+    trainer = training.Trainer(model, *sets, training.FitOptions(epochs=2, graph_every=3))
+    trainer.fit(watch, lambda report: None, lambda report: None)
     assert held == [0, 3, 4, 7]  # epochs of four steps
     assert moved == [False, False, True, True] * 2
 
 
-def test_validation_loss_by_hand(dataset, pieces, model):
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_reaches_the_weights(
+    value, dataset, pieces, model, monkeypatch
+):
+    forward, count = model.forward, 0
+
+    def sometimes(batch):
+        nonlocal count
+        count += 1
+        return forward(batch) * (value if count == 3 else 1.0)
+
+    monkeypatch.setattr(model, "forward", sometimes)
+    with pytest.raises(UserError, match=r"step 3: the loss of the sequential task is (nan|inf)"):
+        run(dataset, pieces, model, max_steps=4)
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    count = 0
+    result, steps, _, _ = run(dataset, pieces, model, max_steps=4, skip_nonfinite=True)
+    assert (result.skipped, len(steps)) == (1, 4)
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_on_a_gpu_losses_are_looked_at_later_and_the_step_is_still_known():
+    watch = LossWatch([Task.SEQUENTIAL, Task.DIRECT], torch.device("meta"), skip=False)
+    watch._first_bad = torch.zeros((), dtype=torch.long)  # what would lie on the GPU
+    for step, loss in enumerate((1.0, 2.0, float("nan"), 3.0, float("inf")), start=1):
+        assert watch.finite(torch.tensor(loss), step)
+    with pytest.raises(UserError, match="step 3: the loss of the sequential task"):
+        watch.check()
+
+
+def test_out_of_memory_names_the_batch_and_what_to_lower(dataset, pieces, model, monkeypatch):
+    def full(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(model, "forward", full)
+    with pytest.raises(UserError, match=r"batch has 2 prompts of \d+ tokens. Give --batch_tokens"):
+        run(dataset, pieces, model, max_steps=1)
+
+    def broken(batch):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(model, "forward", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        run(dataset, pieces, model, max_steps=1)
+
+
+def test_validation_loss_is_a_mean_over_target_tokens(dataset, pieces, model):
+    """Whatever the batches: here one a user, there two and two, by hand."""
     sets = validation(dataset, pieces, model)
+    total = tokens = 0.0
     with torch.no_grad():
-        parts = [(model(batch).item(), len(rows)) for rows, batch in sets[Task.DIRECT]]
-    expected = sum(loss * n for loss, n in parts) / 4
-    assert training.validation_losses(model, sets)[Task.DIRECT] == pytest.approx(expected)
+        for n in range(len(sets[Task.SEQUENTIAL])):
+            batch = sets[Task.SEQUENTIAL][n][1]
+            for row in range(len(batch.users)):
+                one = Batch(batch.task, *(x[row : row + 1] for x in batch[1:]))
+                count = int((one.labels >= 0).sum())
+                total, tokens = total + model(one).item() * count, tokens + count
+    losses = training.validation_losses(model, sets, torch.device("cpu"))
+    assert losses[Task.SEQUENTIAL] == pytest.approx(total / tokens, rel=1e-5)
 
 
 def test_it_learns(dataset, pieces, model):

@@ -1,96 +1,30 @@
-"""Every flag, once, in groups; the published presets; and how a script ends on bad input."""
+"""Every flag, once, in groups; and how a script starts, and ends on bad input."""
 
 import argparse
 import sys
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NoReturn
 
-from utils.errors import UserError
+import torch
 
+from utils import distributed
+from utils.errors import UserError, limit
+from utils.flag_types import (
+    exponent,
+    layers,
+    natural,
+    non_negative,
+    positive,
+    positive_int,
+    prompts,
+    real,
+    share,
+    task_list,
+)
+from utils.presets import PRESETS
+from utils.runtime import make_deterministic, out_of_memory, pick_device, pick_precision
 
-class Row(NamedTuple):
-    """One column group of the authors' table of settings."""
-
-    alpha: float
-    sigma: float
-    reach: int  # N: items taken beyond top_n before reranking
-    layers: int  # L
-
-
-PRESETS: dict[str, dict[str, dict[str, Row]]] = {
-    "readme": {
-        "sports": {"direct": Row(5, 5, 10, 4), "sequential": Row(11, 5, 10, 4)},
-        "beauty": {"direct": Row(9, 6, 15, 4), "sequential": Row(6, 6, 15, 4)},
-        "toys": {"direct": Row(9, 5, 10, 4), "sequential": Row(5, 5, 10, 4)},
-    },
-    "corrected": {
-        "sports": {"direct": Row(5, 5, 10, 4), "sequential": Row(1, 5, 10, 4)},
-        "beauty": {"direct": Row(9, 6, 15, 4), "sequential": Row(6, 6, 15, 4)},
-        "toys": {"direct": Row(11, 5, 10, 4), "sequential": Row(9, 5, 10, 4)},
-    },
-}
-# For data sets without a published row: whole words as loud as the tokens of a fresh T5.
-UNPUBLISHED = Row(1, 1, 10, 4)
 OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
-
-
-def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
-    """The settings of a data set, and where they are from, for the log."""
-    table = PRESETS[preset].get(dataset.lower())
-    if table is None:
-        return UNPUBLISHED, f"no published settings for {dataset!r}: {UNPUBLISHED}"
-    return table[objective], f"--preset {preset}, {dataset}, {objective}: {table[objective]}"
-
-
-# ------------------------------------------------------------------------------ value checks
-
-
-def _bounded(kind: type, low: float, note: str) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not low <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is no {note}")
-        return value
-
-    return parse
-
-
-positive_int = _bounded(int, 1, "whole number from 1 up")
-natural = _bounded(int, 0, "whole number from 0 up")
-non_negative = _bounded(float, 0.0, "number from 0 up")
-positive = _bounded(float, 1e-12, "number above 0")
-_real = _bounded(float, -1e30, "number")
-
-
-def task_list(text: str) -> list[str]:
-    """``sequential,direct`` -> its names, in the order in which batches go round."""
-    known = ["explanation", "sequential", "direct"]
-    chosen = names(known)(text)
-    return [name for name in known if name in chosen]
-
-
-def names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
-    """``a,b`` -> its names, each once and each known."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        found = tuple(name.strip() for name in text.split(","))
-        if len(set(found)) < len(found) or not set(found) <= set(known):
-            note = f"{text!r}: name some of {','.join(known)}, each once"
-            raise argparse.ArgumentTypeError(note)
-        return found
-
-    return parse
-
-
-def numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
-    """``1,2.5`` -> its numbers, each checked by ``kind``."""
-    return lambda text: tuple(kind(part) for part in text.split(","))
-
-
-# ---------------------------------------------------------------------------------- parsers
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -120,6 +54,11 @@ def add_machine_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
     """Device, precision, batch size and the run's folder."""
     group = parser.add_argument_group("machine and output")
     group.add_argument("--cuda", action="store_true", help="run on the CUDA device")
+    group.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same bits each time on one machine, at some cost in speed on a GPU",
+    )
     group.add_argument(
         "--precision",
         choices=("fp32", "bf16"),
@@ -159,12 +98,19 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default="elmrec",
         help="pod: positions in place of the graph; p5: and no soft prompts",
     )
-    group.add_argument("--prompt_num", type=positive_int, default=3, help="soft prompts a task (K)")
-    group.add_argument("--alpha", type=_real, help="weight of whole-word embeddings (α)")
     group.add_argument(
-        "--sigma", type=non_negative, help="standard deviation of the random node features (σ)"
+        "--dropout",
+        type=share,
+        help="dropout rate of T5; default as the backbone has it (0.1)",
     )
-    group.add_argument("--L", type=natural, dest="L", help="LightGCN layers of the propagation (L)")
+    group.add_argument("--prompt_num", type=prompts, default=3, help="soft prompts a task (K)")
+    group.add_argument("--alpha", type=real, help="weight of whole-word embeddings (α)")
+    group.add_argument(
+        "--sigma",
+        type=non_negative,
+        help="standard deviation of the random node features (σ)",
+    )
+    group.add_argument("--L", type=layers, dest="L", help="LightGCN layers of the propagation (L)")
     group.add_argument(
         "--preset",
         choices=tuple(PRESETS),
@@ -252,7 +198,53 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         default=200,
         help="steps between lines of train_log.jsonl",
     )
+    group.add_argument(
+        "--resume",
+        nargs="?",
+        const="last",
+        metavar="STEP",
+        help="go on with the run in --checkpoint, from its last saved state or the one of STEP",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="start anew in a folder that holds a run"
+    )
+    group.add_argument(
+        "--save_minutes",
+        type=positive,
+        default=10.0,
+        help="save the training state this often, and after each epoch",
+    )
+    group.add_argument(
+        "--skip_nonfinite",
+        action="store_true",
+        help="leave out steps whose loss is NaN or infinite, and count them; else they end the run",
+    )
     group.add_argument("--seed", type=natural, default=0, help="seed of the whole run")
+    group.add_argument(
+        "--accumulate",
+        type=positive_int,
+        default=1,
+        help="batches a process adds up before each optimizer step",
+    )
+    group.add_argument(
+        "--batch_tokens",
+        type=positive_int,
+        help="cut batches at so many prompt tokens, pads counted: less memory, the same steps",
+    )
+    group.add_argument(
+        "--pad_to",
+        type=positive_int,
+        default=1,
+        help="pad prompts to a multiple of so many tokens, for --compile",
+    )
+    group.add_argument(
+        "--compile", action="store_true", help="compile the model with torch.compile"
+    )
+    group.add_argument(
+        "--shard",
+        action="store_true",
+        help="split weights, gradients and optimizer state over the processes of torchrun (FSDP)",
+    )
 
 
 DECODE_CATALOGUE = {
@@ -279,11 +271,14 @@ def add_ranking_flags(
         help="; ".join(f"{name}: {text}" for name, text in decode.items()),
     )
     group.add_argument(
-        "--num_beams", type=positive_int, default=num_beams, help="beams, for --decode beam"
+        "--num_beams",
+        type=positive_int,
+        default=num_beams,
+        help="beams, for --decode beam",
     )
     group.add_argument(
         "--length_penalty",
-        type=_real,
+        type=exponent,
         default=1.0,
         help="a beam's score is divided by length to this power",
     )
@@ -316,6 +311,16 @@ def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def start_machine(args: argparse.Namespace) -> torch.device:
+    """Join the other processes, if any; the device, and ``args.precision`` filled in."""
+    distributed.start(args.cuda)
+    if args.deterministic:
+        make_deterministic()
+    device = pick_device(args.cuda)
+    args.precision = pick_precision(args.precision, device)
+    return device
+
+
 def check_beams(args: argparse.Namespace, wanted: int) -> None:
     """Beam search can return no more items than it has beams."""
     if args.decode == "beam" and args.num_beams < wanted:
@@ -340,11 +345,27 @@ def data_folder(args: argparse.Namespace) -> str:
 
 def run(main: Callable[[], None]) -> None:
     """Run a script's ``main``; what the user got wrong is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):  # not every terminal can show every name of a file
+        stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        _fail(
+            f"out of memory ({limit(str(error), 120)}). A smaller --batch_size, --num_beams or "
+            "--backbone needs less."
+        )
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        distributed.stop()
+
+
+def _fail(message: str) -> NoReturn:
+    who = f" (process {distributed.rank()})" if distributed.world_size() > 1 else ""
+    print(f"error{who}: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils import cli
+from utils import cli, distributed
 from utils.checkpoint import write_json, write_jsonl
 from utils.html_report import write_report
+from utils.model_card import write_model_card
 from utils.runtime import commit, progress, say, versions
 from utils.trec import write_trec
 
@@ -33,19 +34,23 @@ def write_results(
     rows: list[dict[str, Any]],
     trec: bool = False,
 ) -> None:
-    """Write ``<name>.json``, ``<name>.jsonl`` and ``report.html``, and say the metrics.
+    """Say the metrics, and write ``<name>.json``, ``<name>.jsonl`` and the pages that show them; of
+    several processes, the main one does.
 
     trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
     """
+    if not distributed.is_main():
+        return
+    metrics = result["metrics"]
+    width = max(map(len, metrics))
+    say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
+    for metric, value in metrics.items():  # before they are written: a full disk takes them not
+        print(f"    {metric:<{width}}  {value:.4f}", flush=True)
     write_jsonl(folder / f"{name}.jsonl", rows)
     if trec:
         write_trec(folder, name, rows)
     write_json(folder / f"{name}.json", result)
-    metrics = result["metrics"]
-    width = max(map(len, metrics))
-    say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
-    for metric, value in metrics.items():
-        print(f"    {metric:<{width}}  {value:.4f}")
+    write_model_card(folder)
     say(f"written: {folder / name}.json, {folder / name}.jsonl")
     write_report(folder)
 
@@ -53,10 +58,14 @@ def write_results(
 class TrainingLog:
     """The progress bar, and ``train_log.jsonl``: a line each interval and each validation."""
 
-    def __init__(self, folder: Path, total: int | None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "train_log.jsonl").open("w", encoding="utf-8")
+    def __init__(self, folder: Path, total: int | None, done: int = 0) -> None:
+        """total: steps of the run; done: those made before it was resumed."""
+        self._file = None
+        if distributed.is_main():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / "train_log.jsonl").open("a", encoding="utf-8")
         self._bar = progress(total, "training", "step")
+        self._bar.update(done)
         self._samples = 0
 
     def step(self, report: Any) -> None:
@@ -99,13 +108,15 @@ class TrainingLog:
         )
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """End the bar and the file."""
         self._bar.close()
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """The machine: seeds, device, precision, versions. The only place that asks about CUDA."""
 
 import ctypes
+import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from utils import distributed
 from utils.errors import UserError
 
 
@@ -27,6 +30,9 @@ class Stream(IntEnum):
     TRAIN = 4  # TRAIN + the task's number, 0 to 2
     TIES = 7  # order of items that a baseline scores alike
     RESAMPLING = 8  # permutations and bootstrap of a comparison
+    PREPARE_NUMBERS = 16
+    PREPARE_NEGATIVES = 17
+    PREPARE_EXPLANATIONS = 18
 
 
 def rng(seed: int, stream: int) -> np.random.Generator:
@@ -51,7 +57,72 @@ def pick_device(cuda: bool) -> torch.device:
             "--cuda: this machine, or this build of PyTorch, has no CUDA device "
             f"(torch {torch.__version__}). Leave --cuda out to run on the CPU."
         )
-    return torch.device("cuda")
+    torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
+    torch.cuda.set_device(distributed.local_rank())
+    return torch.device("cuda", distributed.local_rank())
+
+
+def make_deterministic() -> None:
+    """Only algorithms that give the same bits each time; PyTorch raises where it has none."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(True)
+
+
+def rng_state(device: torch.device) -> torch.Tensor:
+    """State of the generator that draws dropout on the device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_rng_state(device: torch.device, state: torch.Tensor) -> None:
+    """Go on from an ``rng_state``."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
+class StopSignals:
+    """SIGINT and SIGTERM ask a run to stop instead of ending it; a second SIGINT ends it."""
+
+    def __init__(self) -> None:
+        self.number = 0  # of the signal that came
+
+    def asked(self) -> bool:
+        """Has one come?"""
+        return self.number != 0
+
+    def __enter__(self) -> "StopSignals":
+        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.number and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_device_gb(device: torch.device) -> float:
+    """Peak of the memory that tensors took on a GPU since the last call, in GiB; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0.0
+    peak = torch.cuda.max_memory_allocated(device) / 2**30
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Does the error say that the device, or this machine, has no memory left?"""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _keep_freed_memory() -> None:
@@ -81,6 +152,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Is this what Python, NumPy or PyTorch raise when memory is short? On CPUs PyTorch has no
+    class of its own for it."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def versions() -> dict[str, str]:
@@ -114,11 +192,13 @@ def commit() -> str | None:
 def progress(total: int, title: str, unit: str, shown: bool = True) -> tqdm:
     """A progress bar: live at a terminal, a line every half minute in a log file."""
     interval = 0.1 if sys.stderr.isatty() else 30.0
+    shown = shown and distributed.is_main()
     return tqdm(
         total=total, desc=title, unit=unit, disable=not shown, mininterval=interval, maxinterval=60
     )
 
 
 def say(message: str) -> None:
-    """One line for the person at the terminal, with the time."""
-    print(time.strftime("[%H:%M:%S] ") + message, flush=True)
+    """One line for the person at the terminal, with the time; of several processes, one speaks."""
+    if distributed.is_main():
+        print(time.strftime("[%H:%M:%S] ") + message, flush=True)

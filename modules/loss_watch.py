@@ -1,0 +1,62 @@
+"""NaN and infinite losses: noticed before they reach the weights, or at the next look.
+
+On a CPU a loss is looked at before the optimizer's step. On a GPU a look is a wait, so that losses
+are noted on the device and looked at where training waits anyway, and before anything is saved.
+"""
+
+import torch
+
+from modules.tasks import Task
+from utils import distributed
+from utils.errors import UserError
+
+
+class NonFiniteLoss(UserError):
+    """A loss that is NaN or infinite; modules/run_state.py adds the last good state's name."""
+
+
+def nonfinite(what: str, value: float) -> NonFiniteLoss:
+    """The error, with what can be done."""
+    return NonFiniteLoss(
+        f"{what} is {value}. Lower --lr, or --alpha and --sigma, or train with --precision fp32; "
+        "--skip_nonfinite leaves such steps out and counts them."
+    )
+
+
+class LossWatch:
+    """Looks at the losses of a run."""
+
+    def __init__(self, tasks: list[Task], device: torch.device, skip: bool) -> None:
+        """skip: leave out steps of no finite loss; this looks at each step also on a GPU."""
+        self._tasks, self._skip = tasks, skip
+        self._at_once = skip or device.type == "cpu"
+        self._first_bad = torch.zeros((), dtype=torch.long, device=device)  # step, 0 = none
+        self.skipped = 0
+
+    def finite(self, loss: torch.Tensor, step: int) -> bool:
+        """Should the step be taken? loss: this process's part; all ranks must ask together.
+
+        Raises:
+            NonFiniteLoss: where the loss is not finite, and such steps are not to be left out.
+        """
+        bad = ~torch.isfinite(loss)
+        if not self._at_once:
+            self._first_bad += (bad & (self._first_bad == 0)) * step
+            return True
+        if not distributed.any_rank(bool(bad))[0]:
+            return True
+        if not self._skip:
+            self._stop(step, distributed.sum_over_ranks(loss.clone()).item())
+        self.skipped += 1
+        return False
+
+    def check(self) -> None:
+        """Look at what was noted so far; NonFiniteLoss where a loss was not finite."""
+        if not self._at_once:
+            noted = [first for first in distributed.gather(int(self._first_bad)) if first]
+            if noted:  # one process's NaN is every process's a step later
+                self._stop(min(noted), float("nan"))
+
+    def _stop(self, step: int, value: float) -> None:
+        task = self._tasks[(step - 1) % len(self._tasks)]
+        raise nonfinite(f"step {step}: the loss of the {task.label} task", value)

@@ -1,0 +1,74 @@
+"""Negatives: items that a user never had, drawn uniformly, and candidates made of them.
+
+Every draw takes its generator as an argument; the data set is never changed.
+"""
+
+import numpy as np
+
+from modules.dataset import RecDataset
+from utils.errors import UserError
+
+
+class NegativeSampler:
+    """Draws items that a user never had, uniformly and without repeats."""
+
+    def __init__(self, dataset: RecDataset, count: int) -> None:
+        """count: negatives a user. Raises UserError where the catalogue is too small."""
+        self.n_items = dataset.n_items
+        self.count = count
+        self._had = dataset.pair_keys()
+        distinct = np.bincount(self._had // (self.n_items + 1), minlength=dataset.n_users + 1)
+        free = self.n_items - int(distinct.max())
+        if not 1 <= count <= free:
+            raise UserError(
+                f"--negative_num {count}: {dataset.folder} has {self.n_items} items, and user "
+                f"{int(distinct.argmax())} had {int(distinct.max())} of them, so between 1 and "
+                f"{free} negatives can be drawn."
+            )
+        # Drawing with rejection is fast while most draws are good; else permute all items.
+        self._dense = 4 * (count + int(distinct.max())) > self.n_items
+
+    def _is_had(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        keys = users[:, None] * (self.n_items + 1) + items
+        at = np.searchsorted(self._had, keys)
+        return self._had[np.minimum(at, len(self._had) - 1)] == keys
+
+    def draw(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(B,) users -> (B, count) int64 negatives, in random order."""
+        users = users.astype(np.int64)
+        if self._dense:
+            every = np.broadcast_to(np.arange(1, self.n_items + 1), (len(users), self.n_items))
+            keys = rng.random(every.shape)
+            keys[self._is_had(users, every)] = np.inf
+            return np.argsort(keys, axis=1)[:, : self.count] + 1
+        drawn = np.empty((len(users), self.count), dtype=np.int64)
+        todo = np.arange(len(users))
+        width = self.count + self.count // 4 + 16
+        while len(todo):
+            tries = rng.integers(1, self.n_items + 1, size=(len(todo), width))
+            good = ~self._is_had(users[todo], tries) & _first_of_kind(tries)
+            rank = np.cumsum(good, axis=1)
+            full = rank[:, -1] >= self.count
+            take = good & (rank <= self.count) & full[:, None]
+            drawn[todo[full]] = tries[take].reshape(-1, self.count)
+            todo = todo[~full]  # too many bad draws: these rows are drawn anew
+        return drawn
+
+
+def _first_of_kind(rows: np.ndarray) -> np.ndarray:
+    """(B, n) -> (B, n) bool: is this the first time that the value stands in its row?"""
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, axis=1)
+    new = np.ones_like(rows, dtype=bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first = np.empty_like(new)
+    np.put_along_axis(first, order, new, axis=1)
+    return first
+
+
+def shuffled_candidates(
+    positives: np.ndarray, negatives: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(B,) and (B, n) -> (B, n + 1): the positive among the negatives, in random order."""
+    rows = np.concatenate([positives[:, None], negatives], axis=1)
+    return rng.permuted(rows, axis=1)

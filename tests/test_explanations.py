@@ -1,0 +1,132 @@
+"""Explanations: which text goes with which pair, and a split that gives nothing away."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.test_preparing import FIVE, as_chunks, make
+from utils.errors import UserError
+from utils.explanations import (
+    BEYOND,
+    UNSEEN,
+    sample_texts,
+    split_records,
+    spool_records,
+    write_explanations,
+)
+
+
+@st.composite
+def split_cases(draw):
+    """A random table of many users, and which of its pairs have a text."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_users, n_items = draw(st.integers(4, 60)), draw(st.integers(6, 40))
+    longest = draw(st.sampled_from([5, 8, 30]))
+    table = []
+    for user in range(n_users):
+        n = min(int(rng.integers(4, longest + 1)), n_items)
+        items = rng.choice(n_items, n, replace=False).tolist()
+        table += [(user, item, int(rng.integers(9)), 5.0) for item in items]
+    table = [table[k] for k in rng.permutation(len(table))]
+    return table, draw(st.sampled_from([0.05, 0.5, 1.0])), draw(st.integers(0, 5))
+
+
+@settings(max_examples=200, deadline=None)
+@given(split_cases())
+def test_split(case):
+    table, share, seed = case
+    try:
+        kept = make(table, core=2)
+    except UserError:
+        return
+    rng = np.random.default_rng(seed)
+    pairs = np.flatnonzero(rng.random(len(kept.rows)) < share)
+    split = split_records(kept, pairs, rng)
+    held = kept.held_out()[pairs]
+    # Held-out pairs are nowhere but in their own split.
+    assert not (held[split == 0] > 0).any()
+    assert (held[split == 1] != 2).all()
+    assert (held[split == 2] != 1).all()
+    # What is tested is known from training.
+    train_users, train_items = (
+        set(ids[pairs[split == 0]].tolist()) for ids in (kept.users, kept.items)
+    )
+    for user, item, part in zip(kept.users[pairs], kept.items[pairs], split):
+        if part > 0:
+            assert user in train_users
+            assert item in train_items
+        if part == UNSEEN:
+            assert user not in train_users or item not in train_items
+    # Train pairs are all used; 8:1:1, but for what cannot be moved out of train.
+    assert (split[held == 0] >= 0).all()
+    train, val, test = ((split == part).sum() for part in (0, 1, 2))
+    most = max(train / 8, 1)
+    assert max(val, test) <= most + 1
+    for part, size in ((1, val), (2, test)):
+        if ((held == part) & (split == BEYOND)).any():
+            assert size >= train / 8 - 1.5
+    assert train + val + test + (split == UNSEEN).sum() + (split == BEYOND).sum() == len(pairs)
+
+
+def many(n_users, length, n_items=50, seed=0):
+    """Users with ``length`` items each."""
+    rng = np.random.default_rng(seed)
+    return [
+        (user, int(item), time, 5.0)
+        for user in range(n_users)
+        for time, item in enumerate(rng.choice(n_items, length, replace=False))
+    ]
+
+
+@pytest.mark.parametrize("length", [4, 8, 20])
+def test_ratio(length):
+    """Whether leave-one-out gives more than a tenth, or less."""
+    kept = make(many(200, length), core=2)
+    split = split_records(kept, np.arange(len(kept.rows)), np.random.default_rng(0))
+    train, val, test = (int((split == part).sum()) for part in (0, 1, 2))
+    assert val == test
+    assert train / val == pytest.approx(8, rel=0.02)
+    if length > 10:
+        assert (split >= 0).all()  # nothing is left out; all held-out ones, and some of train
+        held = kept.held_out()
+        assert (split[held > 0] == held[held > 0]).all()
+
+
+def test_texts_meet_their_pairs(tmp_path):
+    table = [row for row in FIVE for _ in range(2)]  # rows 1, 3, 5, ... are repeats
+    kept = make(table, core=5)
+    spool = io.BytesIO()
+
+    def explain(text):  # as if every other kept row spoke of a feature
+        return (text, "f") if int(text.split()[1]) % 4 == 0 else None
+
+    pairs = spool_records(as_chunks(table, 3), kept, explain, spool)
+    records = [json.loads(line) for line in spool.getvalue().splitlines()]
+    assert len(records) == len(pairs) == 13
+    for record, pair in zip(records, pairs):
+        row = int(record["explanation"].split()[1])
+        assert kept.user_names[record["user"]] == f"U{table[row][0]}"
+        assert kept.item_names[record["item"]] == f"I{table[row][1]}"
+        assert kept.rows[pair] == row
+
+    split = np.array([0, 1, 2, -1, 0] + [0] * 8)
+    write_explanations(tmp_path / "explanation.json", spool, split)
+    data = json.loads((tmp_path / "explanation.json").read_text())
+    for number, name in enumerate(("train", "val", "test")):
+        assert data[name] == [r for r, part in zip(records, split) if part == number]
+
+
+def test_sample_is_of_train_pairs(monkeypatch):
+    kept = make(FIVE, core=5)
+    texts = list(sample_texts(as_chunks(FIVE), kept, np.random.default_rng(0)))
+    held = {f"text {row}" for row in kept.rows[kept.held_out() > 0]}
+    assert len(texts) == 15
+    assert not held & set(texts)
+    monkeypatch.setattr("utils.explanations.SAMPLE", 6)
+    some = list(sample_texts(as_chunks(FIVE), kept, np.random.default_rng(0)))
+    assert len(set(some)) == 6
+    assert set(some) < set(texts)

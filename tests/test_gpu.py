@@ -1,0 +1,69 @@
+"""What only a GPU shows, skipped without one; and the prepared command, run on the CPU."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from modules.model import ELMRec
+from tests.conftest import ROOT, SHARED
+from tests.test_model import batch_of
+
+gpu = pytest.mark.gpu
+needs_gpu = pytest.mark.skipif("not torch.cuda.is_available()", reason="no CUDA device")
+
+
+@gpu
+@needs_gpu
+@pytest.mark.parametrize("task_number", [0, 1, 2])
+def test_loss_and_gradients_equal_the_cpus(task_number, model: ELMRec, pieces) -> None:
+    from modules.tasks import Task
+
+    batch = batch_of(Task(task_number), pieces)
+    loss = model(batch)
+    loss.backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    device = torch.device("cuda")
+    model.to(device)
+    on_gpu = model(batch.to(device))
+    on_gpu.backward()
+    torch.testing.assert_close(on_gpu.cpu(), loss, rtol=1e-4, atol=1e-5)
+    for name, parameter in model.named_parameters():
+        if name in expected:
+            torch.testing.assert_close(
+                parameter.grad.cpu(), expected[name], rtol=1e-2, atol=1e-4, msg=name
+            )
+
+
+@gpu
+@needs_gpu
+def test_the_demo_trains_and_ranks_on_a_gpu(tmp_path) -> None:
+    common = ["data/demo", "--cuda", "--checkpoint", tmp_path]
+    train = ["--backbone", "tiny", "--negative_num", "9", "--max_steps", "20"]
+    for script, more in (("pretrain.py", train), ("seq_reranker.py", []), ("topn.py", [])):
+        command = [sys.executable, script, *map(str, common), *more]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_importing_touches_no_cuda() -> None:
+    files = ["pretrain", "seq_reranker", "topn", "exp", "modules.training", "benchmarks.gpu"]
+    code = f"import torch, {', '.join(files)}; assert not torch.cuda.is_initialized()"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.slow
+def test_the_prepared_command_runs_on_the_cpu(shared, tmp_path) -> None:
+    out = tmp_path / "gpu.json"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--cpu", "--matrix", "256", "--users", "8"]
+    command += ["--checked_users", "4", "--batch_sizes", "4", "--turns", "2", "--backbone", "tiny"]
+    command += ["--data_dir", str(SHARED / "data" / "beauty"), "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(out.read_text())
+    for check in found["checks"].values():
+        assert check["same_but_ties"] == check["users"] == 4
+    assert len(found["training"]) == len(found["inference"]) == 3

@@ -1,0 +1,218 @@
+"""prepare.py as a user runs it: one data set in every format, what it refuses, real reviews."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from modules.files import load_dataset
+from modules.preparation import FILES, Options, prepare_folder
+from tests.test_scripts import script
+from utils.raw_reviews import open_raw
+
+DATA_FILES = FILES[:-1]
+NAMES = ("reviewerID", "asin", "unixReviewTime", "overall", "reviewText", "summary")
+THINGS = ("scent", "price", "bottle", "lid", "colour", "taste")
+OPTIONS = ["--core", "4", "--negative_num", "5"]
+
+
+def reviews():
+    """Rows as in NAMES; ids with leading zeros, texts with all that quoting must survive."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(60):
+        for item in rng.choice(30, rng.integers(4, 9), replace=False).tolist():
+            thing = THINGS[int(rng.integers(len(THINGS)))]
+            text = f'Bought it, "again".\nThe {thing} of it is nice\tand – well – good, é.'
+            time, stars = int(rng.integers(10**9, 10**9 + 20)), int(rng.integers(2, 6))
+            rows.append((f"{user:04d}", f"B{item:03d}", time, stars, text, f"A {thing}, twice"))
+    rows += rows[::40]  # repeated pairs
+    return [rows[k] for k in rng.permutation(len(rows))]
+
+
+def write_as(path, rows):
+    """The rows in the format of the path's ending, under names that people use there."""
+    if path.suffix == ".json":
+        path.write_text("".join(json.dumps(dict(zip(NAMES, row))) + "\n" for row in rows))
+    elif path.suffix == ".jsonl":
+        names = ("user_id", "parent_asin", "timestamp", "rating", "text", "title")
+        path.write_text("".join(json.dumps(dict(zip(names, row))) + "\n" for row in rows))
+    elif path.suffix == ".parquet":
+        names = ("userId", "itemId", "timestamp", "rating", "review", "title")
+        parquet.write_table(pa.table(dict(zip(names, map(list, zip(*rows))))), path)
+    else:
+        types = ("user_id:token", "item_id:token", "timestamp:float", "rating:float")
+        types += ("review:token_seq", "summary:token_seq")
+        header = types if path.suffix == ".inter" else ("User", "Item", "Time", *NAMES[3:])
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, delimiter="," if path.suffix == ".csv" else "\t").writerows(
+                [header, *rows]
+            )
+    return path
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The folder that JSON lines give."""
+    base = tmp_path_factory.mktemp("prepared")
+    raw = write_as(base / "raw.json", reviews())
+    done = script("prepare.py", raw, "--out", base / "out", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    return base, done.stdout
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "inter", "parquet", "jsonl"])
+def test_every_format_gives_the_same_bytes(prepared, tmp_path, ending):
+    """The four files byte for byte. stats.json names the raw file's checksum and the command,
+    which differ; its statistics do not."""
+    raw = write_as(tmp_path / f"raw.{ending}", reviews())
+    options = Options(4, None, "random", 5, "sentence", True, 0)
+    prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", options, {})
+    for name in DATA_FILES:
+        assert (tmp_path / "out" / name).read_bytes() == (prepared[0] / "out" / name).read_bytes()
+    ours, theirs = (
+        json.loads((folder / "out" / "stats.json").read_text())
+        for folder in (tmp_path, prepared[0])
+    )
+    assert ours.pop("raw_sha256") != theirs["raw_sha256"]
+    assert ours.items() <= theirs.items()
+
+
+def test_the_folder_holds_what_the_file_held(prepared):
+    base, _ = prepared
+    assert sorted(p.name for p in (base / "out").iterdir()) == sorted(FILES)
+    dataset = load_dataset(base / "out")
+    pairs = {(row[0], row[1]) for row in reviews()}
+    texts = {}
+    for user, item, _, _, text, _ in reviews():
+        texts.setdefault((user, item), text)
+    for user in range(1, dataset.n_users + 1):
+        for item in dataset.history(user):
+            assert (dataset.user_names[user], dataset.item_names[item]) in pairs
+    for records in dataset.explanations.values():
+        for user, item, text, feature in zip(*records):
+            own = dataset.user_names[user], dataset.item_names[item]
+            assert text in " ".join(texts[own].split())
+            assert feature in text
+            assert feature in THINGS
+    assert dataset.negatives.shape == (dataset.n_users, 5)
+
+
+def test_the_log_adds_up(prepared):
+    base, printed = prepared
+    stats = json.loads((base / "out" / "stats.json").read_text())
+    dataset = load_dataset(base / "out")
+    assert (stats["users"], stats["items"]) == (dataset.n_users, dataset.n_items)
+    assert stats["interactions"] == stats["rows"]["kept"] == len(dataset.items)
+    assert stats["density"] == pytest.approx(len(dataset.items) / dataset.n_users / dataset.n_items)
+    assert stats["seed"] == 0
+    assert "prepare.py" in stats["command"]
+    total, *parts = stats["rows"].values()
+    assert total == sum(parts) == len(reviews())
+    assert sum(stats["explanations"].values()) == stats["interactions"]
+    records = {name: len(part.texts) for name, part in dataset.explanations.items()}
+    assert records.items() <= stats["explanations"].items()
+    assert stats["explanation_coverage"] == sum(records.values()) / len(dataset.items)
+    assert f"{total:,} read = 0 bad + " in printed
+    assert "user = reviewerID, item = asin, time = unixReviewTime" in printed
+
+
+def test_seed_and_numbering(prepared, tmp_path):
+    base, _ = prepared
+    raw = open_raw(base / "raw.json", None, None, {})
+    files = {}
+    for name, numbering, seed in (("a", "random", 0), ("b", "random", 1), ("c", "first_seen", 1)):
+        options = Options(4, None, numbering, 5, "none", False, seed)
+        prepare_folder(raw, tmp_path / name, options, {})
+        files[name] = [(tmp_path / name / file).read_bytes() for file in FILES[:3]]
+        assert not (tmp_path / name / "explanation.json").exists()
+    assert files["a"] == [(base / "out" / file).read_bytes() for file in FILES[:3]]
+    assert all(one != other for one, other in zip(files["a"], files["b"]))
+    first = files["c"][0].split(b"\n")[0].split()
+    assert first == [b"%d" % k for k in (1, *range(1, len(first)))]
+
+
+def test_titles_as_explanations_and_a_low_core(prepared, tmp_path):
+    base, _ = prepared
+    arguments = ["--core", "2", "--min_rating", "3", "--negative_num", "5"]
+    out = tmp_path / "out"
+    done = script(
+        "prepare.py", base / "raw.json", "--out", out, *arguments, "--explanation", "summary"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--core 2: users with fewer than 4 items go all the same" in done.stdout
+    dataset = load_dataset(out)
+    assert dataset.lengths.min() >= 4
+    for records in dataset.explanations.values():
+        for text, feature in zip(records.texts, records.features):
+            assert text == f"A {feature}, twice"
+
+
+def test_without_texts_and_times(tmp_path):
+    rows = [("user", "item")] + [row[:2] for row in reviews()]
+    raw = tmp_path / "pairs.csv"
+    raw.write_text("".join(",".join(row) + "\n" for row in rows) + "odd\n")
+    done = script("prepare.py", raw, "--out", tmp_path / "out", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert "no column of times: what comes later in the file counts as later" in done.stdout
+    assert "no explanation.json (there are no texts)" in done.stdout
+    assert f"bad: {raw}, row {len(rows) + 1}: 1 fields where 2 are due" in done.stdout
+    dataset = load_dataset(tmp_path / "out")
+    first = dataset.user_names[1]
+    due = list(dict.fromkeys(item for user, item in rows if user == first))
+    assert [dataset.item_names[i] for i in dataset.history(1)] == due
+
+
+REFUSED = [
+    (["--negative_num", "99"], "between 1 and 2"),
+    (["--core", "50"], "--core 50: of"),
+    (["--user", "nobody"], "--user nobody"),
+    (["--core", "0"], "'0' is no whole number from 1 up"),
+    (["--format", "csv"], "which column is the user?"),
+    (["--columns", "a,b"], "--columns names the columns of tables"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_refused(prepared, tmp_path, arguments, message):
+    base, _ = prepared
+    out = tmp_path / "out"
+    done = script("prepare.py", base / "raw.json", "--out", out, *OPTIONS, *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+def test_strict_and_overwrite(prepared, tmp_path):
+    base, _ = prepared
+    raw, out = tmp_path / "raw.json", tmp_path / "out"
+    raw.write_text((base / "raw.json").read_text() + "{broken\n")
+    done = script("prepare.py", raw, "--out", out, *OPTIONS, "--strict")
+    assert done.returncode == 2
+    assert f"line {len(reviews()) + 1}: no JSON object" in done.stderr
+    assert script("prepare.py", raw, "--out", out, *OPTIONS).returncode == 0
+    done = script("prepare.py", raw, "--out", out, *OPTIONS)
+    assert done.returncode == 2
+    assert "add --overwrite" in done.stderr
+    done = script("prepare.py", raw, "--out", out, *OPTIONS, "--overwrite", "--explanation", "none")
+    assert done.returncode == 0
+    assert not (out / "explanation.json").exists()  # the old one is not of these histories
+
+
+def test_real_reviews(shared, tmp_path):
+    raw = open_raw(shared / "data" / "raw" / "All_Beauty_5.json.gz", None, None, {})
+    options = Options(4, None, "random", 30, "sentence", True, 0)
+    stats = prepare_folder(raw, tmp_path / "all", options, {})
+    assert (stats["users"], stats["items"], stats["interactions"]) == (919, 48, 3864)
+    dataset = load_dataset(tmp_path / "all")
+    held = {
+        (user, item)
+        for targets in (dataset.valid_items, dataset.test_items)
+        for user, item in enumerate(targets.tolist(), start=1)
+    }
+    train = dataset.explanations["train"]
+    assert not held & set(zip(train.users.tolist(), train.items.tolist()))

@@ -1,0 +1,199 @@
+"""Killed, stopped, damaged: a run goes on to the very weights of one that was never interrupted."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from modules.run_state import check_same_run, claim_folder, load_state, saved_states
+from tests.conftest import ROOT
+from utils import checkpoint
+from utils.checkpoint import read_json, write_folder
+from utils.errors import UserError
+
+# Short epochs and a save nearly every step, so that many moments are inside of a save.
+RUN = ["pretrain.py", "data/demo", "--backbone", "tiny", "--negative_num", "5", "--batch_size"]
+RUN += ["100", "--epochs", "3", "--valid_samples", "20", "--log_interval", "5"]
+RUN += ["--save_minutes", "0.0001", "--graph_every", "3"]
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    return [sys.executable, *RUN, "--checkpoint", str(folder), *more]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def finish(folder: Path, *more: str, code: int = 0) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        command(folder, *more), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(folder, *more),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def resume_flag(folder: Path) -> list[str]:
+    """A run that was killed before its first state has nothing to go on from."""
+    return ["--resume"] if (folder / "run.json").exists() else []
+
+
+def assert_same_run(found: Path, expected: Path) -> None:
+    """Weights of the last state and of the best model, and the log, to the bit."""
+    ours, theirs = (load_file(saved_states(f)[-1] / "state.safetensors") for f in (found, expected))
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        assert torch.equal(ours[name], theirs[name]), name
+    ours, theirs = (load_file(f / "model.safetensors") for f in (found, expected))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    logs = []
+    for folder in (found, expected):
+        lines = [json.loads(x) for x in (folder / "train_log.jsonl").read_text().splitlines()]
+        logs.append([{k: v for k, v in x.items() if k != "samples_per_second"} for x in lines])
+    assert logs[0] == logs[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish(folder)
+    return folder
+
+
+def kill_and_resume(folder: Path, rng: random.Random, kills: int) -> tuple[int, int]:
+    """SIGKILL at random moments after the first state; how many hit a running process, and how
+    many of these were inside of a save."""
+    hit = inside = 0
+    for _ in range(kills):
+        process = start(folder, *resume_flag(folder))
+        before = set(saved_states(folder))
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if set(saved_states(folder)) - before or list((folder / "state").glob(".*.tmp")):
+                break  # training has begun
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05))
+        hit += process.poll() is None
+        process.kill()
+        process.communicate()
+        inside += bool(list((folder / "state").glob(".*.tmp")))  # written aside, not yet renamed
+    return hit, inside
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(24, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(kills, whole, tmp_path) -> None:
+    folder = tmp_path / "killed"
+    hit, inside = kill_and_resume(folder, random.Random(kills), kills)
+    assert hit >= kills * 2 // 3
+    assert inside or kills < 20
+    finish(folder, *resume_flag(folder))
+    assert_same_run(folder, whole)
+
+
+def test_what_a_kill_inside_of_a_save_leaves_is_cleared(tmp_path) -> None:
+    state = tmp_path / "state"
+    write_folder(state / "step-1", {"a": b"whole"}, "index.json", {"n": 1})
+    left = state / ".step-2.1.tmp"  # written aside, not yet renamed
+    left.mkdir()
+    (left / "a").write_bytes(b"half")
+    assert [path.name for path in saved_states(tmp_path)] == ["step-1"]
+    write_folder(state / "step-2", {"a": b"new"}, "index.json", {"n": 2})
+    assert sorted(path.name for path in state.iterdir()) == ["step-1", "step-2"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(name, code, whole, tmp_path) -> None:
+    folder = tmp_path / "stopped"
+    process = start(folder)
+    while process.poll() is None and len(saved_states(folder)) < 2:
+        time.sleep(0.005)
+    process.send_signal(getattr(signal, name))
+    output = process.communicate()[0]
+    assert process.returncode == code, output
+    assert "interrupted after" in output
+    assert "--resume goes on" in output
+    finish(folder, "--resume")
+    assert_same_run(folder, whole)
+
+
+def test_a_damaged_state_is_named_and_the_one_before_offered(whole, tmp_path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    older, newest = saved_states(folder)
+    step = int(older.name.removeprefix("step-"))
+    content = (newest / "state.safetensors").read_bytes()
+    for damaged in (content[:-1], content[: len(content) // 2], b"", content[:-9] + b"x" * 9):
+        (newest / "state.safetensors").write_bytes(damaged)
+        with pytest.raises(UserError) as caught:
+            load_state(folder, None, "last")
+        assert f"{newest}/state.safetensors is damaged or cut short" in str(caught.value)
+        assert f"--resume {step}" in str(caught.value)
+    (newest / "state.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        load_state(folder, None, "last")
+    finish(folder, "--resume", str(step))
+    assert_same_run(folder, whole)
+
+
+def test_what_may_not_change_when_a_run_goes_on(whole, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume goes on"):
+        claim_folder(whole, resume=None, overwrite=False)
+    claim_folder(whole, resume=None, overwrite=True)
+    claim_folder(tmp_path / "new", resume=None, overwrite=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        claim_folder(tmp_path / "file", resume=None, overwrite=False)
+    run = read_json(whole / "run.json")
+    check_same_run(run, {**run["arguments"], "epochs": 9, "resume": "last"})
+    with pytest.raises(UserError, match=r"--lr is 0\.5, but the run was started with 0\.02"):
+        check_same_run(run, {**run["arguments"], "lr": 0.5})
+    with pytest.raises(UserError, match="holds no such step, but"):
+        load_state(whole, None, "5")
+    with pytest.raises(UserError, match="holds no training state"):
+        load_state(tmp_path, None, "last")
+    assert "none: no such folder" in finish(tmp_path / "none", "--resume", code=2).stderr
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one(whole, tmp_path) -> None:
+    """--max_steps ends a run within an epoch; its extra validation leaves no trace in the state."""
+    folder = tmp_path / "run"
+    finish(folder, "--max_steps", "8")
+    finish(folder, "--resume")
+    states = [load_file(saved_states(f)[-1] / "state.safetensors") for f in (folder, whole)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+    assert len(read_json(folder / "run.json")["resumed"]) == 1
+
+
+def test_a_full_disk_leaves_the_state_before_it(tmp_path, monkeypatch) -> None:
+    target = tmp_path / "state" / "step-1"
+    write_folder(target, {"a": b"whole"}, "index.json", {"n": 1})
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_bytes", full)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        write_folder(tmp_path / "state" / "step-2", {"a": b"new"}, "index.json", {"n": 2})
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-1"]
+    assert (target / "a").read_bytes() == b"whole"

@@ -1,0 +1,186 @@
+"""What a data folder gives away, and what it is like: an audit in figures.
+
+    python -m utils.audit data/beauty
+    python -m utils.audit data/beauty --out checkpoint/audit-beauty
+
+Prints the figures; with --out, writes audit.json and a page, audit.html, there (never into the
+data folder, which holds input files only). The two leaks are those of the README's "Two
+protocols". A command like a script, so it reads the folder by modules/files.py; no torch.
+"""
+
+import time
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modules.dataset import RecDataset
+from modules.files import load_dataset
+from utils import cli
+from utils.checkpoint import write_json, write_text
+from utils.errors import UserError
+from utils.metrics import NOT_RANKED, hit_rate, ndcg
+
+CUTOFFS = (1, 5, 10)
+LENGTHS = (4, 5, 6, 8, 11, 16, 21, 51)  # where the classes of the histogram begin
+TOP_SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the items, for the popularity curve
+
+
+def rule_ranks(dataset: RecDataset) -> np.ndarray:
+    """(U,) rank of each test item by a rule that knows only numbers; NOT_RANKED where it is none.
+
+    The list: the largest number so far + 1, then each history item + 1, latest first. An item
+    stands in it once; what the user already had, and what is no item, is left out.
+    """
+    ranks = np.full(dataset.n_users, NOT_RANKED)
+    for user, target in enumerate(dataset.test_items.tolist(), start=1):
+        history = dataset.history(user)[:-1].tolist()
+        follow = [max(history) + 1, *(item + 1 for item in reversed(history))]
+        if target in follow:
+            had = set(history)
+            listed = [i for i in dict.fromkeys(follow) if i not in had and i <= dataset.n_items]
+            ranks[user - 1] = listed.index(target) if target in listed else NOT_RANKED
+    return ranks
+
+
+def number_leak(dataset: RecDataset) -> dict[str, float]:
+    """How far the numbers alone tell the test item."""
+    ranks = rule_ranks(dataset)
+    figures = {
+        "test item is last + 1": float((dataset.test_items == dataset.valid_items + 1).mean())
+    }
+    for k in CUTOFFS:
+        figures[f"rule HR@{k}"] = hit_rate(ranks, k)
+        figures[f"rule NDCG@{k}"] = ndcg(ranks, k)
+    return figures
+
+
+def edge_leak(dataset: RecDataset) -> dict[str, float] | None:
+    """Share of users whose held-out pair is in the explanation train part; None without one."""
+    if dataset.explanations is None:
+        return None
+    width = dataset.n_items + 1
+    train = dataset.explanations["train"]
+    seen = train.users.astype(np.int64) * width + train.items
+    users = np.arange(1, dataset.n_users + 1, dtype=np.int64) * width
+    return {
+        f"{name} pair is a train record": float(np.isin(users + items, seen).mean())
+        for name, items in (("test", dataset.test_items), ("validation", dataset.valid_items))
+    }
+
+
+def shape(dataset: RecDataset) -> dict[str, float]:
+    """Sizes, repeats, cold items."""
+    train_items = np.unique(dataset.train_pairs()[1])
+    distinct = np.bincount(dataset.pair_keys() // (dataset.n_items + 1))[1:]
+    return {
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "interactions": len(dataset.items),
+        "density": len(dataset.items) / (dataset.n_users * dataset.n_items),
+        "users with a repeated item": float((distinct < dataset.lengths).mean()),
+        "interactions that repeat": 1 - float(distinct.sum()) / len(dataset.items),
+        # Cold: in no user's train part.
+        "users whose test item is cold": float(np.mean(~np.isin(dataset.test_items, train_items))),
+        "items in no train part": 1 - len(train_items) / dataset.n_items,
+    }
+
+
+def length_histogram(dataset: RecDataset) -> dict[str, int]:
+    """Users by number of interactions."""
+    ends = (*(start - 1 for start in LENGTHS[1:]), None)
+    names = [
+        f"{start}" if start == end else f"{start}-{end}" if end else f"{start}+"
+        for start, end in zip(LENGTHS, ends)
+    ]
+    classes = np.searchsorted(LENGTHS, dataset.lengths, side="right") - 1
+    return dict(zip(names, np.bincount(classes, minlength=len(names)).tolist()))
+
+
+def popularity_curve(dataset: RecDataset) -> dict[str, float]:
+    """Share of the interactions that the most popular items have."""
+    counts = np.sort(np.bincount(dataset.items, minlength=dataset.n_items + 1)[1:])[::-1]
+    running = np.cumsum(counts) / counts.sum()
+    return {
+        f"top {share:.0%}": float(running[max(round(share * len(counts)), 1) - 1])
+        for share in TOP_SHARES
+    }
+
+
+def audit(dataset: RecDataset) -> dict[str, Mapping[str, Any] | None]:
+    """All figures, by section. Shares are fractions."""
+    return {
+        "shape": shape(dataset),
+        "leak by numbers": number_leak(dataset),
+        "leak by edges": edge_leak(dataset),
+        "users by number of interactions": length_histogram(dataset),
+        "share of interactions": popularity_curve(dataset),
+    }
+
+
+# -------------------------------------------------------------------------------------- output
+
+
+def _shown(name: str, value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    if name == "density" or name.startswith("rule "):
+        return f"{value:.4f}"
+    return f"{100 * value:.1f} %"
+
+
+def as_text(figures: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """The figures for the terminal."""
+    lines = []
+    for section, rows in figures.items():
+        lines.append(section)
+        for name, value in (rows or {"no explanation.json": ""}).items():
+            lines.append(f"    {name:<35} {_shown(name, value) if rows else ''}".rstrip())
+    return "\n".join(lines)
+
+
+STYLE = """body{font:16px sans-serif;max-width:44em;margin:2em auto;color:#222}
+td{padding:.15em 1em .15em 0}td.n{text-align:right;font-variant-numeric:tabular-nums}
+div{background:#48c;height:.8em}"""
+
+
+def as_page(name: str, figures: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """The figures as a page of HTML; histogram and curve with bars."""
+    parts = [f"<!doctype html><meta charset=utf-8><title>{escape(name)}</title>"]
+    parts.append(f"<style>{STYLE}</style><h1>Data set {escape(name)}</h1>")
+    parts.append("<p>The leaks are explained under “Two protocols” in the README.</p>")
+    for section, rows in figures.items():
+        parts.append(f"<h2>{escape(section.capitalize())}</h2><table>")
+        bars = section in ("users by number of interactions", "share of interactions")
+        most = max(rows.values()) if bars and rows else 1
+        for row, value in (rows or {}).items():
+            bar = f"<td><div style='width:{20 * value / most:.2f}em'></div>" if bars else ""
+            parts.append(f"<tr><td>{escape(row)}<td class=n>{_shown(row, value)}{bar}")
+        parts.append("</table>" if rows else "</table><p>no explanation.json</p>")
+    return "\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Read, count, print; write where --out says."""
+    parser = cli.new_parser(__doc__)
+    cli.add_data_flags(parser)
+    parser.add_argument("--out", metavar="FOLDER", help="folder for audit.json and audit.html")
+    args = parser.parse_args()
+    folder = Path(cli.data_folder(args))
+    if args.out and Path(args.out).resolve() == folder.resolve():
+        raise UserError(f"--out {args.out}: a data folder holds input files only. Name another.")
+    started = time.perf_counter()
+    dataset = load_dataset(folder)
+    figures = audit(dataset)
+    print(f"{dataset.name} ({time.perf_counter() - started:.1f} s)\n{as_text(figures)}")
+    if args.out:
+        record = {"dataset": dataset.name, "fingerprints": dataset.fingerprints, **figures}
+        write_json(Path(args.out) / "audit.json", record)
+        write_text(Path(args.out) / "audit.html", as_page(dataset.name, figures))
+        print(f"written: {args.out}/audit.json, {args.out}/audit.html")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,171 @@
+"""``explanation.json`` out of the reviews of the kept pairs: one record a pair, split 8:1:1.
+
+The split agrees with leave-one-out, unlike the published one:
+
+- A record of a user's test pair can only be a test record, one of the validation pair only a
+  validation record. Neither is ever in train.
+- A validation or test record is only taken where its user and its item have train records.
+- Validation and test get an eighth as many records as train. Where leave-one-out gives more (of
+  users with fewer than about ten items it does), as many are drawn, and the rest are left out of
+  the file: moving them to train would give away what is held out. Where it gives fewer, records of
+  train pairs are moved over, as long as their user and item keep another one in train.
+
+Texts are read twice, to learn features from a sample and to take sentences; what is kept meanwhile
+is a flag a pair and a file aside.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+import numpy as np
+
+from utils.checkpoint import whole_file
+from utils.features import SAMPLE, explanation, learn_features, summary
+from utils.preparing import Kept
+from utils.raw_reviews import Rows
+
+SPLITS = ("train", "val", "test")
+MODES = {"sentence": explanation, "summary": summary}
+TRAIN_SHARES = 8  # of ten; validation and test have one each
+UNSEEN, BEYOND = -1, -2  # in place of a split's number: left out
+
+
+def explain_pairs(
+    read: Callable[[str], Iterable[Rows]],
+    kept: Kept,
+    mode: str,
+    path: Path,
+    rng: np.random.Generator,
+) -> dict[str, int]:
+    """Make ``explanation.json``, where there are records for each split; else leave it out.
+
+    Args:
+        read: starts a pass over the raw file's texts (titles, for summaries); takes what the pass
+            is for, to be shown.
+        mode: "sentence" or "summary".
+
+    Returns:
+        Records by split, and kept pairs without one by reason; together as many as pairs.
+    """
+    features = learn_features(sample_texts(read("features"), kept, rng))
+    explain = partial(MODES[mode], features=features)
+    with TemporaryFile(dir=path.parent) as spool:
+        pairs = spool_records(read("explanations"), kept, explain, spool)
+        split = split_records(kept, pairs, rng)
+        counts = {name: int((split == number).sum()) for number, name in enumerate(SPLITS)}
+        if all(counts.values()):
+            write_explanations(path, spool, split)
+    counts["without an explanation"] = len(kept.rows) - len(pairs)
+    counts["held out, user or item not in train"] = int((split == UNSEEN).sum())
+    counts["held out, beyond an eighth of train"] = int((split == BEYOND).sum())
+    return counts
+
+
+def sample_texts(chunks: Iterable[Rows], kept: Kept, rng: np.random.Generator) -> Iterator[str]:
+    """Texts of at most ``SAMPLE`` train pairs, drawn without repeats, in the order of the file."""
+    rows = kept.rows[kept.held_out() == 0]
+    if len(rows) > SAMPLE:
+        rows = rng.choice(rows, SAMPLE, replace=False)
+    for text, _ in _texts_at(chunks, np.sort(rows)):
+        yield text
+
+
+def spool_records(
+    chunks: Iterable[Rows],
+    kept: Kept,
+    explain: Callable[[str], tuple[str, str] | None],
+    spool: BinaryIO,
+) -> np.ndarray:
+    """Write the record of each pair that has one to a file aside, in the order of the raw file.
+
+    Returns:
+        (n,) int64: the pairs, as indices into ``kept``, in the order of the file's lines.
+    """
+    order = np.argsort(kept.rows)
+    pairs = []
+    for text, k in _texts_at(chunks, kept.rows[order]):
+        found = explain(text)
+        if found is None:
+            continue
+        pair = order[k]
+        record = {"user": int(kept.users[pair]), "item": int(kept.items[pair])}
+        record |= {"explanation": found[0], "feature": found[1]}
+        spool.write(json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n")
+        pairs.append(pair)
+    return np.array(pairs, dtype=np.int64)
+
+
+def _texts_at(chunks: Iterable[Rows], rows: np.ndarray) -> Iterator[tuple[str, int]]:
+    """The texts of some rows of the raw file. rows: ascending. Yields (text, index into rows)."""
+    start = at = 0
+    for chunk in chunks:
+        end = start + len(chunk.texts)
+        upto = int(np.searchsorted(rows, end))
+        for k in range(at, upto):
+            yield chunk.texts[rows[k] - start], k
+        start, at = end, upto
+
+
+def split_records(kept: Kept, pairs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Which split each record goes to, by the rule above.
+
+    Args:
+        pairs: (n,) indices into ``kept`` of the pairs that have a record.
+
+    Returns:
+        (n,) int8: 0 train, 1 validation, 2 test; UNSEEN where user or item is in no train
+        record, BEYOND where leave-one-out gives more than an eighth of train.
+    """
+    users, items = kept.users[pairs], kept.items[pairs]
+    split = kept.held_out()[pairs]
+    train = split == 0
+    of_user = np.bincount(users[train], minlength=len(kept.user_names))
+    of_item = np.bincount(items[train], minlength=len(kept.item_names))
+    split[~train & ((of_user[users] == 0) | (of_item[items] == 0))] = UNSEEN
+    have = [int((split == part).sum()) for part in (0, 1, 2)]
+    # The largest size of val and of test for which train can still be eight times as large.
+    sizes = np.arange(have[0] // TRAIN_SHARES + 1)
+    moved = np.maximum(sizes - have[1], 0) + np.maximum(sizes - have[2], 0)
+    size = max(int(sizes[TRAIN_SHARES * sizes + moved <= have[0]][-1]), 1)
+    movable = _movable(rng.permutation(np.flatnonzero(train)), users, items, of_user, of_item)
+    for part in (1, 2):
+        if have[part] > size:
+            drawn = rng.permutation(np.flatnonzero(split == part))
+            split[drawn[size:]] = BEYOND
+        for record in (record for _, record in zip(range(size - have[part]), movable)):
+            split[record] = part
+    return split
+
+
+def _movable(
+    order: np.ndarray,
+    users: np.ndarray,
+    items: np.ndarray,
+    of_user: np.ndarray,
+    of_item: np.ndarray,
+) -> Iterator[int]:
+    """Train records that can leave train one after another, so that each user and item keeps
+    one. of_user, of_item: train records of each; counted down here."""
+    for record in order:
+        user, item = users[record], items[record]
+        if of_user[user] > 1 and of_item[item] > 1:
+            of_user[user] -= 1
+            of_item[item] -= 1
+            yield record
+
+
+def write_explanations(path: Path, spool: BinaryIO, split: np.ndarray) -> None:
+    """``explanation.json``: the spool's lines, split by split."""
+    with whole_file(path) as file:
+        for number, name in enumerate(SPLITS):
+            file.write(b"%s%s: [\n" % (b", " if number else b"{", json.dumps(name).encode()))
+            spool.seek(0)
+            lines = (line for line, part in zip(spool, split) if part == number)
+            for k, line in enumerate(lines):
+                file.write((b",\n" if k else b"") + line.rstrip(b"\n"))
+            file.write(b"\n]")
+        file.write(b"}\n")

@@ -1,0 +1,169 @@
+"""Explanations out of reviews: the sentences that speak of a feature of the item.
+
+The published sets took features (screen, battery life) and their sentences from Sentires, a tool
+that is not ours to ship. The rule here, for English:
+
+1. Features are learned from a sample of reviews (utils/explanations.py: of train pairs only).
+   Each word is tagged with its part of speech by TextBlob's pattern tagger, a lexicon and rules
+   inside its package. A word is a noun if it is tagged so in more than half of its places and
+   stands after an article, a possessive or an adjective, nouns between them allowed, in a fifth
+   of them: "the price", "my hair", "nice body wash", but "I love", "it works".
+2. A noun is a feature if it stands in at least MIN_SHARE of the sample's reviews (and in
+   MIN_REVIEWS of them), has three letters or more, and is none of the EMPTY_NOUNS, which could be
+   said of anything. So are two nouns side by side, none of the two empty. Of nouns and of pairs
+   the MAX_FEATURES most frequent are taken.
+3. A review's explanation is its first sentence of MIN_WORDS to MAX_WORDS words that mentions a
+   feature. The feature is the sentence's first pair, else its first noun.
+"""
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+SAMPLE = 20_000  # reviews to learn features from: tagging them takes half a minute
+MIN_SHARE = 0.001
+MIN_REVIEWS = 5
+MAX_FEATURES = 1000
+MIN_WORDS, MAX_WORDS = 4, 30  # the model reads 20 pieces of an explanation by default
+
+_EMPTY = """
+    amazon anyone anything bit boyfriend case couple daughter day days deal everyone everything
+    fact friend friends girlfriend guess hour hours husband idea issue issues item items kind lot
+    lots matter minute minutes mom moment month months morning mother nothing one ones other others
+    part people person place plus problem problems product products reason review reviews rest side
+    someone something son sort star stars stuff thank thanks thing things time times today tomorrow
+    top try use way ways week weeks while wife year years yesterday
+"""
+EMPTY_NOUNS = frozenset(_EMPTY.split())
+# What Amazon fills in as a title where the writer gives none.
+NO_TITLE = re.compile(r"(?:one|two|three|four|five) stars?", re.IGNORECASE)
+
+_TAG = re.compile(r"<[^<>]{1,200}>")
+_END = re.compile(r"(?<=[.!?]) |(?<=[.!?][\"')\]]) ")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_NOUN_TAGS = ("NN", "NNS", "NNP", "NNPS")
+# Tags of what comes before a noun; "this" and "that" are left out, for verbs follow them as well.
+_BEFORE_NOUN = ("DT", "PRP$", "JJ", "JJR", "JJS")
+
+
+class Features(NamedTuple):
+    """What counts as a feature, in lower case."""
+
+    words: frozenset[str]
+    pairs: frozenset[tuple[str, str]]
+
+
+def sentences(text: str) -> list[str]:
+    """A text's sentences, without HTML, white space made single."""
+    if "&" in text:
+        text = html.unescape(text)
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return [part for line in lines for part in _END.split(line) if part]
+
+
+class _Counts:
+    """What is counted over the sample. places: words; reviews: words and pairs."""
+
+    def __init__(self) -> None:
+        self.n_reviews = 0
+        self.places: Counter[str] = Counter()
+        self.as_noun: Counter[str] = Counter()
+        self.after_lead: Counter[str] = Counter()  # after an article, possessive or adjective
+        self.reviews_of_word: Counter[str] = Counter()
+        self.reviews_of_pair: Counter[tuple[str, str]] = Counter()
+
+    def add(self, tagged_sentences: Iterable[list[tuple[str, str]]]) -> None:
+        """Count a review: (word, tag) by sentence."""
+        self.n_reviews += 1
+        words: set[str] = set()
+        pairs: set[tuple[str, str]] = set()
+        for tagged in tagged_sentences:
+            before, before_is_noun, lead = "", False, False
+            for form, tag in tagged:
+                word, is_noun = form.lower(), tag in _NOUN_TAGS
+                self.places[word] += 1
+                self.as_noun[word] += is_noun
+                self.after_lead[word] += lead
+                words.add(word)
+                if is_noun and before_is_noun and word != before:
+                    pairs.add((before, word))
+                before, before_is_noun = word, is_noun
+                lead = (tag in _BEFORE_NOUN and word not in ("this", "that")) or (lead and is_noun)
+        self.reviews_of_word.update(words)
+        self.reviews_of_pair.update(pairs)
+
+    def is_feature(self, word: str) -> bool:
+        """Rule 1, and what rule 2 asks of a word but for its frequency."""
+        return (
+            2 * self.as_noun[word] > self.places[word]
+            and len(word) > 2
+            and word not in EMPTY_NOUNS
+            and _WORD.fullmatch(word) is not None
+        )
+
+    def is_led(self, word: str) -> bool:
+        """Does it follow an article, a possessive or an adjective in a fifth of its places?"""
+        return 5 * self.after_lead[word] >= self.places[word]
+
+
+def learn_features(texts: Iterable[str]) -> Features:
+    """The features of a sample of reviews, by the rule above."""
+    # Here, not above: what only reads features need not wait for the tagger's lexicon.
+    from textblob.en.taggers import PatternTagger
+
+    tagger = PatternTagger()
+    counts = _Counts()
+    for text in texts:
+        counts.add(tagger.tag(sentence) for sentence in sentences(text))
+    least = max(MIN_REVIEWS, MIN_SHARE * counts.n_reviews)
+    words = {
+        word: n
+        for word, n in counts.reviews_of_word.items()
+        if n >= least and counts.is_feature(word) and counts.is_led(word)
+    }
+    pairs = {
+        (one, two): n
+        for (one, two), n in counts.reviews_of_pair.items()
+        if n >= least and counts.is_feature(one) and two in words
+    }
+    return Features(frozenset(_most(words)), frozenset(_most(pairs)))
+
+
+def _most(counts: dict) -> list:
+    """The most frequent keys; equal counts in the order of the keys, so that it is one answer."""
+    return sorted(counts, key=lambda key: (-counts[key], key))[:MAX_FEATURES]
+
+
+def _mentioned(words: list[str], features: Features) -> str:
+    """The feature that the words of a sentence mention: its first pair, else its first noun; ""
+    for none."""
+    # Most sentences mention none; to find that out as a whole is several times faster.
+    if not features.pairs.isdisjoint(pairwise(words)):
+        return " ".join(next(pair for pair in pairwise(words) if pair in features.pairs))
+    if not features.words.isdisjoint(words):
+        return next(word for word in words if word in features.words)
+    return ""
+
+
+def explanation(review: str, features: Features) -> tuple[str, str] | None:
+    """(sentence, feature) of a review; None where no sentence will do."""
+    for sentence in sentences(review):
+        words = _WORD.findall(sentence.lower())
+        if MIN_WORDS <= len(words) <= MAX_WORDS:
+            feature = _mentioned(words, features)
+            if feature:
+                return sentence, feature
+    return None
+
+
+def summary(title: str, features: Features) -> tuple[str, str] | None:
+    """(title, feature or "") of a review; None for no title, or one that Amazon filled in."""
+    text = " ".join(sentences(title))
+    if not text or NO_TITLE.fullmatch(text):
+        return None
+    return text, _mentioned(_WORD.findall(text.lower()), features)

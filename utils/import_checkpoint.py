@@ -1,0 +1,118 @@
+"""A model that the authors released (or POD's), made a checkpoint folder of this program.
+
+    python -m utils.import_checkpoint model.pt --data_dir ./data/beauty/ --out ./checkpoint/beauty/
+    python topn.py ./data/beauty/ --checkpoint ./checkpoint/beauty/
+
+Reads a whole pickled Solomon module without running anything of it (utils/safe_pickle.py); says
+what it found and what it left. The folder is that of a run with --item_ids published --protocol
+paper, which is how these models were trained.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import cached_file
+
+from modules.dataset import item_numbers
+from modules.experiment import Experiment, describe_view, save_run
+from modules.files import load_dataset
+from modules.foreign import import_model
+from modules.run_folder import RUN_FILE
+from modules.solomon import read_published
+from modules.tokens import check_vocabulary, load_tokenizer, prompt_pieces
+from utils import cli
+from utils.errors import UserError
+from utils.report import run_record
+from utils.runtime import Stream, rng, say
+
+# How the published models were trained, where the file does not say it and the test scripts ask.
+TRAINED = {
+    "protocol": "paper",
+    "item_ids": "published",
+    "tasks": ["explanation", "sequential", "direct"],
+    "negative_num": 99,
+    "exp_len": 20,
+    "preset": "readme",
+}
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.new_parser(__doc__)
+    parser.add_argument("model", metavar="MODEL.PT", help="file that torch.save(model) wrote")
+    parser.add_argument("--data_dir", required=True, help="data folder that it was trained on")
+    parser.add_argument("--out", required=True, help="checkpoint folder to write")
+    parser.add_argument(
+        "--tokenizer", default="t5-small", help="T5's tokenizer: a folder, or a name on the hub"
+    )
+    parser.add_argument(
+        "--alpha", type=cli.non_negative, help="α, where the file has no attribute alpha"
+    )
+    parser.add_argument("--L", type=cli.layers, help="L, where the file has no attribute L")
+    parser.add_argument(
+        "--seed", type=cli.natural, default=0, help="of what the test scripts draw, as negatives"
+    )
+    args = parser.parse_args()
+    if (Path(args.out) / RUN_FILE).exists():
+        raise UserError(f"--out {args.out}: holds a run already ({RUN_FILE}). Name another folder.")
+    return args
+
+
+def read_tokenizer(name: str, vocabulary: int) -> PreTrainedTokenizerBase:
+    """The tokenizer; UserError where it is not to be had, or has more tokens than the model."""
+    folder = Path(name)
+    try:
+        if not folder.is_dir():
+            cached_file(name, "tokenizer_config.json")  # an absent network is noticed sooner
+        tokenizer = load_tokenizer(name, "--tokenizer")
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--tokenizer {name}: neither a folder nor to be had from the hub ({reason}). Name a "
+            "folder with T5's tokenizer.json."
+        ) from error
+    check_vocabulary(f"--tokenizer {name}", tokenizer, vocabulary)
+    return tokenizer
+
+
+def main() -> None:
+    """Read, check, write."""
+    args = parse_args()
+    dataset = load_dataset(args.data_dir)
+    imported = import_model(read_published(args.model), dataset, args.alpha, args.L)
+    model, view = imported.model, imported.view
+    say(f"found in {args.model}:")
+    for line in imported.found:
+        print(f"    {line}")
+    say(f"left: {', '.join(imported.left) or 'nothing'}")
+    say(describe_view(dataset, view, "paper") + "; item numbers published")
+
+    tokenizer = read_tokenizer(args.tokenizer, model.t5.config.vocab_size)
+    numbers = item_numbers("published", dataset.n_items, rng(args.seed, Stream.ITEM_NUMBERS))
+    pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
+    experiment = Experiment(
+        dataset, tokenizer, pieces, numbers, model, torch.device("cpu"), "fp32", args.seed
+    )
+    config = model.config
+    settings = {
+        "method": config.method,
+        "prompt_num": config.prompt_num,
+        "alpha": config.alpha,
+        "sigma": config.sigma,
+        "L": config.graph_layers,
+    }
+    record = run_record(vars(args) | TRAINED | settings) | {
+        "dataset": dataset.name,
+        "held_out_edges_seen": view.held_out_edges,
+        "held_out_records_seen": view.held_out_records,
+    }
+    folder = Path(args.out)
+    model.save_pretrained(folder, {"imported_from": Path(args.model).name})
+    save_run(experiment, folder, record)  # last: a folder with run.json is whole
+    say(f"written to {folder}; evaluate it with seq_reranker.py, topn.py, exp.py --checkpoint")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,188 @@
+"""Interactions -> the users, items and histories of a data folder: filters, numbering, files.
+
+Everything here is arrays as long as the interactions; no text comes by. Every draw takes its
+generator as an argument.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.checkpoint import whole_file
+from utils.errors import UserError
+from utils.raw_reviews import Rows
+
+NUMBERINGS = ("random", "first_seen")
+LEAST_HISTORY = 4  # of a data folder: see MIN_HISTORY of modules/files.py
+USERS_A_DRAW = 1024  # users whose negatives are drawn at a time
+
+
+class Interactions(NamedTuple):
+    """All good rows of a raw file, in its order; users and items as numbers from 0 up, in the
+    order in which they come up."""
+
+    users: np.ndarray  # (n,) int32
+    items: np.ndarray  # (n,) int32
+    times: np.ndarray  # (n,) float64
+    ratings: np.ndarray  # (n,) float32
+    user_names: list[str]
+    item_names: list[str]
+
+
+class Kept(NamedTuple):
+    """What the filters left, user after user, each user's oldest first; ids from 1 up."""
+
+    rows: np.ndarray  # (m,) int64: which row of the raw file
+    users: np.ndarray  # (m,) int32
+    items: np.ndarray  # (m,) int32
+    user_names: tuple[str, ...]  # [0] is "", so that user u is user_names[u]
+    item_names: tuple[str, ...]
+    left_out: dict[str, int]  # filter -> interactions that it took
+    tied: float  # share of users whose last two have the same time: the file decides the order
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(U + 1,) int64: user u's history is items[offsets[u - 1]:offsets[u]]."""
+        return np.searchsorted(self.users, np.arange(1, len(self.user_names) + 1)).astype(np.int64)
+
+    def held_out(self) -> np.ndarray:
+        """(m,) int8: 2 for each user's last item (test), 1 for the one before it, 0 for train."""
+        held = np.zeros(len(self.users), dtype=np.int8)
+        held[self.offsets[1:] - 1] = 2
+        held[self.offsets[1:] - 2] = 1
+        return held
+
+
+def gather(chunks: Iterable[Rows]) -> Interactions:
+    """All rows of a file as arrays."""
+    known_users: dict[str, int] = {}
+    known_items: dict[str, int] = {}
+    parts: list[tuple[np.ndarray, ...]] = [
+        (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), np.empty(0, np.float32))
+    ]
+    for rows in chunks:
+        parts.append(
+            (
+                np.array([known_users.setdefault(u, len(known_users)) for u in rows.users], "i4"),
+                np.array([known_items.setdefault(i, len(known_items)) for i in rows.items], "i4"),
+                np.array(rows.times, np.float64),
+                np.array(rows.ratings, np.float32),
+            )
+        )
+    return Interactions(*map(np.concatenate, zip(*parts)), list(known_users), list(known_items))
+
+
+def keep(
+    data: Interactions,
+    min_rating: float | None,
+    core: int,
+    numbering: str,
+    rng: np.random.Generator,
+) -> Kept:
+    """Filter, put in order, number.
+
+    In this order: interactions rated below ``min_rating`` go; of a user's repeated item the first
+    in time stays; then users and items with fewer than ``core`` interactions go, again and again,
+    until all have as many. A user needs ``LEAST_HISTORY`` in any case. Equal times keep the order
+    of the file.
+
+    Args:
+        numbering: "random": users and items get random numbers. "first_seen": users in the order
+            of the file, items as they come up user after user, as in the published sets; a test
+            item is then often the number after the one before it. Users get random numbers as
+            well, because dumps are often sorted by item: neighbours would share an item.
+
+    Raises:
+        UserError: where nothing is left.
+    """
+    rows = np.arange(len(data.users))
+    left_out = {}
+    if min_rating is not None:
+        rows = rows[data.ratings >= min_rating]
+        left_out[f"rated below {min_rating:g}"] = len(data.users) - len(rows)
+    before = len(rows)
+    order = rows[np.lexsort((rows, data.times[rows], data.items[rows], data.users[rows]))]
+    pairs = np.stack([data.users[order], data.items[order]])
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (pairs[:, 1:] != pairs[:, :-1]).any(axis=0)
+    rows = np.sort(order[first])
+    left_out["repeated pairs"] = before - len(rows)
+    before = len(rows)
+    least = max(core, LEAST_HISTORY)
+    rows = rows[core_filter(data.users[rows], data.items[rows], least, core)]
+    left_out[f"users below {least} or items below {core}"] = before - len(rows)
+    if not len(rows):
+        raise UserError(
+            f"--core {core}: of {len(data.users):,} interactions none is left. Ask for fewer"
+            + (", or lower --min_rating." if min_rating is not None else ".")
+        )
+    kept = Kept(*_numbered(data, rows, numbering, rng), left_out, 0.0)
+    times, ends = data.times[kept.rows], kept.offsets[1:]
+    return kept._replace(tied=float((times[ends - 1] == times[ends - 2]).mean()))
+
+
+def core_filter(
+    users: np.ndarray, items: np.ndarray, least_of_user: int, least_of_item: int
+) -> np.ndarray:
+    """(n,) bool: the largest part in which every user and every item has as many interactions."""
+    rows = np.arange(len(users))
+    while True:
+        of_user = np.bincount(users[rows])[users[rows]]
+        of_item = np.bincount(items[rows])[items[rows]]
+        stays = (of_user >= least_of_user) & (of_item >= least_of_item)
+        if stays.all():
+            kept = np.zeros(len(users), dtype=bool)
+            kept[rows] = True
+            return kept
+        rows = rows[stays]
+
+
+def _numbered(
+    data: Interactions, rows: np.ndarray, numbering: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """The first five fields of Kept. rows: in the order of the file."""
+
+    def numbers(codes: np.ndarray, names: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+        seen, first = np.unique(codes, return_index=True)
+        seen = seen[np.argsort(first)]
+        if numbering == "random":
+            seen = rng.permutation(seen)
+        number = np.zeros(len(names), dtype=np.int32)
+        number[seen] = np.arange(1, len(seen) + 1)
+        return number, ("", *(names[code] for code in seen))
+
+    user_number, user_names = numbers(data.users[rows], data.user_names)
+    rows = rows[np.lexsort((rows, data.times[rows], user_number[data.users[rows]]))]
+    item_number, item_names = numbers(data.items[rows], data.item_names)
+    users, items = user_number[data.users[rows]], item_number[data.items[rows]]
+    return rows, users, items, user_names, item_names
+
+
+# ------------------------------------------------------------------------------------ files
+
+
+def write_histories(folder: Path, kept: Kept) -> None:
+    """``sequential.txt`` and ``datamaps.json``."""
+    offsets, items = kept.offsets.tolist(), kept.items.tolist()
+    with whole_file(folder / "sequential.txt") as file:
+        for user in range(1, len(offsets)):
+            row = items[offsets[user - 1] : offsets[user]]
+            file.write(f"{user} {' '.join(map(str, row))}\n".encode())
+    maps = {
+        key: {str(number): name for number, name in enumerate(names) if number}
+        for key, names in (("id2user", kept.user_names), ("id2item", kept.item_names))
+    }
+    with whole_file(folder / "datamaps.json") as file:
+        file.write(json.dumps(maps, indent=0, ensure_ascii=False).encode("utf-8") + b"\n")
+
+
+def write_negatives(folder: Path, n_users: int, draw: Callable[[np.ndarray], np.ndarray]) -> None:
+    """``negative.txt``. draw: (B,) users -> (B, count) items that they never had."""
+    with whole_file(folder / "negative.txt") as file:
+        for start in range(1, n_users + 1, USERS_A_DRAW):
+            users = np.arange(start, min(start + USERS_A_DRAW, n_users + 1))
+            table = np.concatenate([users[:, None], draw(users)], axis=1)
+            file.write("".join(" ".join(map(str, row)) + "\n" for row in table.tolist()).encode())
