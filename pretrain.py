@@ -170,7 +170,8 @@ def main() -> None:
         say(f"the state is saved in {folder / 'state'}: the same command with --resume goes on")
         raise SystemExit(128 + signals.number)
     say(f"model written to {folder}")
-    write_report(folder)
+    if distributed.is_main():
+        write_report(folder)
 
 
 if __name__ == "__main__":

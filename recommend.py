@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from modules.experiment import open_experiment
@@ -24,9 +25,8 @@ from modules.recommending import (
     recommend,
 )
 from modules.tasks import Task
-from utils import cli
+from utils import cli, distributed
 from utils.errors import UserError
-from utils.runtime import pick_device, pick_precision
 
 
 def parse_args() -> argparse.Namespace:
@@ -79,17 +79,18 @@ def explained(args: argparse.Namespace, tasks: list[str]) -> int:
 
 
 def remark(message: str) -> None:
-    """Say something that is no part of the answer."""
-    print(message, file=sys.stderr, flush=True)
+    """Say something that is no part of the answer; of several processes, one speaks."""
+    if distributed.is_main():
+        print(message, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     """Answer for one user, many, or a newcomer."""
     args = parse_args()
     started = time.perf_counter()
-    device = pick_device(args.cuda)
-    args.precision = pick_precision(args.precision, device)
-    experiment, run = open_experiment(args.checkpoint, args.data_dir, device, args.precision)
+    device = cli.start_machine(args)
+    with redirect_stdout(sys.stderr):  # what is said on the way is no part of the answer
+        experiment, run = open_experiment(args.checkpoint, args.data_dir, device, args.precision)
     dataset, tasks = experiment.dataset, run["arguments"]["tasks"]
     if Task.SEQUENTIAL.label not in tasks:
         raise UserError(
@@ -106,7 +107,7 @@ def main() -> None:
         remark(newcomer_remark(experiment, count))
     loaded = time.perf_counter()
     answers = recommend(experiment, people, args.top_n, count, args.batch_size)
-    for answer in answers:
+    for answer in answers if distributed.is_main() else ():
         line = json.dumps(as_object(dataset, answer), ensure_ascii=False) if args.json else None
         print(line or as_table(dataset, answer))
     seconds = time.perf_counter() - loaded

@@ -176,9 +176,10 @@ class ELMRec(nn.Module):
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Encoder states (B, K + S, D) and their mask (B, K + S)."""
         embeds, mask = self.embed(batch)
-        return self._states(embeds, mask), mask
+        return self.states(embeds, mask), mask
 
-    def _states(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def states(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Encoder states (B, K + S, D) of what ``embed`` gives."""
         if self.own_encoder:
             return encode(self.t5, embeds, mask)
         return self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
@@ -191,7 +192,7 @@ class ELMRec(nn.Module):
         self, embeds: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         return self.t5(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self._states(embeds, mask)),
+            encoder_outputs=BaseModelOutput(last_hidden_state=self.states(embeds, mask)),
             attention_mask=mask,
             labels=labels,
         ).loss

@@ -19,7 +19,6 @@ from modules.batches import Batch
 from modules.comparison import markdown
 from modules.dataset import RecDataset
 from modules.decoding import BeamOptions
-from modules.encoder import encode
 from modules.evaluation import Decoding, Ranker, generate_texts, pick_method, rerank
 from modules.experiment import Experiment
 from modules.model import ELMRec
@@ -129,7 +128,7 @@ class NewcomerModel(nn.Module):
             k = embeds.shape[1] - of_user.shape[1]
             of_user = nn.functional.pad(of_user, (k, 0))[..., None]  # (B, K + S, 1)
             embeds = embeds + self._model.config.alpha * of_user * mean
-        return encode(self.t5, embeds, mask), mask
+        return self._model.states(embeds, mask), mask
 
 
 def newcomer_remark(experiment: Experiment, explained: int) -> str:

@@ -11,6 +11,7 @@ from modules.experiment import Experiment
 from utils.report import run_record
 
 LAST_ITEMS = 10  # of a history, in a user's row
+TRAINING = ("command", "arguments", "versions", "commit", "resumed")  # of run.json, with a result
 
 
 def result_record(
@@ -38,7 +39,7 @@ def result_record(
         "seed": experiment.seed,
         "seconds": {"loading": loading, "encoding": seconds.encode, "decoding": seconds.decode},
         **run_record(vars(args)),
-        "training": {key: run[key] for key in ("command", "arguments", "versions", "commit")},
+        "training": {key: run[key] for key in TRAINING if key in run},
     }
 
 

@@ -133,7 +133,7 @@ def clear_folder(folder: Path) -> None:
     """Remove what a run wrote, before another starts in its place; no other file is touched."""
     (folder / RUN_FILE).unlink(missing_ok=True)  # first: without it there is no run
     shutil.rmtree(folder / "state", ignore_errors=True)
-    for name in ("model.safetensors", "train_log.jsonl", "README.md"):
+    for name in ("model.safetensors", "train_log.jsonl", "README.md", "report.html"):
         (folder / name).unlink(missing_ok=True)
     for task in ("sequential", "direct", "explanation"):
         for ending in ("json", "jsonl"):

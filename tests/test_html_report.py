@@ -307,8 +307,15 @@ def test_what_training_saw_and_what_is_stale_is_said(run_folder):
     assert "warning" not in [v for _, n, v in page_of(run_folder).attributes if n == "class"]
     write_json(run_folder / "run.json", record(held_out_edges_seen=1234))
     assert "saw: 1,234 as edges" in "".join(page_of(run_folder).texts)
-    write_json(run_folder / "run.json", record(arguments=ARGUMENTS | {"sigma": 9}))
-    assert "Not of the model that lies in this folder now" in "".join(page_of(run_folder).texts)
+    for since in ({"arguments": ARGUMENTS | {"sigma": 9}}, {"resumed": [{"step": 9}]}):
+        write_json(run_folder / "run.json", record(**since))
+        text = "".join(page_of(run_folder).texts)
+        assert text.count("Not of the model that lies in this folder now") == 3
+    for task in ("sequential", "direct", "explanation"):
+        path = run_folder / f"{task}.json"
+        of_this = {"training": record(resumed=[{"step": 9}])}
+        write_json(path, json.loads(path.read_text()) | of_this)
+    assert "Not of the model" not in "".join(page_of(run_folder).texts)
 
 
 def test_parts_of_a_run(run_folder, tmp_path):

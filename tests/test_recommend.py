@@ -1,6 +1,7 @@
 """recommend.py: the lists and texts of the evaluations, newcomers, and bad input."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -90,9 +91,7 @@ def test_the_table_and_a_newcomer(evaluated):
 def test_a_model_that_never_learned_to_explain(evaluated, tmp_path):
     data, run = evaluated
     copy = tmp_path / "run"
-    copy.mkdir()
-    for file in run.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(run, copy)
     record = json.loads((run / "run.json").read_text())
     record["arguments"]["tasks"] = ["sequential", "direct"]
     (copy / "run.json").write_text(json.dumps(record))

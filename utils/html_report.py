@@ -138,11 +138,11 @@ def _results(run: Run) -> Iterator[Html]:
         )
     for task, result in run.results.items():
         yield tag("h3", f"{task}: {result['users']:,} {_unit(task)}")
-        if run.record and result.get("training", {}).get("arguments") != run.record["arguments"]:
+        if _is_stale(run, result):
             yield tag(
                 "p",
-                "Not of the model that lies in this folder now, which was trained with other "
-                "settings since. Evaluate again.",
+                "Not of the model that lies in this folder now, which was trained anew or further "
+                "since. Evaluate again.",
                 kind="warning",
             )
         lines = [Line(f"{method_of(result)} (this run)", "own", result["metrics"])]
@@ -155,6 +155,12 @@ def _results(run: Run) -> Iterator[Html]:
         yield _comparison(task, lines)
         sources = "; ".join(dict.fromkeys(row.source for row in theirs))
         yield from _remarks(task, result, lines, sources)
+
+
+def _is_stale(run: Run, result: dict[str, Any]) -> bool:
+    """Was the folder's model trained again after the result?"""
+    trained, now = result.get("training", {}), run.record
+    return now is not None and any(trained.get(k) != now.get(k) for k in ("arguments", "resumed"))
 
 
 class Line(NamedTuple):
@@ -189,7 +195,7 @@ def _comparison(task: str, lines: list[Line]) -> Html:
 
 
 def _remarks(task: str, result: dict[str, Any], lines: list[Line], sources: str) -> Iterator[Html]:
-    if task == "direct":
+    if task == "direct" and "negative_num" in result["arguments"]:
         of = result["arguments"]["negative_num"] + 1
         chance = short_figure(min(1, 10 / of))
         yield tag("p", f"By chance, HR@10 among {of} candidates is {chance}.", kind="note")
