@@ -82,13 +82,8 @@ def _what(run: Run) -> Iterator[Html]:
     if run.record and config.is_file():
         own = read_json(config)["elmrec"]
         rows.append(("its size", f"{own['n_users']:,} users, {own['n_items']:,} items"))
-        rows.append(
-            (
-                "model",
-                f"{own['method']} on {trained['backbone']}; α {own['alpha']:g}, "
-                f"σ {trained['sigma'] or 0:g}, L {own['graph_layers']}, K {own['prompt_num']}",
-            )
-        )
+        backbone = trained.get("backbone") or "an imported T5"
+        rows.append(("model", f"{own['method']} on {backbone}; {_symbols(own)}"))
     rows.append(("protocol", f"{protocol}; item numbers {numbers}"))
     rows.append(("code", first["commit"] or "not from git"))
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in first["versions"].items())))
@@ -105,6 +100,16 @@ def _what(run: Run) -> Iterator[Html]:
             "The figures below are the higher for it.",
             kind="warning",
         )
+
+
+def _symbols(own: dict[str, Any]) -> str:
+    """The method's numbers with the paper's symbols, those that it has."""
+    shown = [f"α {own['alpha']:g}"]
+    if own["method"] == "elmrec":
+        shown += [f"σ {own['sigma']:g}", f"L {own['graph_layers']}"]
+    if own["method"] != "p5":
+        shown.append(f"K {own['prompt_num']}")
+    return ", ".join(shown)
 
 
 def _training(run: Run) -> Iterator[Html]:

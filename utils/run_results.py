@@ -13,6 +13,9 @@ from utils.errors import UserError
 
 TASKS = ("sequential", "direct", "explanation")
 RANKING_TASKS = ("sequential", "direct")
+# What a report reads of a training's record.
+RECORD = ("dataset", "command", "arguments", "versions", "commit", "held_out_edges_seen")
+RECORD += ("held_out_records_seen",)
 RANKING_COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10")  # NDCG@1 is HR@1
 TEXT_COLUMNS = ("BLEU-1", "BLEU-4", "ROUGE-1-F", "ROUGE-2-F", "ROUGE-L-F")
 VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
@@ -38,6 +41,21 @@ def read_result(folder: Path, task: str) -> dict[str, Any] | None:
     if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
         raise UserError(f"{path}: holds no 'metrics'. Evaluate the run again.")
     return result
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    """``run.json``; None where nothing was trained."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    lacking = [key for key in RECORD if not isinstance(record, dict) or key not in record]
+    if lacking:
+        raise UserError(
+            f"{path}: holds no {', '.join(map(repr, lacking))}; this is not a record as "
+            "pretrain.py writes it. Put the original file back."
+        )
+    return record
 
 
 def is_baseline(result: dict[str, Any]) -> bool:
@@ -90,7 +108,7 @@ def read_run(folder: Path, baselines: Sequence[Path] | None) -> Run:
         UserError: where a folder holds neither a run nor a result, or a file is broken.
     """
     results = {task: result for task in TASKS if (result := read_result(folder, task))}
-    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
+    record = _read_record(folder)
     if record is None and not results:
         raise UserError(
             f"{folder}: neither run.json nor {', '.join(f'{task}.json' for task in TASKS)}. Name "
