@@ -195,9 +195,9 @@ def test_text_of_others_stays_text(run_folder):
 
 def test_the_table_of_results(run_folder):
     cells = page_of(run_folder).cells
-    own = ["elmrec (this run)", ".2500", ".5000", ".5000", ".3467", ".3467"]
+    own = ["ELMRec (this run)", ".2500", ".5000", ".5000", ".3467", ".3467"]
     assert cells.count(own) == 2  # sequential and direct
-    assert ["item knn", ".2500", ".5000", ".7500", ".3467", ".3467"] in cells
+    assert ["item-kNN", ".2500", ".5000", ".7500", ".3467", ".3467"] in cells
     assert ["BLEU-1", "12.34"] in cells
 
 
@@ -207,12 +207,48 @@ def test_baselines_by_hand_and_of_other_candidates(run_folder, tmp_path):
     elsewhere.mkdir()
     write_json(elsewhere / "sequential.json", json.loads(path.read_text()) | {"candidates": "d"})
     cells = page_of(run_folder, [elsewhere]).cells
-    assert [c[0] for c in cells if c and c[0].startswith("item knn")] == ["item knn*"]
-    assert [c[0] for c in page_of(run_folder).cells if c and "knn" in c[0]] == ["item knn"]
+    assert [c[0] for c in cells if c and c[0].startswith("item-kNN")] == ["item-kNN*"]
+    assert [c[0] for c in page_of(run_folder).cells if c and "kNN" in c[0]] == ["item-kNN"]
     with pytest.raises(UserError, match="no results of a baseline on 'few'"):
         read_run(run_folder, [run_folder])
     with pytest.raises(UserError, match="no such folder"):
         read_run(run_folder, [tmp_path / "none"])
+
+
+def test_baselines_above_the_run_are_named(run_folder):
+    path = run_folder.parent / "few-item_knn" / "sequential.json"
+    said = "Simple models above this run in NDCG@10: "
+    assert said not in "".join(page_of(run_folder).texts)  # as good, and no better
+    other = json.loads(path.read_text()) | {"item_ids": "published"}
+    other["metrics"]["NDCG@10"] = 0.4
+    write_json(path, other)
+    assert said + "item-kNN (published numbers)." in "".join(page_of(run_folder).texts)
+
+
+def test_places_of_a_run_that_went_on(run_folder):
+    resumed = [{"step": 1200}, {"step": 2}]
+    write_json(run_folder / "run.json", record(resumed=resumed, commit="abc+"))
+    text = "".join(page_of(run_folder).texts)
+    assert "Resumed at step 1,200, 2." in text
+    assert "abc, and changes that were not committed" in text
+
+
+def test_a_record_that_lacks_something(run_folder):
+    whole = record()
+    del whole["versions"]
+    write_json(run_folder / "run.json", whole)
+    with pytest.raises(UserError, match=r"run\.json: holds no 'versions'"):
+        write_report(run_folder)
+    write_json(run_folder / "run.json", [1])
+    with pytest.raises(UserError, match=r"run\.json: holds no 'dataset', 'command'"):
+        write_report(run_folder)
+
+
+def test_an_imported_model_has_no_backbone_of_ours(run_folder):
+    own = {key: value for key, value in ARGUMENTS.items() if key != "backbone"}
+    write_json(run_folder / "run.json", record(arguments=own))
+    text = "".join(page_of(run_folder).texts)
+    assert "ELMRec on an imported T5; α 2, σ 1.5, L 2, K 3" in text
 
 
 def test_published_figures_are_marked(run_folder):
@@ -320,7 +356,7 @@ def test_what_training_saw_and_what_is_stale_is_said(run_folder):
 
 def test_parts_of_a_run(run_folder, tmp_path):
     text = "".join(page_of(run_folder.parent / "few-item_knn").texts)
-    assert "item_knn on few" in text
+    assert "item-kNN on few" in text
     assert "Training" not in text
     bare = tmp_path / "bare"
     bare.mkdir()

@@ -41,11 +41,17 @@ def section(title: str, *content: object) -> Html:
 
 
 def table(
-    header: Sequence[object], rows: Iterable[Sequence[object]], kinds: Sequence[str] = ()
+    header: Sequence[object],
+    rows: Iterable[Sequence[object]],
+    kinds: Sequence[str] = (),
+    kind: str = "wide",
 ) -> Html:
     """A table that scrolls sideways by itself; cells from the second on are set as figures.
 
-    kinds: a class for each row, where rows differ.
+    Args:
+        header, rows: the cells.
+        kinds: a class for each row, where rows differ.
+        kind: ``wide``, or ``settings``, whose cells break where they must.
     """
     head = tag("tr", *(tag("th", cell) for cell in header))
     body = [
@@ -53,7 +59,7 @@ def table(
         for row, kind in zip(rows, kinds or _no_kinds())
     ]
     inner = tag("table", tag("thead", head), tag("tbody", join(body)))
-    return tag("div", inner, kind="wide")
+    return tag("div", inner, kind=kind)
 
 
 def _no_kinds() -> Iterable[str]:
@@ -105,6 +111,8 @@ dl > div { display: grid; grid-template-columns: 11.5rem 1fr; gap: .7rem; paddin
 dt { color: #555; }
 dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: .5rem 0; }
+.settings { margin: .5rem 0 1.2rem; }
+.settings td, .settings th { white-space: normal; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .7rem .22rem 0; border-bottom: 1px solid #e8e8e8; text-align: left;
   vertical-align: top; font-weight: normal; white-space: nowrap; }

@@ -6,7 +6,7 @@ hold a trained model, results, or both; what is missing is left out.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
@@ -15,12 +15,11 @@ from utils import plots
 from utils.catalogue_metrics import HISTORY_STEPS, POPULARITY_STEPS, breakdown, step_label
 from utils.checkpoint import read_json, write_text
 from utils.embedding_map import read_map
-from utils.html_parts import Html, facts, figures, join, page, section, table, tag, unbroken
+from utils.html_parts import Html, facts, figures, page, section, table, tag, unbroken
 from utils.metrics import NOT_RANKED
-from utils.published import published
 from utils.report_examples import examples
+from utils.report_results import results
 from utils.run_results import (
-    COLUMNS,
     RANKING_TASKS,
     TASKS,
     Run,
@@ -28,11 +27,11 @@ from utils.run_results import (
     method_of,
     read_run,
     short_figure,
+    shown_name,
 )
 from utils.runtime import say
 
 REPORT = "report.html"
-OTHERWISE = "*"  # behind the name of a baseline that ranked something else
 
 
 def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) -> None:
@@ -54,14 +53,14 @@ def build(run: Run) -> str:
     first = run.first
     seed = first["seed"] if run.record is None else first["arguments"]["seed"]
     method = run.record["arguments"]["method"] if run.record else method_of(first)
-    lead = f"{method} on {first['dataset']}"
+    lead = f"{shown_name(method)} on {first['dataset']}"
     return page(
         f"{name}: {lead}",
         tag("h1", name),
         tag("p", lead, kind="lead"),
         section("What was run", *_what(run)),
         section("Training", *_training(run)),
-        section("Results", *_results(run)),
+        section("Results", *results(run)),
         section("Who is served", *_breakdowns(run)),
         section("Whole-word embeddings", *_embeddings(run.folder, seed)),
         section("Examples", *_examples(run, seed)),
@@ -83,9 +82,10 @@ def _what(run: Run) -> Iterator[Html]:
         own = read_json(config)["elmrec"]
         rows.append(("its size", f"{own['n_users']:,} users, {own['n_items']:,} items"))
         backbone = trained.get("backbone") or "an imported T5"
-        rows.append(("model", f"{own['method']} on {backbone}; {_symbols(own)}"))
+        rows.append(("model", f"{shown_name(own['method'])} on {backbone}; {_symbols(own)}"))
     rows.append(("protocol", f"{protocol}; item numbers {numbers}"))
-    rows.append(("code", first["commit"] or "not from git"))
+    code = first["commit"] or "not from git"
+    rows.append(("code", code.replace("+", ", and changes that were not committed")))
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in first["versions"].items())))
     records = ([("training", run.record)] if run.record else []) + list(run.results.items())
     for name, record in records:
@@ -125,100 +125,15 @@ def _training(run: Run) -> Iterator[Html]:
             f"model is of step {kept:,}, with a mean validation loss of "
             f"{better[-1]['valid_mean']:.4f}.",
         )
+    if run.record and run.record.get("resumed"):
+        places = ", ".join(f"{time['step']:,}" for time in run.record["resumed"])
+        yield tag("p", f"Resumed at step {places}.")
     for task in TASKS:
         train = [(line["step"], line["train"][task]) for line in steps if task in line["train"]]
         valid = [(line["step"], line["valid"][task]) for line in checks if task in line["valid"]]
         if train or valid:
             shown.append(plots.curve(f"{task}: loss a token", train, valid, kept))
     yield figures(shown)
-
-
-def _results(run: Run) -> Iterator[Html]:
-    if any(task in run.results for task in RANKING_TASKS):
-        yield tag(
-            "p",
-            "HR@k: share of users whose test item is among the first k. NDCG@k: the same, a hit "
-            "weighted by 1 / log2(place + 1).",
-            kind="note",
-        )
-    for task, result in run.results.items():
-        yield tag("h3", f"{task}: {result['users']:,} {_unit(task)}")
-        if _is_stale(run, result):
-            yield tag(
-                "p",
-                "Not of the model that lies in this folder now, which was trained anew or further "
-                "since. Evaluate again.",
-                kind="warning",
-            )
-        lines = [Line(f"{method_of(result)} (this run)", "own", result["metrics"])]
-        lines += [
-            Line(method_of(other).replace("_", " ") + _mark(result, other), "", other["metrics"])
-            for other in run.baselines[task]
-        ]
-        theirs = published(result["dataset"], task)
-        lines += [Line(f"{row.method} (published)", "published", row.metrics) for row in theirs]
-        yield _comparison(task, lines)
-        sources = "; ".join(dict.fromkeys(row.source for row in theirs))
-        yield from _remarks(task, result, lines, sources)
-
-
-def _is_stale(run: Run, result: dict[str, Any]) -> bool:
-    """Was the folder's model trained again after the result?"""
-    trained, now = result.get("training", {}), run.record
-    return now is not None and any(trained.get(k) != now.get(k) for k in ("arguments", "resumed"))
-
-
-class Line(NamedTuple):
-    """A method in a table of results."""
-
-    name: str
-    kind: str  # the row's class in the style sheet
-    metrics: dict[str, float]
-
-
-def _mark(result: dict[str, Any], other: dict[str, Any]) -> str:
-    same = other.get("candidates") == result.get("candidates")
-    return "" if same and other["users"] == result["users"] else OTHERWISE
-
-
-def _comparison(task: str, lines: list[Line]) -> Html:
-    columns = [c for c in COLUMNS[task] if any(c in line.metrics for line in lines)]
-    if task not in RANKING_TASKS:  # many figures, few methods: turned, so that a phone holds them
-        cells = [[c, *(short_figure(line.metrics.get(c)) for line in lines)] for c in columns]
-        return table(["", *(line.name for line in lines)], cells)
-    cells = [[line.name, *(short_figure(line.metrics.get(c)) for c in columns)] for line in lines]
-    colours = {"own": plots.ORANGE, "": plots.BLUE, "published": plots.GREY}
-    shown = []
-    for column in ("HR@10", "NDCG@10"):
-        bars = [
-            plots.Bar(line.name, line.metrics[column], colours[line.kind])
-            for line in lines
-            if column in line.metrics
-        ]
-        shown.append(plots.bars(f"{task}: {column}", bars, column))
-    return join([table(["", *columns], cells, [line.kind for line in lines]), figures(shown)])
-
-
-def _remarks(task: str, result: dict[str, Any], lines: list[Line], sources: str) -> Iterator[Html]:
-    if task == "direct" and "negative_num" in result["arguments"]:
-        of = result["arguments"]["negative_num"] + 1
-        chance = short_figure(min(1, 10 / of))
-        yield tag("p", f"By chance, HR@10 among {of} candidates is {chance}.", kind="note")
-    if any(line.name.endswith(OTHERWISE) for line in lines):
-        text = f"{OTHERWISE} Ranked for other users, or other candidates: read with care."
-        yield tag("p", text, kind="note")
-    if sources:
-        yield tag(
-            "p",
-            f"Published: {sources}. Not measured by this code, and of the published protocol, "
-            "whose numbering and edges show what is held out: not to be held against protocol "
-            "clean.",
-            kind="note",
-        )
-
-
-def _unit(task: str) -> str:
-    return "users" if task in RANKING_TASKS else "texts"
 
 
 def _breakdowns(run: Run) -> Iterator[Html]:
@@ -283,13 +198,16 @@ def _examples(run: Run, seed: int) -> Iterator[Html]:
 
 
 def _settings(run: Run) -> Iterator[Html]:
-    records = ([("training", run.record)] if run.record else []) + list(run.results.items())
-    names = list(dict.fromkeys(name for _, record in records for name in record["arguments"]))
-    rows = [
-        [name, *(_value(record["arguments"].get(name)) for _, record in records)] for name in names
-    ]
-    rows = [row for row in rows if any(row[1:])]  # what nobody set is left out
-    yield table(["", *(name for name, _ in records)], rows)
+    for records in ({"training": run.record} if run.record else {}, run.results):
+        names = dict.fromkeys(name for record in records.values() for name in record["arguments"])
+        names.pop("data", None)  # data_dir says the same
+        rows = [
+            [name, *(_value(record["arguments"].get(name)) for record in records.values())]
+            for name in names
+        ]
+        rows = [row for row in rows if any(row[1:])]  # what nobody set is left out
+        if rows:
+            yield table(["", *records], rows, kind="settings")
 
 
 def _value(value: object) -> str:

@@ -16,6 +16,7 @@ RANKING_TASKS = ("sequential", "direct")
 # What a report reads of a training's record.
 RECORD = ("dataset", "command", "arguments", "versions", "commit", "held_out_edges_seen")
 RECORD += ("held_out_records_seen",)
+_NAMES = {"elmrec": "ELMRec", "pod": "POD", "p5": "P5", "item_knn": "item-kNN", "ease": "EASE"}
 RANKING_COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10")  # NDCG@1 is HR@1
 TEXT_COLUMNS = ("BLEU-1", "BLEU-4", "ROUGE-1-F", "ROUGE-2-F", "ROUGE-L-F")
 VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
@@ -66,6 +67,11 @@ def is_baseline(result: dict[str, Any]) -> bool:
 def method_of(result: dict[str, Any]) -> str:
     """The name of a baseline, or the --method of a model."""
     return result.get("method") or result["training"]["arguments"]["method"]
+
+
+def shown_name(method: str) -> str:
+    """A method's or baseline's name as people write it."""
+    return _NAMES.get(method, method.replace("_", " "))
 
 
 def figure(value: float | None) -> str:
