@@ -247,6 +247,18 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_curve_flags(parser: argparse.ArgumentParser) -> None:
+    """Curves to look at while a run goes on."""
+    parser.add_argument_group("curves").add_argument(
+        "--tensorboard",
+        nargs="?",
+        const="",
+        metavar="FOLDER",
+        help="also write losses, learning rate and samples/s for TensorBoard, a folder a run; "
+        "without FOLDER into tensorboard/ of the run's folder",
+    )
+
+
 DECODE_CATALOGUE = {
     "auto": "the faster of exact and best_first",
     "exact": "every item's probability, in one pass over the item trie",

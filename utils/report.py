@@ -14,6 +14,7 @@ from utils.checkpoint import write_json, write_jsonl
 from utils.html_report import write_report
 from utils.model_card import write_model_card
 from utils.runtime import commit, progress, say, versions
+from utils.scalars import Scalars
 from utils.trec import write_trec
 
 
@@ -56,14 +57,24 @@ def write_results(
 
 
 class TrainingLog:
-    """The progress bar, and ``train_log.jsonl``: a line each interval and each validation."""
+    """The progress bar, ``train_log.jsonl``: a line each interval and each validation; and the
+    same for TensorBoard."""
 
-    def __init__(self, folder: Path, total: int | None, done: int = 0) -> None:
-        """total: steps of the run; done: those made before it was resumed."""
-        self._file = None
+    def __init__(
+        self, folder: Path, total: int | None, done: int = 0, events: str | None = None
+    ) -> None:
+        """
+        Args:
+            folder: the run's.
+            total: steps of the run.
+            done: those made before it was resumed.
+            events: folder for TensorBoard; None = no event files.
+        """
+        self._file = self._scalars = None
         if distributed.is_main():
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / "train_log.jsonl").open("a", encoding="utf-8")
+            self._scalars = None if events is None else Scalars(events, done)
         self._bar = progress(total, "training", "step")
         self._bar.update(done)
         self._samples = 0
@@ -83,6 +94,7 @@ class TrainingLog:
                 "step": report.step,
                 "epoch": report.epoch,
                 "train": losses,
+                "learning_rate": report.lr,
                 "samples_per_second": round(rate, 1),
             }
         )
@@ -111,10 +123,14 @@ class TrainingLog:
         if self._file is not None:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
+        if self._scalars is not None:
+            self._scalars.write(line)
 
     def close(self) -> None:
-        """End the bar and the file."""
+        """End the bar and the files."""
         self._bar.close()
+        if self._scalars is not None:
+            self._scalars.close()
         if self._file is not None:
             self._file.close()
 
