@@ -85,7 +85,8 @@ def read_names(path: Path) -> list[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--users_file {path}: cannot be read ({error}).") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--users_file {path}: cannot be read ({reason}).") from error
     if not lines:
         raise UserError(f"--users_file {path}: the file is empty. Each line is a user id.")
     return [(f"{path}, line {n}", line.strip()) for n, line in enumerate(lines, start=1)]

@@ -1,7 +1,10 @@
 """recommend.py: the lists and texts of the evaluations, newcomers, and bad input."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from modules.recommending import (
 )
 from modules.samplers import explanation_eval
 from modules.tasks import METHODS, Task, WholeWords
-from tests.conftest import HISTORIES, N_ITEMS, write_folder
+from tests.conftest import HISTORIES, N_ITEMS, ROOT, write_folder
 from tests.test_scripts import SMALL, script
 from utils.errors import UserError
 
@@ -106,6 +109,31 @@ def test_a_model_that_never_learned_to_explain(evaluated, tmp_path):
     done = script("recommend.py", data, "--checkpoint", copy, "--user", "U1")
     assert done.returncode == 2
     assert "trained on direct" in done.stderr
+
+
+def test_warnings_are_no_part_of_the_answer(evaluated, tmp_path):
+    data, run = evaluated
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    record = json.loads((run / "run.json").read_text())
+    record["versions"]["torch"] = "0.1"
+    (copy / "run.json").write_text(json.dumps(record))
+    found, remarks = answers(data, copy, "--user", "U1")  # reads each line as JSON
+    assert len(found) == 1
+    assert "warning: trained with torch '0.1'" in remarks
+
+
+def test_a_reader_that_has_seen_enough(evaluated):
+    data, run = evaluated
+    command = ["recommend.py", str(data), "--checkpoint", str(run), "--user", "U1"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert done.returncode == 128 + 13
+    assert "Error" not in done.stderr
 
 
 def test_bad_input(evaluated, tmp_path):
@@ -192,7 +220,11 @@ def by_hand(model, tokenizer, history, item):
     return model.t5.encoder(inputs_embeds=embeds).last_hidden_state
 
 
-def test_a_newcomers_node_is_the_mean_of_the_items(experiment, model, tokenizer):
+@pytest.mark.parametrize("own_encoder", [True, False])
+def test_a_newcomers_node_is_the_mean_of_the_items(experiment, model, tokenizer, own_encoder):
+    model.own_encoder = own_encoder
+    calls = []
+    model.t5.encoder.register_forward_hook(lambda *_: calls.append(1))
     history = np.array([3, 7, 7])
     nothing = experiment.pieces.item_targets.gather(np.zeros(2, dtype=np.int64))
     samples = explanation_eval(
@@ -205,7 +237,9 @@ def test_a_newcomers_node_is_the_mean_of_the_items(experiment, model, tokenizer)
     )
     with torch.no_grad():
         for rows, batch in samples:
+            calls.clear()
             states, mask = NewcomerModel(model, history).eval().encode(batch)
+            assert bool(calls) is not own_encoder  # the way that the model was told to go
             plain, _ = model.encode(batch)
             for row, line in zip(rows, range(len(rows))):
                 expected = by_hand(model, tokenizer, history, int(samples.items.flat[row]))

@@ -1,6 +1,8 @@
 """Every flag, once, in groups; and how a script starts, and ends on bad input."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -361,6 +363,7 @@ def run(main: Callable[[], None]) -> None:
         stream.reconfigure(errors="backslashreplace")
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         _fail(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -370,6 +373,9 @@ def run(main: Callable[[], None]) -> None:
             f"out of memory ({limit(str(error), 120)}). A smaller --batch_size, --num_beams or "
             "--backbone needs less."
         )
+    except BrokenPipeError:  # the reader, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is not flushed
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
