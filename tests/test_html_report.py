@@ -242,6 +242,10 @@ def test_a_record_that_lacks_something(run_folder):
     write_json(run_folder / "run.json", [1])
     with pytest.raises(UserError, match=r"run\.json: holds no 'dataset', 'command'"):
         write_report(run_folder)
+    write_json(run_folder / "run.json", record())
+    write_json(run_folder / "direct.json", {"metrics": {"HR@1": 0.5}})
+    with pytest.raises(UserError, match=r"direct\.json: holds no 'dataset'.*'users'"):
+        write_report(run_folder)
 
 
 def test_an_imported_model_has_no_backbone_of_ours(run_folder):

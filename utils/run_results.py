@@ -13,9 +13,10 @@ from utils.errors import UserError
 
 TASKS = ("sequential", "direct", "explanation")
 RANKING_TASKS = ("sequential", "direct")
-# What a report reads of a training's record.
+# What a report reads of a training's record, and of a result's.
 RECORD = ("dataset", "command", "arguments", "versions", "commit", "held_out_edges_seen")
 RECORD += ("held_out_records_seen",)
+RESULT = (*RECORD, "users", "protocol", "item_ids", "seed", "decode")
 _NAMES = {"elmrec": "ELMRec", "pod": "POD", "p5": "P5", "item_knn": "item-kNN", "ease": "EASE"}
 RANKING_COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10")  # NDCG@1 is HR@1
 TEXT_COLUMNS = ("BLEU-1", "BLEU-4", "ROUGE-1-F", "ROUGE-2-F", "ROUGE-L-F")
@@ -50,13 +51,17 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = read_json(path)
-    lacking = [key for key in RECORD if not isinstance(record, dict) or key not in record]
+    _check_entries(path, record, RECORD)
+    return record
+
+
+def _check_entries(path: Path, record: Any, due: Sequence[str]) -> None:
+    lacking = [key for key in due if not isinstance(record, dict) or key not in record]
     if lacking:
         raise UserError(
-            f"{path}: holds no {', '.join(map(repr, lacking))}; this is not a record as "
-            "pretrain.py writes it. Put the original file back."
+            f"{path}: holds no {', '.join(map(repr, lacking))}; this is not a record as the "
+            "scripts write it. Put the original file back."
         )
-    return record
 
 
 def is_baseline(result: dict[str, Any]) -> bool:
@@ -120,6 +125,8 @@ def read_run(folder: Path, baselines: Sequence[Path] | None) -> Run:
             f"{folder}: neither run.json nor {', '.join(f'{task}.json' for task in TASKS)}. Name "
             "a folder that pretrain.py, an evaluation or compare.py wrote."
         )
+    for task, result in results.items():
+        _check_entries(folder / f"{task}.json", result, RESULT)
     log = folder / "train_log.jsonl"
     kept = {task: folder / f"{task}.jsonl" for task in results}
     dataset = (record or next(iter(results.values())))["dataset"]
