@@ -25,6 +25,7 @@ demo: $(VENV)/.runtime
 	@echo "some explanations (all: $(DEMO)/explanation.jsonl):"
 	@head -n 5 $(DEMO)/explanation.jsonl
 	@echo "results: $(DEMO)/sequential.json, $(DEMO)/direct.json, $(DEMO)/explanation.json"
+	@echo "all of it to read: $(DEMO)/report.html"
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -19,6 +19,7 @@ from modules.files import load_dataset
 from utils import cli, flag_types
 from utils.checkpoint import write_text
 from utils.errors import UserError
+from utils.run_results import RANKING_TASKS
 from utils.runtime import say
 
 
@@ -36,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     test = commands.add_parser("test", help="is the difference of two methods more than chance?")
     for name in ("a", "b"):
         test.add_argument(name, metavar=f"RUN{name.upper()}", help="folder, or folders by commas")
-    tasks = differences.RANKING_TASKS
+    tasks = RANKING_TASKS
     test.add_argument("--tasks", type=flag_types.names(tasks), default=tasks, help="by commas")
     test.add_argument("--resamples", type=cli.positive_int, default=9999, help="of test, bootstrap")
     test.add_argument("--level", type=cli.positive, default=0.05, help="p that counts as small")

@@ -29,8 +29,10 @@ from modules.samplers import StepPlan
 from modules.tasks import METHODS, Task, WholeWords
 from utils import cli, distributed, presets
 from utils.errors import UserError
+from utils.html_report import write_report
 from utils.report import TrainingLog, run_record
 from utils.runtime import StopSignals, say
+from utils.scalars import event_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,9 +42,11 @@ def parse_args() -> argparse.Namespace:
     cli.add_model_flags(parser)
     cli.add_protocol_flags(parser)
     cli.add_training_flags(parser)
+    cli.add_curve_flags(parser)
     cli.add_machine_flags(parser, batch_size=64)
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args)
+    args.tensorboard = event_folder(args.tensorboard, args.checkpoint)
     if args.backbone and args.model_version is not None:
         raise UserError(
             f"--backbone {args.backbone} and --model_version {args.model_version} contradict each "
@@ -165,7 +169,8 @@ def main() -> None:
             step = resume_run(experiment, folder, record, trainer, args.resume)
             say(f"going on from step {step:,}")
         steps = args.epochs * trainer.steps_per_epoch
-        log = TrainingLog(folder, min(steps, args.max_steps or steps), trainer.step)
+        total = min(steps, args.max_steps or steps)
+        log = TrainingLog(folder, total, trainer.step, args.tensorboard)
         result = run_training(experiment, folder, trainer, log)
     skipped = f" ({result.skipped} left out, their loss not finite)" if result.skipped else ""
     say(
@@ -176,6 +181,8 @@ def main() -> None:
         say(f"the state is saved in {folder / 'state'}: the same command with --resume goes on")
         raise SystemExit(128 + signals.number)
     say(f"model written to {folder}")
+    if distributed.is_main():
+        write_report(folder)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> Non
     arguments = {"seed": SEED, "negative_num": 99, "exp_len": 20, "preset": "readme"}
     arguments |= {"protocol": "clean", "item_ids": "random"}
     arguments |= {"method": "elmrec", "backbone": backbone}
+    arguments["tasks"] = [task.label for task in streams]
     record = {"dataset": experiment.dataset.name}
     record |= {"held_out_edges_seen": 0, "held_out_records_seen": 0}
     save_run(experiment, folder, run_record(arguments) | record)

@@ -9,29 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.checkpoint import read_json
+from utils.catalogue_metrics import step_label
 from utils.errors import UserError
 from utils.published import published
-
-TASKS = ("sequential", "direct", "explanation")
-RANKING_COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10")
-TEXT_COLUMNS = (
-    "BLEU-1",
-    "BLEU-4",
-    "ROUGE-1-F",
-    "ROUGE-2-F",
-    "ROUGE-L-F",
-    "USR",
-    "FMR",
-    "FCR",
-    "DIV",
-)
-VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
-COLUMNS = {
-    "sequential": RANKING_COLUMNS,
-    "direct": RANKING_COLUMNS,
-    "explanation": TEXT_COLUMNS + VARIETY_COLUMNS,
-}
+from utils.run_results import COLUMNS, TASKS, figure, method_of, read_result
 
 
 class Entry(NamedTuple):
@@ -46,28 +27,6 @@ class Entry(NamedTuple):
     seed: str
     metrics: dict[str, float]
     catalogue: dict[str, Any] | None  # utils/catalogue_metrics.py; None where not recorded
-
-
-def read_result(folder: Path, task: str) -> dict[str, Any] | None:
-    """A run's ``<task>.json``; None where the run was not evaluated on it.
-
-    Raises:
-        UserError: where the folder is missing, or the file is not what an evaluation writes.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder. Name folders that evaluations wrote to.")
-    path = folder / f"{task}.json"
-    if not path.is_file():
-        return None
-    result = read_json(path)
-    if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
-        raise UserError(f"{path}: holds no 'metrics'. Evaluate the run again.")
-    return result
-
-
-def method_of(result: dict[str, Any]) -> str:
-    """The name of a baseline, or the --method of a model."""
-    return result.get("method") or result["training"]["arguments"]["method"]
 
 
 def entries(folders: Sequence[Path]) -> list[Entry]:
@@ -140,7 +99,7 @@ def as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
         header = ["method", "protocol", "items", "seed", *columns, "from"]
         lines = [
             [row.method, row.protocol, row.item_ids, row.seed]
-            + [_figure(row.metrics.get(column)) for column in columns]
+            + [figure(row.metrics.get(column)) for column in columns]
             + [row.source]
             for row in mine
         ]
@@ -151,19 +110,13 @@ def as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _figure(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
-
-
 def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
     if not rows:
         return
     cutoffs = [name.split("@")[1] for name in rows[0].catalogue["metrics"] if name[:3] == "HR@"]
     lines = [
         [row.method, kind]
-        + [_figure(row.catalogue["metrics"].get(f"{kind}@{k}")) for k in cutoffs]
+        + [figure(row.catalogue["metrics"].get(f"{kind}@{k}")) for k in cutoffs]
         + [row.source]
         for kind in ("HR", "NDCG", "MRR")
         for row in rows
@@ -172,7 +125,7 @@ def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
     yield f"### {title}: the whole catalogue, exact ranks\n\n{markdown(header, lines)}"
     spread = [name for name, value in rows[0].catalogue.items() if isinstance(value, float)]
     lines = [
-        [r.method, r.source, *(_figure(r.catalogue.get(name)) for name in spread)] for r in rows
+        [r.method, r.source, *(figure(r.catalogue.get(name)) for name in spread)] for r in rows
     ]
     yield f"### {title}: what is listed\n\n{markdown(['method', 'from', *spread], lines)}"
     for key, label in (
@@ -189,10 +142,7 @@ def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
 
 
 def _step(group: dict[str, Any]) -> str:
-    ends = f"{group['low']}+" if group["high"] is None else f"{group['low']}-{group['high']}"
-    if group["low"] == group["high"]:
-        ends = str(group["low"])
-    return f"{ends} ({group['users']:,} users)"
+    return f"{step_label(group['low'], group['high'])} ({group['users']:,} users)"
 
 
 def as_csv(rows: Sequence[Entry]) -> str:

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.comparison import markdown, method_of, read_result
+from modules.comparison import markdown
 from utils.checkpoint import read_jsonl
 from utils.errors import UserError
 from utils.metrics import NOT_RANKED, user_hits, user_ndcg
+from utils.run_results import method_of, read_result
 from utils.runtime import Stream, rng
 from utils.significance import Paired, holm, paired_test
 
-RANKING_TASKS = ("sequential", "direct")
 # NDCG@1 is HR@1.
 METRICS = {
     "HR@1": (user_hits, 1),

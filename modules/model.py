@@ -187,11 +187,12 @@ class ELMRec(nn.Module):
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the decoder attends to, and its mask: encoder states (B, K + S, D), (B, K + S); of
         a causal batch the one state that each target is told from, (N, 1, D), (N, 1)."""
-        return self._states(*self.embed(batch), batch.reads)
+        return self.states(*self.embed(batch), batch.reads)
 
-    def _states(
+    def states(
         self, embeds: torch.Tensor, mask: torch.Tensor, reads: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``encode`` gives, of what ``embed`` gives."""
         if reads is not None:
             soft_prompts = 0 if self.prompts is None else self.config.prompt_num
             states = encode(self.t5, embeds, mask, causal_from=soft_prompts)
@@ -215,7 +216,7 @@ class ELMRec(nn.Module):
         items: torch.Tensor | None,
         reads: torch.Tensor | None,
     ) -> torch.Tensor:
-        states, mask = self._states(embeds, mask, reads)
+        states, mask = self.states(embeds, mask, reads)
         if self.continuations is None or items is None:
             outputs = BaseModelOutput(last_hidden_state=states)
             return self.t5(encoder_outputs=outputs, attention_mask=mask, labels=labels).loss

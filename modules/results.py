@@ -10,6 +10,9 @@ from modules.evaluation import Seconds
 from modules.experiment import Experiment
 from utils.report import run_record
 
+LAST_ITEMS = 10  # of a history, in a user's row
+TRAINING = ("command", "arguments", "versions", "commit", "resumed")  # of run.json, with a result
+
 
 def result_record(
     experiment: Experiment,
@@ -36,7 +39,7 @@ def result_record(
         "seed": experiment.seed,
         "seconds": {"loading": loading, "encoding": seconds.encode, "decoding": seconds.decode},
         **run_record(vars(args)),
-        "training": {key: run[key] for key in ("command", "arguments", "versions", "commit")},
+        "training": {key: run[key] for key in TRAINING if key in run},
     }
 
 
@@ -48,10 +51,16 @@ def ranking_rows(
     targets: np.ndarray,
     ranks: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """A row a user for ``<task>.jsonl``: ids are the data folder's own, and the original ones."""
+    """A row a user for ``<task>.jsonl``: ids are the data folder's own, and the original ones.
+
+    A row also says what a reader of the list asks next: how many items its user had before the
+    test item, the last of them, and how many users had the test item in train.
+    """
+    popularity = np.bincount(dataset.train_pairs()[1], minlength=dataset.n_items + 1)
     rows = []
     for user, line, line_scores, target, rank in zip(users, items, scores, targets, ranks):
         listed = line[line > 0].tolist()
+        had = dataset.history(user)[:-1]
         rows.append(
             {
                 "user": int(user),
@@ -60,6 +69,10 @@ def ranking_rows(
                 "item_ids": [dataset.item_names[item] for item in listed],
                 "scores": [round(float(score), 6) for score in line_scores[: len(listed)]],
                 "target": int(target),
+                "target_id": dataset.item_names[target],
+                "target_users": int(popularity[target]),
+                "history_length": len(had),
+                "last_item_ids": [dataset.item_names[item] for item in had[-LAST_ITEMS:]],
                 "rank": int(rank) if rank >= 0 else None,
             }
         )

@@ -15,6 +15,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from modules.dataset import ITEM_IDS, PROTOCOLS, RecDataset
+from modules.tasks import Task
 from utils.checkpoint import read_json, sha256, write_bytes, write_json
 from utils.errors import UserError, limit
 from utils.inputs import check_file
@@ -98,6 +99,11 @@ def read_run(folder: Path) -> dict[str, Any]:
         if type(value) is not (int if number else str) or value not in allowed:
             due = f"{allowed[0]} to {allowed[-1]}" if number else " or ".join(allowed)
             raise UserError(f"{path}: argument {key!r} is {limit(value)}; {due} is due.")
+    tasks, known = run["arguments"].get("tasks"), [task.label for task in Task]
+    if not isinstance(tasks, list) or not tasks or any(name not in known for name in tasks):
+        raise UserError(
+            f"{path}: argument 'tasks' is {limit(tasks)}; a list of {', '.join(known)} is due."
+        )
     return run
 
 

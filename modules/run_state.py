@@ -28,13 +28,14 @@ from utils.checkpoint import (
 )
 from utils.errors import UserError
 from utils.report import TrainingLog
+from utils.scalars import EVENTS
 
 KEPT = 2
 TENSORS, VALUES = "state.safetensors", "state.json"
 # Flags that may be others when a run goes on: they say when to stop and where to write.
 FREE = {
     "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
-    "log_interval", "checkpoint", "data", "data_dir",
+    "log_interval", "checkpoint", "data", "data_dir", "tensorboard",
 }  # fmt: skip
 
 
@@ -132,8 +133,9 @@ def claim_folder(folder: Path, resume: str | None, overwrite: bool) -> None:
 def clear_folder(folder: Path) -> None:
     """Remove what a run wrote, before another starts in its place; no other file is touched."""
     (folder / RUN_FILE).unlink(missing_ok=True)  # first: without it there is no run
-    shutil.rmtree(folder / "state", ignore_errors=True)
-    for name in ("model.safetensors", "train_log.jsonl", "README.md"):
+    for name in ("state", EVENTS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("model.safetensors", "train_log.jsonl", "README.md", "report.html"):
         (folder / name).unlink(missing_ok=True)
     for task in ("sequential", "direct", "explanation"):
         for ending in ("json", "jsonl"):

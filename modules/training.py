@@ -64,6 +64,7 @@ class StepReport(NamedTuple):
     task: Task
     samples: int
     losses: dict[Task, float] | None  # mean a task since the last report
+    lr: float
 
 
 class EpochReport(NamedTuple):
@@ -255,7 +256,8 @@ class Trainer:
         if due:
             self._watch.check()
         losses = self._losses.take() if due else None
-        on_step(StepReport(self.step, self.epoch + 1, task, sampler.plan.samples, losses))
+        lr = self._optimizer.param_groups[0]["lr"]
+        on_step(StepReport(self.step, self.epoch + 1, task, sampler.plan.samples, losses, lr))
 
     def _rate(self, step: int) -> float:
         """Of the learning rate, in a step counted from 1."""

@@ -30,7 +30,8 @@ COMMON += ["--optimizer", "adamw", "--max_steps", "12", "--log_interval", "3"]
 COMMON += ["--valid_samples", "41"]  # odd: one process has a sample more than the other
 
 
-def run(script: str, *args: object, processes: int = 1) -> None:
+def run(script: str, *args: object, processes: int = 1) -> str:
+    """Its standard output."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     launch = [sys.executable]
     if processes > 1:
@@ -43,6 +44,7 @@ def run(script: str, *args: object, processes: int = 1) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def losses(folder: Path) -> tuple[list[float], list[float]]:
@@ -96,6 +98,17 @@ def test_two_processes_evaluate_to_the_same_figures(script, stem, one, tmp_path)
     assert results[0] == results[1]  # to the last bit, every user once, in user order
     rows = [json.loads(line) for line in results[0][1].splitlines()]
     assert len(rows) == 101
+
+
+def test_two_processes_recommend_what_one_does(one, tmp_path):
+    users = tmp_path / "users.txt"
+    users.write_text("".join(f"demo-user-{n:03}\n" for n in range(1, 22)))
+    args = [DEMO, "--checkpoint", one, "--users_file", users, "--json", "--explain", 1]
+    alone, together = (run("recommend.py", *args, processes=n) for n in (1, 2))
+    assert alone == together  # and each line once
+    assert [json.loads(line)["user_id"][-3:] for line in alone.splitlines()] == [
+        f"{n:03}" for n in range(1, 22)
+    ]
 
 
 def test_parts_cover_everything_once(monkeypatch):

@@ -38,7 +38,7 @@ from tests.faults import (
 )
 from utils import cli
 from utils.errors import UserError
-from utils.report import write_results
+from utils.report import run_record, write_results
 
 SEQUENTIAL, MAPS = "data/sequential.txt", "data/datamaps.json"
 NEGATIVE, TEXTS = "data/negative.txt", "data/explanation.json"
@@ -204,13 +204,16 @@ def mounted(tmp_path):
 def test_a_disk_that_is_full(mounted, capsys):
     """What stood there stays whole; the metrics are said all the same."""
     disk = mounted("size=64k")
-    result = {"protocol": "clean", "item_ids": "random", "metrics": {"HR@1": 0.25}}
-    write_results(disk, "direct", result, [{"user": 1}])
-    with pytest.raises(UserError, match=r"direct\.jsonl: cannot be written \(No space left"):
-        write_results(disk, "direct", result, [{"user": 1, "text": "x" * 10**5}])
-    assert (disk / "direct.jsonl").read_text() == '{"user": 1}\n'
-    assert json.loads((disk / "direct.json").read_text()) == result
-    assert sorted(path.name for path in disk.iterdir()) == ["direct.json", "direct.jsonl"]
+    result = {"protocol": "clean", "item_ids": "random", "metrics": {"BLEU-1": 0.25}, "users": 1}
+    result |= {"dataset": "few", "seed": 0, "decode": "beam", "held_out_edges_seen": 0}
+    result |= {"held_out_records_seen": 0, "method": "by hand", **run_record({})}
+    write_results(disk, "explanation", result, [{"user": 1}])
+    with pytest.raises(UserError, match=r"explanation\.jsonl: cannot be written \(No space"):
+        write_results(disk, "explanation", result, [{"user": 1, "text": "x" * 10**5}])
+    assert (disk / "explanation.jsonl").read_text() == '{"user": 1}\n'
+    assert json.loads((disk / "explanation.json").read_text()) == result
+    files = ["explanation.json", "explanation.jsonl", "report.html"]
+    assert sorted(path.name for path in disk.iterdir()) == files
     assert capsys.readouterr().out.count("0.2500") == 2
 
 

@@ -139,6 +139,8 @@ MODEL = [
     ("a seed below 0", entry(RUN, "arguments", "seed", value=-1), "'seed' is -1; 0 to"),
     ("a seed of 30 digits", entry(RUN, "arguments", "seed", value=10**29), "'seed' is 1000"),
     ("no exp_len", entry(RUN, "arguments", "exp_len"), "argument 'exp_len' is None"),
+    ("no tasks", entry(RUN, "arguments", "tasks"), "argument 'tasks' is None; a list of"),
+    ("a task of no name", entry(RUN, "arguments", "tasks", value=["dance"]), "a list of expla"),
     ("negatives that are True", entry(RUN, "arguments", "negative_num", value=True), "is True"),
     ("an unknown protocol", entry(RUN, "arguments", "protocol", value="x"), "'protocol' is 'x'"),
     ("no fingerprints", entry(RUN, "fingerprints"), "run.json: 'fingerprints' is None"),

@@ -1,7 +1,9 @@
 """The scripts as a user runs them: the whole way on a small set, --help, and bad input."""
 
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,7 @@ def trained(tmp_path_factory):
 
 def test_the_whole_way(trained):
     data, run = trained
+    assert (run / "report.html").is_file()
     for name, stem in (("seq_reranker", "sequential"), ("topn", "direct"), ("exp", "explanation")):
         done = script(f"{name}.py", data, "--checkpoint", run, "--batch_size", "3")
         assert done.returncode == 0, done.stderr
@@ -41,6 +44,8 @@ def test_the_whole_way(trained):
         assert result["protocol"] == "clean"
         assert result["item_ids"] == "random"
         assert result["seed"] == 0
+        page = re.sub("<[^>]*>", "", (run / "report.html").read_text())
+        assert result["command"] in html.unescape(page)
         assert {"versions", "commit", "arguments", "seconds", "command"} <= set(result)
         for metric, value in result["metrics"].items():
             assert metric in done.stdout
@@ -104,7 +109,7 @@ def test_drawn_negatives_are_kept_with_the_run_and_not_in_the_data(tmp_path):
     assert "--tasks sequential,direct" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["pretrain", "seq_reranker", "topn", "exp"])
+@pytest.mark.parametrize("name", ["pretrain", "seq_reranker", "topn", "exp", "recommend"])
 def test_help_is_grouped(name):
     done = script(f"{name}.py", "--help")
     assert done.returncode == 0

@@ -29,6 +29,13 @@ class Group(NamedTuple):
     ndcg: float  # NDCG@10
 
 
+def step_label(low: int, high: int | None) -> str:
+    """A step as it stands in tables: ``5-9``, ``0``, ``100+``."""
+    if high is None:
+        return f"{low}+"
+    return str(low) if low == high else f"{low}-{high}"
+
+
 def full_metrics(ranks: np.ndarray, cutoffs: Sequence[int] = FULL_CUTOFFS) -> dict[str, float]:
     """HR, NDCG and MRR at each cut-off, by name. ranks: (U,) exact, not cut at a list's end."""
     scores = ranking_metrics(ranks, cutoffs)

@@ -1,6 +1,8 @@
 """Every flag, once, in groups; and how a script starts, and ends on bad input."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -192,7 +194,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--schedule",
         choices=("constant", "linear"),
         default="constant",
-        help="of the learning rate; linear: down to 0 in the second half of --epochs or --max_steps",
+        help="of the learning rate; linear: down to 0 in the second half of --epochs (--max_steps)",
     )
     group.add_argument(
         "--loss",
@@ -274,6 +276,18 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--shard",
         action="store_true",
         help="split weights, gradients and optimizer state over the processes of torchrun (FSDP)",
+    )
+
+
+def add_curve_flags(parser: argparse.ArgumentParser) -> None:
+    """Curves to look at while a run goes on."""
+    parser.add_argument_group("curves").add_argument(
+        "--tensorboard",
+        nargs="?",
+        const="",
+        metavar="FOLDER",
+        help="also write losses, learning rate and samples/s for TensorBoard, a folder a run; "
+        "without FOLDER into tensorboard/ of the run's folder",
     )
 
 
@@ -379,6 +393,7 @@ def run(main: Callable[[], None]) -> None:
         stream.reconfigure(errors="backslashreplace")
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         _fail(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -388,6 +403,9 @@ def run(main: Callable[[], None]) -> None:
             f"out of memory ({limit(str(error), 120)}). A smaller --batch_size, --num_beams or "
             "--backbone needs less."
         )
+    except BrokenPipeError:  # the reader, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is not flushed
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

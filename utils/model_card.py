@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.checkpoint import read_json, write_text
+from utils.run_results import TASKS
 
-TASKS = ("sequential", "direct", "explanation")
 _HEAD = """---
 library_name: transformers
 tags: [recommendation, elmrec]

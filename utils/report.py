@@ -1,4 +1,7 @@
-"""What a run leaves behind: metrics as JSON, predictions as JSON lines, the training log."""
+"""What a run leaves behind: metrics as JSON, predictions as JSON lines, the training log, a page.
+
+python -m utils.report ./checkpoint/beauty/    # writes report.html once more
+"""
 
 import json
 import sys
@@ -6,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils import distributed
+from utils import cli, distributed
 from utils.checkpoint import write_json, write_jsonl
+from utils.html_report import write_report
 from utils.model_card import write_model_card
 from utils.runtime import commit, progress, say, versions
+from utils.scalars import Scalars
 from utils.trec import write_trec
 
 
@@ -30,8 +35,8 @@ def write_results(
     rows: list[dict[str, Any]],
     trec: bool = False,
 ) -> None:
-    """Say the metrics, and write ``<name>.json`` and ``<name>.jsonl``; of several processes, the
-    main one does.
+    """Say the metrics, and write ``<name>.json``, ``<name>.jsonl`` and the pages that show them; of
+    several processes, the main one does.
 
     trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
     """
@@ -48,17 +53,28 @@ def write_results(
     write_json(folder / f"{name}.json", result)
     write_model_card(folder)
     say(f"written: {folder / name}.json, {folder / name}.jsonl")
+    write_report(folder)
 
 
 class TrainingLog:
-    """The progress bar, and ``train_log.jsonl``: a line each interval and each validation."""
+    """The progress bar, ``train_log.jsonl``: a line each interval and each validation; and the
+    same for TensorBoard."""
 
-    def __init__(self, folder: Path, total: int | None, done: int = 0) -> None:
-        """total: steps of the run; done: those made before it was resumed."""
-        self._file = None
+    def __init__(
+        self, folder: Path, total: int | None, done: int = 0, events: str | None = None
+    ) -> None:
+        """
+        Args:
+            folder: the run's.
+            total: steps of the run.
+            done: those made before it was resumed.
+            events: folder for TensorBoard; None = no event files.
+        """
+        self._file = self._scalars = None
         if distributed.is_main():
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / "train_log.jsonl").open("a", encoding="utf-8")
+            self._scalars = None if events is None else Scalars(events, done)
         self._bar = progress(total, "training", "step")
         self._bar.update(done)
         self._samples = 0
@@ -78,6 +94,7 @@ class TrainingLog:
                 "step": report.step,
                 "epoch": report.epoch,
                 "train": losses,
+                "learning_rate": report.lr,
                 "samples_per_second": round(rate, 1),
             }
         )
@@ -106,9 +123,32 @@ class TrainingLog:
         if self._file is not None:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
+        if self._scalars is not None:
+            self._scalars.write(line)
 
     def close(self) -> None:
-        """End the bar and the file."""
+        """End the bar and the files."""
         self._bar.close()
+        if self._scalars is not None:
+            self._scalars.close()
         if self._file is not None:
             self._file.close()
+
+
+def main() -> None:
+    """Write ``report.html`` of the folder on the command line."""
+    parser = cli.new_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--baselines",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="of compare.py baselines, for comparison; default: those beside RUN, <data>-<name>",
+    )
+    args = parser.parse_args()
+    write_report(args.run, args.baselines)
+
+
+if __name__ == "__main__":
+    cli.run(main)

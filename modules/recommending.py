@@ -1,0 +1,271 @@
+"""What comes next for one person or many, and why: the sequential and the explanation task, asked.
+
+Whoever asks is a ``Person``. The sequential task reads places in the history and no graph, so
+that a history is all it needs: somebody who is not in the data is written ``user_0``, a number
+that no training prompt holds. Explanations read the graph; see ``NewcomerModel``.
+"""
+
+import difflib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from modules.batches import Batch
+from modules.comparison import markdown
+from modules.dataset import RecDataset
+from modules.decoding import BeamOptions
+from modules.evaluation import Decoding, Ranker, generate_texts, pick_method, rerank
+from modules.experiment import Experiment
+from modules.model import ELMRec
+from modules.samplers import MAX_HISTORY, EvalSet, explanation_eval
+from modules.tasks import Task, WholeWords
+from modules.tokens import Ragged
+from utils.errors import UserError, limit
+
+NEWCOMER = 0  # the number of somebody who is not in the data
+# As exp.py has it by default: 21 beams in 3 groups without penalty are one search of 7.
+_BEAMS = BeamOptions(21, max_length=50, min_length=10, groups=3, early_stopping=True)
+
+
+class Person(NamedTuple):
+    """Somebody to recommend to."""
+
+    user: int  # NEWCOMER for somebody who is not in the data
+    name: str
+    history: np.ndarray  # (n,) items, oldest first, n >= 1
+
+
+class Answer(NamedTuple):
+    """A list for a person, best first."""
+
+    person: Person
+    items: list[int]
+    probabilities: list[float]  # of each item among the whole catalogue
+    texts: list[str]  # why, for the first of the items
+
+
+# ----------------------------------------------------------------------------------- people
+
+
+def known(dataset: RecDataset, names: Sequence[tuple[str, str]], held_out: int) -> list[Person]:
+    """Users of the data set.
+
+    Args:
+        names: pairs of where a name stands (for the message) and an original user id.
+        held_out: so many of each user's last items are left out: 1 asks what a test asks.
+    """
+    number = {name: user for user, name in enumerate(dataset.user_names) if user}
+    people = []
+    for where, name in names:
+        if name not in number:
+            raise _unknown(dataset, where, "user", name, dataset.user_names)
+        history = dataset.history(number[name])
+        people.append(Person(number[name], name, history[: len(history) - held_out]))
+    return people
+
+
+def newcomer(dataset: RecDataset, history: str) -> Person:
+    """Somebody who is not in the data: original item ids by commas, oldest first."""
+    number = {name: item for item, name in enumerate(dataset.item_names) if item}
+    items = []
+    for name in (part.strip() for part in history.split(",")):
+        if name not in number:
+            raise _unknown(dataset, "--history", "item", name, dataset.item_names)
+        items.append(number[name])
+    return Person(NEWCOMER, "somebody who is not in the data", np.array(items, dtype=np.int32))
+
+
+def read_names(path: Path) -> list[tuple[str, str]]:
+    """A file with an original user id a line -> pairs for ``known``."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--users_file {path}: cannot be read ({reason}).") from error
+    if not lines:
+        raise UserError(f"--users_file {path}: the file is empty. Each line is a user id.")
+    return [(f"{path}, line {n}", line.strip()) for n, line in enumerate(lines, start=1)]
+
+
+def _unknown(
+    dataset: RecDataset, where: str, what: str, name: str, names: Sequence[str]
+) -> UserError:
+    near = difflib.get_close_matches(name, names[1:], n=3)
+    return UserError(
+        f"{where}: {what} {limit(name)} is not in the data. {dataset.folder / 'datamaps.json'} "
+        f"lists all {len(names) - 1:,} under id2{what}"
+        + (f"; closest: {', '.join(near)}." if near else "; none is like it.")
+    )
+
+
+# ------------------------------------------------------------------------------------ model
+
+
+class NewcomerModel(nn.Module):
+    """The model for one person who is not in its graph.
+
+    Where the graph is read, the person's mention carries the mean of the propagated nodes of the
+    history's items, for there is no node of the person's own.
+    """
+
+    def __init__(self, model: ELMRec, history: np.ndarray) -> None:
+        super().__init__()
+        self.t5, self._model = model.t5, model
+        self._nodes = torch.from_numpy(history.astype(np.int64)) + model.config.n_users
+
+    def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """As ``ELMRec.encode``, for prompts in the short form, which begin with the user."""
+        embeds, mask = self._model.embed(batch)  # (B, K + S, D)
+        if self._model.schemes[batch.task] is WholeWords.GRAPH:
+            table = self._model.whole_word_table(WholeWords.GRAPH)
+            mean = table[self._nodes.to(table.device)].mean(dim=0) - table[0]
+            # User 0 is no node, so that the first id other than 0 is the first item's.
+            of_user = (batch.whole_word_ids.cumsum(dim=1) == 0).to(embeds.dtype)  # (B, S)
+            k = embeds.shape[1] - of_user.shape[1]
+            of_user = nn.functional.pad(of_user, (k, 0))[..., None]  # (B, K + S, 1)
+            embeds = embeds + self._model.config.alpha * of_user * mean
+        return self._model.states(embeds, mask, batch.reads)
+
+
+def newcomer_remark(experiment: Experiment, explained: int) -> str:
+    """What a reader of a newcomer's answer must know. explained: texts that are generated."""
+    text = "not in the data: the prompt says user_0, whom training did not know"
+    tasks = [Task.SEQUENTIAL] + [Task.EXPLANATION] * (explained > 0)
+    by_graph = [t.label for t in tasks if experiment.scheme(t) is WholeWords.GRAPH]
+    if by_graph:
+        text += (
+            f"; not in the graph either: for the {' and '.join(by_graph)} task, the mean of the "
+            "history's item nodes stands for the user's node"
+        )
+    return text
+
+
+def _model_for(experiment: Experiment, people: Sequence[Person]) -> ELMRec | NewcomerModel:
+    strange = [person for person in people if person.user == NEWCOMER]
+    if not strange:
+        return experiment.model
+    if len(people) > 1:
+        raise ValueError("a newcomer is asked for alone")
+    return NewcomerModel(experiment.model, strange[0].history).eval()
+
+
+# ---------------------------------------------------------------------------------- answers
+
+
+def recommend(
+    experiment: Experiment, people: Sequence[Person], top_n: int, explained: int, batch_size: int
+) -> list[Answer]:
+    """The next ``top_n`` items of each person, none of them had already, and why.
+
+    explained: generate a text for the first so many of each list; 0 = none.
+    """
+    items, scores = _next_items(experiment, people, top_n, batch_size)
+    texts = _explain(experiment, people, items[:, :explained], batch_size)
+    answers = []
+    for person, line, line_scores, why in zip(people, items, scores, texts):
+        found = line > 0  # a small catalogue may end before the list does
+        chances = np.exp(line_scores[found].astype(np.float64))
+        answers.append(Answer(person, line[found].tolist(), chances.tolist(), why))
+    return answers
+
+
+def _next_items(
+    experiment: Experiment, people: Sequence[Person], top_n: int, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    pieces, trie = experiment.pieces, experiment.trie()
+    samples = EvalSet(
+        Task.SEQUENTIAL,
+        np.array([person.user for person in people]),
+        Ragged.of([person.history[-MAX_HISTORY:].tolist() for person in people]),
+        pieces.item_targets.gather(np.zeros(len(people), dtype=np.int64)),  # nothing is held out
+        pieces,
+        experiment.scheme(Task.SEQUENTIAL),
+        batch_size,
+        causal=experiment.causal(Task.SEQUENTIAL),
+    )
+    ranker = Ranker(
+        _model_for(experiment, people),
+        trie,
+        pieces.item_targets,
+        Decoding(pick_method("auto", trie)),
+        experiment.autocast,
+        show_progress=len(people) > batch_size,
+    )
+    # So many more that a list is full whatever its reader already had.
+    extra = max(len(np.unique(person.history)) for person in people)
+    catalogue = np.arange(1, experiment.dataset.n_items + 1)[None]
+    items, scores, _ = ranker.rank(samples, catalogue, top_n + extra)
+    return rerank(items, scores, [person.history for person in people], top_n)
+
+
+def _explain(
+    experiment: Experiment, people: Sequence[Person], items: np.ndarray, batch_size: int
+) -> list[list[str]]:
+    """Why each of (n, m) items, 0 = none, would please its person."""
+    rows, places = np.nonzero(items)
+    if not len(rows):
+        return [[] for _ in people]
+    pieces = experiment.pieces
+    samples = explanation_eval(
+        np.array([person.user for person in people])[rows],
+        items[rows, places],
+        pieces.item_targets.gather(np.zeros(len(rows), dtype=np.int64)),  # no reference
+        pieces,
+        experiment.scheme(Task.EXPLANATION),
+        batch_size,
+    )
+    texts, _ = generate_texts(
+        _model_for(experiment, people),
+        samples,
+        _BEAMS,
+        partial(experiment.tokenizer.batch_decode, skip_special_tokens=True),
+        experiment.autocast,
+        show_progress=len(rows) > batch_size,
+    )
+    out: list[list[str]] = [[] for _ in people]
+    for row, text in zip(rows, texts):
+        out[row].append(text)
+    return out
+
+
+def as_table(dataset: RecDataset, answer: Answer) -> str:
+    """An answer for people to read: the history that the model reads, and the list."""
+    person = answer.person
+    read = [dataset.item_names[item] for item in person.history[-MAX_HISTORY:]]
+    earlier = len(person.history) - len(read)
+    name = person.name if person.user == NEWCOMER else f"{person.name} (user {person.user})"
+    head = f"{name} had {len(person.history)} items, oldest first" + (
+        f", of which the model reads the last {len(read)}:" if earlier else ":"
+    )
+    rows = [
+        [str(place), dataset.item_names[item], f"{100 * chance:.3g} %"]
+        for place, (item, chance) in enumerate(zip(answer.items, answer.probabilities), start=1)
+    ]
+    header = ["", "item", "probability"]
+    if answer.texts:
+        header.append("why (generated)")
+        rows = [[*row, *answer.texts[n : n + 1]] for n, row in enumerate(rows)]
+        rows = [row if len(row) == len(header) else [*row, ""] for row in rows]
+    return f"{head}\n  {' '.join(read)}\n\n{markdown(header, rows)}\n"
+
+
+def as_object(dataset: RecDataset, answer: Answer) -> dict[str, Any]:
+    """An answer for programs: ids are the original ones."""
+    person = answer.person
+    return {
+        "user_id": None if person.user == NEWCOMER else person.name,
+        "history": [dataset.item_names[item] for item in person.history],
+        "items": [
+            {
+                "item_id": dataset.item_names[item],
+                "probability": chance,
+                "why": answer.texts[place] if place < len(answer.texts) else None,
+            }
+            for place, (item, chance) in enumerate(zip(answer.items, answer.probabilities))
+        ],
+    }

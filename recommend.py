@@ -1,0 +1,118 @@
+"""What comes next for a user, and why?
+
+    python recommend.py ./data/beauty/ --checkpoint ./checkpoint/beauty/ --user A1YJEY40YUW4SE
+    python recommend.py ./data/demo/ --checkpoint ./checkpoint/demo/ --history tea-01,tea-05
+
+Ranks the whole catalogue by the sequential task, less what the user already had. Ids are the
+original ones. The answer goes to the standard output, all remarks to the standard error.
+"""
+
+import argparse
+import json
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from modules.experiment import open_experiment
+from modules.recommending import (
+    as_object,
+    as_table,
+    known,
+    newcomer,
+    newcomer_remark,
+    read_names,
+    recommend,
+)
+from modules.tasks import Task
+from utils import cli, distributed
+from utils.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.new_parser(__doc__)
+    cli.add_data_flags(parser)
+    group = parser.add_argument_group("for whom")
+    whom = group.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user", metavar="ID", help="a user of the data")
+    whom.add_argument("--users_file", metavar="FILE", type=Path, help="many, an id a line")
+    whom.add_argument("--history", metavar="ID,ID,...", help="of somebody unknown, oldest first")
+    group.add_argument(
+        "--held_out",
+        type=int,
+        choices=(0, 1, 2),
+        default=0,
+        help="leave out so many of a user's last items: 1 asks what seq_reranker.py asks",
+    )
+    group = parser.add_argument_group("answer")
+    group.add_argument("--top_n", type=cli.positive_int, default=10, help="items in a list")
+    group.add_argument(
+        "--explain",
+        type=cli.natural,
+        metavar="N",
+        help="say why for the first N items; default: all, with --users_file none",
+    )
+    group.add_argument("--json", action="store_true", help="an object a user, a line each")
+    cli.add_machine_flags(parser, batch_size=16)
+    args = parser.parse_args()
+    args.data_dir = cli.data_folder(args)
+    if args.history is not None and args.held_out:
+        raise UserError(f"--held_out {args.held_out}: for users of the data. Shorten --history.")
+    return args
+
+
+def explained(args: argparse.Namespace, tasks: list[str]) -> int:
+    """How many items of a list are explained; UserError where the model never learned to."""
+    learned = Task.EXPLANATION.label in tasks
+    if args.explain and not learned:
+        raise UserError(
+            f"--explain {args.explain}: the model of {args.checkpoint} was trained on "
+            f"{', '.join(tasks)} alone. Leave --explain out, or train on explanation too."
+        )
+    if not learned:
+        remark("no explanations: the model was not trained on that task")
+        return 0
+    if args.explain is not None:
+        return args.explain
+    return 0 if args.users_file else args.top_n
+
+
+def remark(message: str) -> None:
+    """Say something that is no part of the answer; of several processes, one speaks."""
+    if distributed.is_main():
+        print(message, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Answer for one user, many, or a newcomer."""
+    args = parse_args()
+    started = time.perf_counter()
+    device = cli.start_machine(args)
+    with redirect_stdout(sys.stderr):  # what is said on the way is no part of the answer
+        experiment, run = open_experiment(args.checkpoint, args.data_dir, device, args.precision)
+    dataset, tasks = experiment.dataset, run["arguments"]["tasks"]
+    if Task.SEQUENTIAL.label not in tasks:
+        raise UserError(
+            f"--checkpoint {args.checkpoint}: trained on {', '.join(tasks)}; what comes next is "
+            "the sequential task. Train with it."
+        )
+    if args.history is not None:
+        people = [newcomer(dataset, args.history)]
+    else:
+        names = read_names(args.users_file) if args.users_file else [("--user", args.user)]
+        people = known(dataset, names, args.held_out)
+    count = explained(args, tasks)
+    if args.history is not None:
+        remark(newcomer_remark(experiment, count))
+    loaded = time.perf_counter()
+    answers = recommend(experiment, people, args.top_n, count, args.batch_size)
+    for answer in answers if distributed.is_main() else ():
+        line = json.dumps(as_object(dataset, answer), ensure_ascii=False) if args.json else None
+        print(line or as_table(dataset, answer))
+    seconds = time.perf_counter() - loaded
+    remark(f"{loaded - started:.1f} s to read the model and the data, {seconds:.1f} s to answer")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,160 @@
+"""What evaluations left in a run's folder, read back; and how a figure of it is written.
+
+Models and baselines leave the same files; a baseline's result names its ``method``, a model's is
+that of its training.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils.checkpoint import read_json, read_jsonl
+from utils.errors import UserError
+
+TASKS = ("sequential", "direct", "explanation")
+RANKING_TASKS = ("sequential", "direct")
+# What a report reads of a training's record, and of a result's.
+RECORD = ("dataset", "command", "arguments", "versions", "commit", "held_out_edges_seen")
+RECORD += ("held_out_records_seen",)
+RESULT = (*RECORD, "users", "protocol", "item_ids", "seed", "decode")
+_NAMES = {"elmrec": "ELMRec", "pod": "POD", "p5": "P5", "item_knn": "item-kNN", "ease": "EASE"}
+RANKING_COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10")  # NDCG@1 is HR@1
+TEXT_COLUMNS = ("BLEU-1", "BLEU-4", "ROUGE-1-F", "ROUGE-2-F", "ROUGE-L-F")
+VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
+COLUMNS = {
+    "sequential": RANKING_COLUMNS,
+    "direct": RANKING_COLUMNS,
+    "explanation": TEXT_COLUMNS + VARIETY_COLUMNS,
+}
+
+
+def read_result(folder: Path, task: str) -> dict[str, Any] | None:
+    """A run's ``<task>.json``; None where the run was not evaluated on it.
+
+    Raises:
+        UserError: where the folder is missing, or the file is not what an evaluation writes.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder. Name folders that evaluations wrote to.")
+    path = folder / f"{task}.json"
+    if not path.is_file():
+        return None
+    result = read_json(path)
+    if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
+        raise UserError(f"{path}: holds no 'metrics'. Evaluate the run again.")
+    return result
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    """``run.json``; None where nothing was trained."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    _check_entries(path, record, RECORD)
+    return record
+
+
+def _check_entries(path: Path, record: Any, due: Sequence[str]) -> None:
+    lacking = [key for key in due if not isinstance(record, dict) or key not in record]
+    if lacking:
+        raise UserError(
+            f"{path}: holds no {', '.join(map(repr, lacking))}; this is not a record as the "
+            "scripts write it. Put the original file back."
+        )
+
+
+def is_baseline(result: dict[str, Any]) -> bool:
+    """Whether a result is a baseline's: nothing was trained by pretrain.py."""
+    return "training" not in result
+
+
+def method_of(result: dict[str, Any]) -> str:
+    """The name of a baseline, or the --method of a model."""
+    return result.get("method") or result["training"]["arguments"]["method"]
+
+
+def shown_name(method: str) -> str:
+    """A method's or baseline's name as people write it."""
+    return _NAMES.get(method, method.replace("_", " "))
+
+
+def figure(value: float | None) -> str:
+    """Fractions with four digits, per cents with two, nothing where there is none."""
+    if value is None:
+        return ""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+
+
+def short_figure(value: float | None) -> str:
+    """The same, a fraction without its leading 0: ``.0123``."""
+    return figure(value).removeprefix("0")
+
+
+# ------------------------------------------------------------------------------ whole folders
+
+
+class Run(NamedTuple):
+    """What a folder holds, but the model."""
+
+    folder: Path
+    record: dict[str, Any] | None  # run.json; None for a baseline
+    log: list[dict[str, Any]]  # train_log.jsonl
+    results: dict[str, dict[str, Any]]  # task -> <task>.json
+    rows: dict[str, list[dict[str, Any]]]  # task -> <task>.jsonl
+    baselines: dict[str, list[dict[str, Any]]]  # task -> results of baselines, for comparison
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The record of the training, or of an evaluation where nothing was trained."""
+        return self.record or next(iter(self.results.values()))
+
+
+def read_run(folder: Path, baselines: Sequence[Path] | None) -> Run:
+    """Read a run's folder, and the baselines to hold it against.
+
+    baselines: their folders; None = those beside the run's, named ``<data>-<baseline>``.
+
+    Raises:
+        UserError: where a folder holds neither a run nor a result, or a file is broken.
+    """
+    results = {task: result for task in TASKS if (result := read_result(folder, task))}
+    record = _read_record(folder)
+    if record is None and not results:
+        raise UserError(
+            f"{folder}: neither run.json nor {', '.join(f'{task}.json' for task in TASKS)}. Name "
+            "a folder that pretrain.py, an evaluation or compare.py wrote."
+        )
+    for task, result in results.items():
+        _check_entries(folder / f"{task}.json", result, RESULT)
+    log = folder / "train_log.jsonl"
+    kept = {task: folder / f"{task}.jsonl" for task in results}
+    dataset = (record or next(iter(results.values())))["dataset"]
+    return Run(
+        folder,
+        record,
+        read_jsonl(log) if log.is_file() else [],
+        results,
+        {task: read_jsonl(path) for task, path in kept.items() if path.is_file()},
+        _baselines(folder, dataset, baselines),
+    )
+
+
+def _baselines(
+    folder: Path, dataset: str, named: Sequence[Path] | None
+) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {task: [] for task in TASKS}
+    beside = sorted(folder.resolve().parent.iterdir()) if named is None else named
+    for other in beside:
+        if named is None and not (other.is_dir() and other.name.startswith(f"{dataset}-")):
+            continue
+        results = {task: result for task in TASKS if (result := read_result(other, task))}
+        fitting = {t: r for t, r in results.items() if is_baseline(r) and r["dataset"] == dataset}
+        if named is not None and not fitting:
+            raise UserError(
+                f"--baselines {other}: no results of a baseline on {dataset!r}, which compare.py "
+                "baselines writes."
+            )
+        for task, result in fitting.items() if other.resolve() != folder.resolve() else ():
+            found[task].append(result)
+    return found
