@@ -27,6 +27,7 @@ from modules.run_folder import RUN_FILE
 from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.samplers import StepPlan
 from modules.tasks import METHODS, Task, WholeWords
+from modules.validation_ranking import validation_ranking
 from utils import cli, distributed, presets
 from utils.errors import UserError
 from utils.html_report import write_report
@@ -44,6 +45,8 @@ def parse_args() -> argparse.Namespace:
     cli.add_training_flags(parser)
     cli.add_curve_flags(parser)
     cli.add_machine_flags(parser, batch_size=64)
+    if parser.parse_known_args()[0].preset == "best":
+        parser.set_defaults(**presets.BEST)
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args)
     args.tensorboard = event_folder(args.tensorboard, args.checkpoint)
@@ -60,6 +63,13 @@ def parse_args() -> argparse.Namespace:
         raise UserError(
             "--shard goes with --optimizer adamw alone, and without --graph_every and --compile: "
             "these need whole tensors. Leave --shard out, or them."
+        )
+    if args.shard and args.eval_users:
+        raise UserError("--eval_users ranks with a whole model, --shard splits it. Give one.")
+    if args.item_vectors == "cooccurrence" and args.item_ids != "own":
+        raise UserError(
+            f"--item_vectors {args.item_vectors} is of tokens that stand for one item each: give "
+            "--item_ids own as well."
         )
     if args.shard and args.resume:
         raise UserError("--resume: a run with --shard saves no training state to go on from.")
@@ -112,7 +122,11 @@ def make_trainer(
         compile=args.compile,
         autocast=experiment.autocast,
     )
-    return training.Trainer(experiment.model, samplers, validation, options, signals.asked)
+    measure = None
+    if args.eval_users:
+        how = (args.eval_users, args.negative_num, *size)
+        measure = validation_ranking(experiment, tasks, *how)
+    return training.Trainer(experiment.model, samplers, validation, options, signals.asked, measure)
 
 
 def main() -> None:
@@ -173,10 +187,8 @@ def main() -> None:
         log = TrainingLog(folder, total, trainer.step, args.tensorboard)
         result = run_training(experiment, folder, trainer, log)
     skipped = f" ({result.skipped} left out, their loss not finite)" if result.skipped else ""
-    say(
-        f"{result.reason} after {result.steps} steps{skipped}; best validation loss "
-        f"{result.best_loss:.4f}"
-    )
+    best = f"NDCG@10 {-result.best:.4f}" if args.eval_users else f"loss {result.best:.4f}"
+    say(f"{result.reason} after {result.steps} steps{skipped}; best validation {best}")
     if result.interrupted:
         say(f"the state is saved in {folder / 'state'}: the same command with --resume goes on")
         raise SystemExit(128 + signals.number)

@@ -14,7 +14,7 @@ from modules.candidates import fingerprint, test_candidates
 from modules.evaluation import Decoding, Ranker, rank_of
 from modules.experiment import open_experiment, spread
 from modules.results import ranking_rows, result_record
-from modules.samplers import direct_eval
+from modules.samplers import direct_eval, history_eval
 from modules.tasks import Task
 from utils import cli
 from utils.checkpoint import check_writable
@@ -32,6 +32,12 @@ def parse_args() -> argparse.Namespace:
         "--negative_num",
         type=cli.positive_int,
         help="negatives beside the test item; default as in training",
+    )
+    group.add_argument(
+        "--prompt",
+        choices=("candidates", "history"),
+        help="candidates: the direct task's prompt, which lists them; history: the sequential "
+        "task's, with the user's train items; default: of the task that was trained",
     )
     cli.add_machine_flags(parser, batch_size=16)
     args = parser.parse_args()
@@ -52,13 +58,21 @@ def main() -> None:
     check_writable(folder)
     dataset = experiment.dataset
     args.negative_num = args.negative_num or run["arguments"]["negative_num"]
+    trained = run["arguments"].get("tasks", ["direct"])
+    args.prompt = args.prompt or ("candidates" if "direct" in trained else "history")
     users = spread(dataset.n_users, args.limit_users) + 1
     candidates, source = test_candidates(dataset, users, args.negative_num, experiment.seed, folder)
     say(f"negatives: {source}")
     targets = dataset.test_items[users - 1]
-    scheme = experiment.scheme(Task.DIRECT)
     size = (args.batch_size, args.batch_tokens)
-    samples = direct_eval(users, targets, candidates, experiment.pieces, scheme, *size)
+    if args.prompt == "history":
+        causal = experiment.causal(Task.SEQUENTIAL)
+        scheme = experiment.scheme(Task.SEQUENTIAL)
+        how = (experiment.pieces, scheme, *size, causal)
+        samples = history_eval(dataset, users, targets, *how)
+    else:
+        scheme = experiment.scheme(Task.DIRECT)
+        samples = direct_eval(users, targets, candidates, experiment.pieces, scheme, *size)
     ranker = Ranker(
         experiment.model,
         experiment.trie(),

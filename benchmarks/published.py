@@ -20,7 +20,7 @@ MIN_LENGTH = {Task.SEQUENTIAL: 0, Task.DIRECT: 0, Task.EXPLANATION: 10}
 def generate(model: ELMRec, batch: Batch) -> torch.Tensor:
     """Free-text beams of a batch: (B, tokens) of the best beam, transformers' ``generate``."""
     beams = BEAMS[batch.task]
-    repeated = Batch(batch.task, *(x.repeat_interleave(beams, dim=0) for x in batch[1:]))
+    repeated = batch.each(lambda x: x.repeat_interleave(beams, dim=0))
     embeds, mask = model.embed(repeated)
     states = model.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
     # generate() repeats what it is given; the repeated rows are equal, so hand over one of each.

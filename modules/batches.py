@@ -3,6 +3,7 @@
 A whole batch is made at once; there is no loop over samples and no tokenizer call.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,13 +33,15 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; to a GPU from pinned memory, which nobody waits for."""
 
-        def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
-            if tensor is None:
-                return None
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
             tensor = tensor.pin_memory() if device.type == "cuda" else tensor
             return tensor.to(device, non_blocking=True)
 
-        return Batch(self.task, *map(moved, self[1:]))
+        return self.each(moved)
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        """The batch with every tensor of it changed."""
+        return Batch(self.task, *(None if x is None else change(x) for x in self[1:]))
 
 
 class Samples(NamedTuple):

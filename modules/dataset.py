@@ -150,10 +150,10 @@ def item_numbers(scheme: str, n_items: int, rng: np.random.Generator) -> np.ndar
 
     ``published`` is the folder's own numbering; ``random`` is a permutation of it, so that
     consecutive purchases no longer have consecutive numbers; with ``own`` that permutation only
-    names the items' own tokens.
+    names the items' own tokens. For ``collaborative`` see modules/item_vectors.py.
     """
-    if scheme not in ITEM_IDS:
-        raise ValueError(f"item numbering {scheme!r} is none of {ITEM_IDS}")
+    if scheme not in ("random", "published", "own"):
+        raise ValueError(f"item numbering {scheme!r} is none of random, published, own")
     numbers = np.arange(n_items + 1, dtype=np.int64)
     if scheme in ("random", "own"):
         numbers[1:] = rng.permutation(numbers[1:])

@@ -18,7 +18,7 @@ from modules.candidates import valid_candidates
 from modules.dataset import RecDataset, TrainView, item_numbers
 from modules.files import load_dataset
 from modules.graph import normalized_adjacency
-from modules.item_vectors import cooccurrence_vectors
+from modules.item_vectors import collaborative_numbers, cooccurrence_vectors
 from modules.model import ELMRec, ELMRecConfig
 from modules.negatives import NegativeSampler
 from modules.parallel import full_state_dict
@@ -124,7 +124,10 @@ def new_experiment(
 ) -> Experiment:
     """A fresh model for a data set; everything random comes from ``seed``."""
     seed_everything(seed)
-    numbers = item_numbers(item_ids, dataset.n_items, rng(seed, Stream.ITEM_NUMBERS))
+    if item_ids == "collaborative":
+        numbers = collaborative_numbers(dataset)
+    else:
+        numbers = item_numbers(item_ids, dataset.n_items, rng(seed, Stream.ITEM_NUMBERS))
     texts = view.explanations.texts if view.explanations is not None else ()
     t5, tokenizer = build_backbone(backbone, from_scratch, texts, dropout)
     if item_ids == "own":

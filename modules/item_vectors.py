@@ -14,6 +14,7 @@ from modules.dataset import RecDataset
 from utils.errors import UserError
 
 DECAY = 0.7  # of a pair's weight, for each step that it is further apart
+ORDER_WIDTH = 64  # of the vectors that numbers are ordered by
 
 
 def cooccurrence(dataset: RecDataset, decay: float = DECAY) -> scipy.sparse.csr_array:
@@ -54,6 +55,15 @@ def cooccurrence_vectors(dataset: RecDataset, width: int, decay: float = DECAY) 
     vectors = vectors * np.sqrt(np.maximum(values, 0.0))
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+
+
+def collaborative_numbers(dataset: RecDataset) -> np.ndarray:
+    """(I + 1,) int64: numbers in the order of ``collaborative_order``; [0] is 0."""
+    width = min(ORDER_WIDTH, dataset.n_items - 1)
+    order = collaborative_order(cooccurrence_vectors(dataset, width))
+    numbers = np.zeros(dataset.n_items + 1, dtype=np.int64)
+    numbers[order + 1] = np.arange(1, dataset.n_items + 1)
+    return numbers
 
 
 def collaborative_order(vectors: np.ndarray) -> np.ndarray:

@@ -309,6 +309,32 @@ def sequential_eval(
     )
 
 
+def history_eval(
+    dataset: RecDataset,
+    users: np.ndarray,
+    positives: np.ndarray,
+    pieces: PromptPieces,
+    scheme: WholeWords,
+    batch_size: int,
+    batch_tokens: int | None = None,
+    causal: bool = False,
+) -> EvalSet:
+    """Direct recommendation told from the sequential task's prompt, which holds the user's train
+    items and no candidates: (n,) users and their (n,) positives."""
+    return EvalSet(
+        Task.SEQUENTIAL,
+        users,
+        sequential_histories(dataset, users, 2),
+        pieces.item_targets.gather(positives),
+        pieces,
+        scheme,
+        batch_size,
+        batch_tokens,
+        causal,
+        positives,
+    )
+
+
 def direct_eval(
     users: np.ndarray,
     positives: np.ndarray,

@@ -76,6 +76,7 @@ class EpochReport(NamedTuple):
     mean: float
     improved: bool
     endured: int
+    metrics: dict[str, float]  # of ``--eval_users``; empty without
 
 
 class FitResult(NamedTuple):
@@ -83,7 +84,7 @@ class FitResult(NamedTuple):
 
     steps: int
     epochs: int
-    best_loss: float
+    best: float  # lowest mean validation loss; with a measure, minus its best mean NDCG
     reason: str
     skipped: int  # steps left out because their loss was not finite
     interrupted: bool = False  # asked to stop before any limit was reached
@@ -157,8 +158,15 @@ class Trainer:
         validation: Mapping[Task, EvalSet],
         options: FitOptions,
         stop_asked: Callable[[], bool] = lambda: False,
+        measure: Callable[[], dict[str, float]] | None = None,
     ) -> None:
-        """stop_asked: asked after each step; when true, training ends there (see utils/runtime)."""
+        """
+        Args:
+            stop_asked: asked after each step; when true, training ends there (see utils/runtime).
+            measure: ranking metrics of the model as it is; the best model is then the one with the
+                highest mean NDCG, in place of the lowest validation loss.
+        """
+        self._measure = measure
         self._model, self._samplers, self._validation = model, samplers, validation
         self._options, self._stop_asked = options, stop_asked
         if options.compile:
@@ -182,7 +190,7 @@ class Trainer:
         on_state: Callable[[], None] = lambda: None,
     ) -> FitResult:
         """Train. The model is validated at the end of each epoch and of the run;
-        ``on_improvement`` is called when the mean validation loss is the lowest so far, and
+        ``on_improvement`` is called when the model is the best so far, and
         ``on_state`` when ``state`` should be saved: after each epoch, every ``save_seconds``, and
         where a run stops."""
         options = self._options
@@ -302,11 +310,18 @@ class Trainer:
         mean = sum(means.values()) / len(means)
         if not math.isfinite(mean):
             raise nonfinite(f"the validation loss after step {self.step}", mean)
-        improved = mean < self.best
-        self.best, self.endured = (
-            (mean, self.endured) if improved else (self.best, self.endured + 1)
-        )
-        return EpochReport(self.step, self.epoch + 1, means, mean, improved, self.endured)
+        metrics, value = {}, mean
+        if self._measure is not None:
+            metrics = self._measure()
+            gains = [figure for name, figure in metrics.items() if "NDCG" in name]
+            value = -sum(gains) / len(gains)
+        improved = value < self.best
+        if improved:
+            self.best = value
+        else:
+            self.endured += 1
+        report = (self.step, self.epoch + 1, means, mean, improved, self.endured)
+        return EpochReport(*report, metrics)
 
     # ------------------------------------------------------------------------------ the state
 

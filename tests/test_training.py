@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from modules import training
-from modules.batches import Batch
 from modules.loss_watch import LossWatch
 from modules.negatives import NegativeSampler
 from modules.samplers import StepPlan, TrainSampler, direct_eval, sequential_eval
@@ -75,7 +74,7 @@ def test_early_stopping_counts_over_the_run(dataset, pieces, model, monkeypatch)
     result, _, epochs, saved = run(dataset, pieces, model, epochs=9, endure_times=3)
     assert [e.improved for e in epochs] == [True, False, True, False, False]
     assert [s.mean for s in saved] == [5.0, 4.0]
-    assert result.best_loss == 4.0
+    assert result.best == 4.0
     assert "did not improve 3 times" in result.reason
 
 
@@ -165,7 +164,7 @@ def test_validation_loss_is_a_mean_over_target_tokens(dataset, pieces, model):
         for n in range(len(sets[Task.SEQUENTIAL])):
             batch = sets[Task.SEQUENTIAL][n][1]
             for row in range(len(batch.users)):
-                one = Batch(batch.task, *(x[row : row + 1] for x in batch[1:]))
+                one = batch.each(lambda x, row=row: x[row : row + 1])
                 count = int((one.labels >= 0).sum())
                 total, tokens = total + model(one).item() * count, tokens + count
     losses = training.validation_losses(model, sets, torch.device("cpu"))
@@ -176,3 +175,34 @@ def test_it_learns(dataset, pieces, model):
     _, steps, _, _ = run(dataset, pieces, model, epochs=60, endure_times=99, log_interval=20)
     means = [np.mean(list(s.losses.values())) for s in steps if s.losses]
     assert means[-1] < 0.6 * means[0]
+
+
+def test_the_best_model_is_the_one_that_ranks_best_where_that_is_measured(
+    dataset, pieces, model, monkeypatch
+):
+    losses, gains = iter([3.0, 2.0, 1.0]), iter([0.2, 0.5, 0.4])
+    monkeypatch.setattr(training, "validation_losses", lambda *_: {Task.SEQUENTIAL: next(losses)})
+    sets = samplers(dataset, pieces, model), validation(dataset, pieces, model)
+    options = training.FitOptions(epochs=3)
+    measure = lambda: {"sequential HR@10": 0.9, "sequential NDCG@10": next(gains)}  # noqa: E731
+    trainer = training.Trainer(model, *sets, options, measure=measure)
+    saved, epochs = [], []
+    result = trainer.fit(lambda _: None, epochs.append, saved.append)
+    assert [s.mean for s in saved] == [3.0, 2.0]
+    assert [e.metrics["sequential NDCG@10"] for e in epochs] == [0.2, 0.5, 0.4]
+    assert result.best == -0.5
+
+
+def test_learning_rate_rises_and_falls(dataset, pieces, model, monkeypatch):
+    """Ten steps, four of warm-up, down to 0 over the second half: by hand."""
+    rates = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW,
+        "step",
+        lambda self, *a: (rates.append(self.param_groups[0]["lr"]), step(self, *a))[1],
+    )
+    options = {"warmup": 4, "schedule": "linear", "lr": 0.01}
+    run(dataset, pieces, model, max_steps=10, epochs=9, **options)
+    expected = [0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]
+    assert rates == pytest.approx([0.01 * rate for rate in expected])

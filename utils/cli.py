@@ -130,7 +130,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         choices=tuple(PRESETS),
         default="readme",
         help="where α, σ and L come from when not given: the authors' README, or "
-        "their later correction",
+        "their later correction; best: other settings too, for items as tokens (EXPERIMENTS.md)",
     )
     group.add_argument(
         "--objective",
@@ -223,6 +223,12 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--valid_samples",
         type=positive_int,
         help="validate on so many samples a task, evenly spread; default all",
+    )
+    group.add_argument(
+        "--eval_users",
+        type=positive_int,
+        help="rank for so many validation users after each epoch, and keep the model with the best "
+        "NDCG@10 in place of the lowest loss",
     )
     group.add_argument(
         "--log_interval",

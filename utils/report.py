@@ -108,10 +108,11 @@ class TrainingLog:
                 "epoch": report.epoch,
                 "valid": losses,
                 "valid_mean": report.mean,
+                "metrics": {name: round(value, 5) for name, value in report.metrics.items()},
                 "improved": report.improved,
             }
         )
-        parts = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+        parts = ", ".join(f"{name} {x:.4f}" for name, x in {**losses, **report.metrics}.items())
         note = "best so far" if report.improved else f"no better, {report.endured} times in all"
         self._bar.clear()
         say(

@@ -54,6 +54,8 @@ class Scalars:
         for kind in ("train", "valid"):
             for task, loss in line.get(kind, {}).items():
                 self._writer.add_scalar(f"{kind}/{task}", loss, line["step"])
+        for name, value in line.get("metrics", {}).items():
+            self._writer.add_scalar(f"valid/{name}", value, line["step"])
         for name in ("valid_mean", "learning_rate", "samples_per_second"):
             if name in line:
                 self._writer.add_scalar(name.replace("valid_", "valid/"), line[name], line["step"])

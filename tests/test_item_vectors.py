@@ -1,0 +1,55 @@
+"""Vectors and numbers of items from the train interactions, checked by hand and by NumPy."""
+
+import numpy as np
+import pytest
+
+from modules.item_vectors import (
+    collaborative_numbers,
+    collaborative_order,
+    cooccurrence,
+    cooccurrence_vectors,
+)
+from utils.errors import UserError
+
+
+def test_pairs_are_counted_by_their_gap_and_no_held_out_item_is(dataset):
+    """Train parts: 3 1 4 | 1 2 | 7 8 9 1 | 12 11."""
+    expected = np.zeros((13, 13))
+    weights = {(3, 1): 1, (1, 4): 1, (3, 4): 0.5, (1, 2): 1, (7, 8): 1, (8, 9): 1, (9, 1): 1}
+    weights |= {(7, 9): 0.5, (8, 1): 0.5, (7, 1): 0.25, (12, 11): 1}
+    for (a, b), weight in weights.items():
+        expected[a, b] = expected[b, a] = weight
+    assert np.array_equal(cooccurrence(dataset, 0.5).toarray(), expected[1:, 1:])
+
+
+def test_vectors_span_the_largest_eigenvalues(dataset):
+    counts = cooccurrence(dataset, 0.7).toarray()
+    degrees = counts.sum(axis=1)
+    scale = np.where(degrees > 0, np.maximum(degrees, 1e-9), 1) ** -0.5
+    values, vectors = np.linalg.eigh(scale[:, None] * counts * scale + np.eye(12))
+    best = vectors[:, -11:] * np.sqrt(np.maximum(values[-11:], 0))
+    best /= np.maximum(np.linalg.norm(best, axis=1, keepdims=True), 1e-12)
+    ours = cooccurrence_vectors(dataset, 11)
+    # An axis has no direction, and equal eigenvalues no axes of their own: compare the products.
+    np.testing.assert_allclose(ours @ ours.T, best @ best.T, atol=1e-4)
+
+
+def test_more_numbers_a_vector_than_items_is_an_error(dataset):
+    with pytest.raises(UserError, match="12 items have no vectors of 12"):
+        cooccurrence_vectors(dataset, 12)
+
+
+def test_order_keeps_clusters_together():
+    rng = np.random.default_rng(0)
+    centres = np.array([[0, 0], [3, 9], [20, 0], [20, 9]])  # two pairs of clusters
+    cluster = rng.permutation(np.repeat(np.arange(4), 16))
+    order = collaborative_order(centres[cluster] + rng.normal(size=(64, 2)))
+    assert sorted(order) == list(range(64))
+    assert (np.diff(cluster[order]) != 0).sum() == 3
+    assert {0, 1} in (set(cluster[order[:32]]), set(cluster[order[32:]]))
+
+
+def test_numbers_are_each_used_once(dataset):
+    numbers = collaborative_numbers(dataset)
+    assert numbers[0] == 0
+    assert sorted(numbers[1:]) == list(range(1, 13))
