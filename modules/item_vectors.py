@@ -11,7 +11,6 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from modules.dataset import RecDataset
-from utils.errors import UserError
 
 DECAY = 0.7  # of a pair's weight, for each step that it is further apart
 ORDER_WIDTH = 64  # of the vectors that numbers are ordered by
@@ -35,32 +34,25 @@ def cooccurrence(dataset: RecDataset, decay: float = DECAY) -> scipy.sparse.csr_
 
 def cooccurrence_vectors(dataset: RecDataset, width: int, decay: float = DECAY) -> np.ndarray:
     """(I, width) float32 unit vectors V; an item that occurs with no other has a vector of its own.
-
-    Raises:
-        UserError: where there are no more items than ``width``.
-    """
+    Of I items, I - 1 numbers say all there is to say: what is wider ends in zeros."""
     n_items = dataset.n_items
-    if width >= n_items:
-        raise UserError(
-            f"{dataset.folder}: {n_items} items have no vectors of {width} numbers by their "
-            "co-occurrence. Leave --item_vectors at random, or take a smaller --backbone."
-        )
+    rank = min(width, n_items - 1)
     counts = cooccurrence(dataset, decay)
     degrees = counts.sum(axis=1)
     scale = scipy.sparse.diags_array(np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5)
     matrix = scale @ counts @ scale + scipy.sparse.eye_array(n_items)
     values, vectors = scipy.sparse.linalg.eigsh(
-        matrix.tocsr(), k=width, which="LA", v0=np.ones(n_items)
+        matrix.tocsr(), k=rank, which="LA", v0=np.ones(n_items)
     )
     vectors = vectors * np.sqrt(np.maximum(values, 0.0))
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    return np.pad(vectors, ((0, 0), (0, width - rank)))
 
 
 def collaborative_numbers(dataset: RecDataset) -> np.ndarray:
     """(I + 1,) int64: numbers in the order of ``collaborative_order``; [0] is 0."""
-    width = min(ORDER_WIDTH, dataset.n_items - 1)
-    order = collaborative_order(cooccurrence_vectors(dataset, width))
+    order = collaborative_order(cooccurrence_vectors(dataset, ORDER_WIDTH))
     numbers = np.zeros(dataset.n_items + 1, dtype=np.int64)
     numbers[order + 1] = np.arange(1, dataset.n_items + 1)
     return numbers

@@ -1,7 +1,6 @@
 """Vectors and numbers of items from the train interactions, checked by hand and by NumPy."""
 
 import numpy as np
-import pytest
 
 from modules.item_vectors import (
     collaborative_numbers,
@@ -9,7 +8,6 @@ from modules.item_vectors import (
     cooccurrence,
     cooccurrence_vectors,
 )
-from utils.errors import UserError
 
 
 def test_pairs_are_counted_by_their_gap_and_no_held_out_item_is(dataset):
@@ -34,9 +32,12 @@ def test_vectors_span_the_largest_eigenvalues(dataset):
     np.testing.assert_allclose(ours @ ours.T, best @ best.T, atol=1e-4)
 
 
-def test_more_numbers_a_vector_than_items_is_an_error(dataset):
-    with pytest.raises(UserError, match="12 items have no vectors of 12"):
-        cooccurrence_vectors(dataset, 12)
+def test_what_is_wider_than_items_need_ends_in_zeros(dataset):
+    wide = cooccurrence_vectors(dataset, 20)
+    assert wide.shape == (12, 20)
+    narrow = cooccurrence_vectors(dataset, 11)
+    np.testing.assert_allclose(wide @ wide.T, narrow @ narrow.T, atol=1e-5)
+    assert not wide[:, 11:].any()
 
 
 def test_order_keeps_clusters_together():
