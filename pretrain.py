@@ -26,7 +26,7 @@ from modules.files import load_dataset
 from modules.run_folder import RUN_FILE
 from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.samplers import StepPlan
-from modules.tasks import METHODS, Task, WholeWords
+from modules.tasks import Task, WholeWords, schemes
 from modules.validation_ranking import validation_ranking
 from utils import cli, distributed, presets
 from utils.errors import UserError
@@ -141,7 +141,7 @@ def main() -> None:
         f"{len(dataset.items):,} interactions"
     )
     tasks = tasks_of(dataset, args.tasks)
-    has_graph = WholeWords.GRAPH in METHODS[args.method].whole_words.values()
+    has_graph = WholeWords.GRAPH in schemes(args.method, args.whole_words).values()
     say(f"settings: {presets.fill_settings(args, dataset.name, has_graph)}")
     view = train_view(dataset, args.protocol)
     say(describe_view(dataset, view, args.protocol) + f"; item numbers {args.item_ids}")
@@ -159,6 +159,7 @@ def main() -> None:
         sigma=args.sigma,
         graph_layers=args.L,
         causal=args.causal,
+        whole_words=args.whole_words,
         device=device,
         precision=args.precision,
         seed=args.seed,

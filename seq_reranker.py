@@ -37,6 +37,11 @@ def parse_args() -> argparse.Namespace:
         help="items taken beyond top_n before reranking (N); default by data set "
         "as in the authors' table",
     )
+    group.add_argument(
+        "--no_rerank",
+        action="store_true",
+        help="for ablations: keep items that the user already had",
+    )
     cli.add_machine_flags(parser, batch_size=16)
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args)
@@ -75,7 +80,9 @@ def main() -> None:
     say(f"ranking {dataset.n_items:,} items for {len(users):,} users ({method})")
     items, scores, seconds = ranker.rank(samples, catalogue, args.top_n + args.N)
     had = [dataset.history(user)[:-1] for user in users]
-    items, scores = rerank(items, scores, had, args.top_n)
+    if not args.no_rerank:
+        items, scores = rerank(items, scores, had, args.top_n)
+    items, scores = items[:, : args.top_n], scores[:, : args.top_n]
     targets = dataset.test_items[users - 1]
     ranks = rank_of(items, targets)
     result = result_record(experiment, run, args, method, len(users), loaded - started, seconds)

@@ -38,7 +38,7 @@ from modules.samplers import (
     explanation_eval,
     sequential_eval,
 )
-from modules.tasks import METHODS, Task, WholeWords
+from modules.tasks import Task, WholeWords, schemes
 from modules.tokens import (
     ItemTrie,
     PromptPieces,
@@ -118,6 +118,7 @@ def new_experiment(
     sigma: float,
     graph_layers: int,
     causal: bool = False,
+    whole_words: dict[str, str] | None = None,
     device: torch.device,
     precision: str,
     seed: int,
@@ -134,10 +135,18 @@ def new_experiment(
         vectors = item_vectors == "cooccurrence"
         give_own_tokens(t5, tokenizer, numbers, dataset if vectors else None)
     config = ELMRecConfig(
-        dataset.n_users, dataset.n_items, method, prompt_num, alpha, sigma, graph_layers, causal
+        dataset.n_users,
+        dataset.n_items,
+        method,
+        prompt_num,
+        alpha,
+        sigma,
+        graph_layers,
+        causal,
+        whole_words or {},
     )
     graph = None
-    if WholeWords.GRAPH in METHODS[method].whole_words.values():
+    if WholeWords.GRAPH in schemes(method, config.whole_words).values():
         graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
     model = ELMRec(t5, config, graph).to(device)
     if distributed.rank():  # the same weights on every rank, but dropout of its own

@@ -10,7 +10,7 @@ knows no argparse, no metrics, and no files but a model folder's.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ from modules.model_folder import (
     to_model,
     write_model,
 )
-from modules.tasks import METHODS, Task, WholeWords
+from modules.tasks import METHODS, Task, WholeWords, schemes
 from utils.errors import UserError
 from utils.inputs import readable
 from utils.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
@@ -53,6 +53,7 @@ class ELMRecConfig:
         causal: sequential prompts are read from left to right, and an item is told from the state
             of the last token before it. So a pass over a history has a target after every item,
             as in SASRec (Kang & McAuley 2018).
+        whole_words: for ablations: whole-word ids by task, where they are not the method's.
     """
 
     n_users: int
@@ -63,11 +64,19 @@ class ELMRecConfig:
     sigma: float = 1.0
     graph_layers: int = 4
     causal: bool = False
+    whole_words: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the entry, its value and the limit."""
         if self.method not in METHODS:
             raise ValueError(f"'method' is {self.method!r}, none of {', '.join(METHODS)}")
+        try:
+            schemes(self.method, self.whole_words)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            value = self.whole_words
+            raise ValueError(f"'whole_words' is {value!r}, no tasks and their ids") from error
+        if type(self.causal) is not bool:
+            raise ValueError(f"'causal' is {self.causal!r}, neither true nor false")
         counts = {"n_users": (1, 2**31), "n_items": (1, 2**31)}
         counts |= {"prompt_num": (1, MAX_PROMPTS), "graph_layers": (0, MAX_LAYERS)}
         for name, (low, high) in counts.items():
@@ -97,7 +106,7 @@ class ELMRec(nn.Module):
         width = t5.config.d_model
         self.t5 = t5
         self.config = config
-        self.schemes = method.whole_words
+        self.schemes = schemes(config.method, config.whole_words)
         self.own_encoder = True  # modules/encoder.py; False: transformers' own
         self._loss = self._t5_loss
         self.continuations: Continuations | None = None  # training's loss; None: all tokens

@@ -52,6 +52,20 @@ METHODS = {
     "p5": Method(_POSITIONS, soft_prompts=False),
 }
 
+
+def schemes(method: str, changes: dict[str, str]) -> dict[Task, WholeWords]:
+    """The whole-word ids of each task: the method's, and what an ablation changes of them.
+
+    Args:
+        changes: task -> scheme, by their names in files and on the command line.
+
+    Raises:
+        ValueError, KeyError: where a name is unknown.
+    """
+    own = {Task[task.upper()]: WholeWords(scheme) for task, scheme in changes.items()}
+    return METHODS[method].whole_words | own
+
+
 # {user} becomes "user_7", {items} becomes "item_3 item_9 ...". Both stand between spaces, so
 # that a mention's tokens are the same in every template. The first of a task is the short form,
 # the only one used in validation and at test time.

@@ -23,6 +23,7 @@ from utils.flag_types import (
     real,
     share,
     task_list,
+    whole_word_list,
 )
 from utils.presets import PRESETS
 from utils.runtime import make_deterministic, out_of_memory, pick_device, pick_precision
@@ -105,6 +106,14 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--dropout",
         type=share,
         help="dropout rate of T5; default as the backbone has it (0.1)",
+    )
+    group.add_argument(
+        "--whole_words",
+        type=whole_word_list,
+        default={},
+        metavar="TASK=IDS,...",
+        help="for ablations: whole-word ids of tasks that are not to have their method's, as in "
+        "direct=position,sequential=graph",
     )
     group.add_argument(
         "--item_vectors",

@@ -46,6 +46,9 @@ def file_name(text: str) -> str:
     return text
 
 
+_TASKS = ("explanation", "sequential", "direct")
+
+
 def share(text: str) -> float:
     value = non_negative(text)
     if value >= 1:
@@ -55,9 +58,20 @@ def share(text: str) -> float:
 
 def task_list(text: str) -> list[str]:
     """``sequential,direct`` -> its names, in the order in which batches go round."""
-    known = ["explanation", "sequential", "direct"]
-    chosen = names(known)(text)
-    return [name for name in known if name in chosen]
+    chosen = names(_TASKS)(text)
+    return [name for name in _TASKS if name in chosen]
+
+
+def whole_word_list(text: str) -> dict[str, str]:
+    """``direct=position,sequential=graph`` -> ids by task."""
+    found = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+    known = set(found) <= set(_TASKS) and set(found.values()) <= {"position", "graph"}
+    if not known or len(found) < text.count(",") + 1:
+        raise argparse.ArgumentTypeError(
+            f"{limit(text)}: give tasks ({', '.join(_TASKS)}), each once, and their ids (position "
+            "or graph), as in direct=position,sequential=graph"
+        )
+    return found
 
 
 def names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
