@@ -15,7 +15,7 @@ import numpy as np
 from modules.candidates import fingerprint
 from modules.evaluation import Decoding, Ranker, pick_method, rank_of, rerank
 from modules.experiment import open_experiment, spread
-from modules.results import ranking_rows, result_record
+from modules.results import catalogue_record, ranking_rows, result_record
 from modules.samplers import sequential_eval
 from modules.tasks import Task
 from utils import cli, presets
@@ -37,6 +37,7 @@ def parse_args() -> argparse.Namespace:
         help="items taken beyond top_n before reranking (N); default by data set "
         "as in the authors' table",
     )
+    cli.add_catalogue_flag(group)
     group.add_argument(
         "--no_rerank",
         action="store_true",
@@ -88,6 +89,9 @@ def main() -> None:
     result = result_record(experiment, run, args, method, len(users), loaded - started, seconds)
     result["metrics"] = ranking_metrics(ranks)
     result["candidates"] = fingerprint(catalogue)
+    if args.catalogue:
+        lengths = dataset.lengths[users - 1] - 1
+        result["catalogue"] = catalogue_record(experiment, ranker, samples, items, lengths)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
     write_results(folder, "sequential", result, rows, args.trec)
 

@@ -10,14 +10,17 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
+
 from modules.candidates import fingerprint, test_candidates
-from modules.evaluation import Decoding, Ranker, rank_of
+from modules.evaluation import Decoding, Ranker, rank_of, rerank
 from modules.experiment import open_experiment, spread
-from modules.results import ranking_rows, result_record
-from modules.samplers import direct_eval, history_eval
+from modules.results import catalogue_record, ranking_rows, result_record
+from modules.samplers import MAX_HISTORY, direct_eval, history_eval
 from modules.tasks import Task
 from utils import cli
 from utils.checkpoint import check_writable
+from utils.errors import UserError
 from utils.metrics import ranking_metrics
 from utils.report import write_results
 from utils.runtime import say
@@ -33,6 +36,7 @@ def parse_args() -> argparse.Namespace:
         type=cli.positive_int,
         help="negatives beside the test item; default as in training",
     )
+    cli.add_catalogue_flag(group)
     group.add_argument(
         "--prompt",
         choices=("candidates", "history"),
@@ -60,6 +64,11 @@ def main() -> None:
     args.negative_num = args.negative_num or run["arguments"]["negative_num"]
     trained = run["arguments"].get("tasks", ["direct"])
     args.prompt = args.prompt or ("candidates" if "direct" in trained else "history")
+    if args.catalogue and args.prompt == "candidates":
+        raise UserError(
+            "--catalogue: a prompt that lists 100 candidates cannot be asked for all items. Add "
+            "--prompt history, which needs a model of the sequential task."
+        )
     users = spread(dataset.n_users, args.limit_users) + 1
     candidates, source = test_candidates(dataset, users, args.negative_num, experiment.seed, folder)
     say(f"negatives: {source}")
@@ -90,6 +99,12 @@ def main() -> None:
     result["metrics"] = ranking_metrics(ranks)
     result["negatives"] = source
     result["candidates"] = fingerprint(candidates)
+    if args.catalogue:
+        everything = np.arange(1, dataset.n_items + 1)[None]
+        lists, scores_of = ranker.rank(samples, everything, args.top_n + MAX_HISTORY)[:2]
+        lists, _ = rerank(lists, scores_of, [dataset.history(u)[:-1] for u in users], args.top_n)
+        lengths = dataset.lengths[users - 1] - 2
+        result["catalogue"] = catalogue_record(experiment, ranker, samples, lists, lengths)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
     write_results(folder, "direct", result, rows, args.trec)
 

@@ -95,9 +95,11 @@ class PrefixDecoder:
     def logits(self, hidden: torch.Tensor, vocabulary: torch.Tensor | None = None) -> torch.Tensor:
         """(B, Q, D) -> float32 scores (B, Q, V), or (B, Q, V') of the tokens named."""
         weight = self._t5.lm_head.weight
-        if vocabulary is not None:
-            weight = weight[vocabulary]
-        return linear(hidden, weight).float()
+        if vocabulary is None:
+            return linear(hidden, weight).float()
+        # Items are ranked by these: rounded to bf16, many of ten thousand would be equal.
+        with torch.autocast(hidden.device.type, enabled=False):
+            return linear(hidden.to(weight.dtype), weight[vocabulary])
 
 
 def _join(old: torch.Tensor | None, new: torch.Tensor, dim: int) -> torch.Tensor:

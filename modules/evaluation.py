@@ -136,6 +136,38 @@ class Ranker:
         distributed.merge_rows(done, items, scores)
         return items, scores, Seconds(encode, decode)
 
+    def places(self, samples: EvalSet, targets: np.ndarray, had: list[np.ndarray]) -> np.ndarray:
+        """Exact 0-based ranks of n targets in the whole catalogue, but what each user had.
+
+        Args:
+            samples: n rows.
+            targets: (n,) items.
+            had: n arrays of items; the target is none of them.
+
+        Returns:
+            (n,) int64: how many items are more probable.
+        """
+        catalogue = np.arange(1, len(self._trie.paths))[None]
+        tree = self._exact_tree(catalogue)
+        ranks = np.zeros(len(samples.users), dtype=np.int64)
+        self._model.eval()
+        bar = progress(len(ranks), "places in the catalogue", "user", self._progress)
+        done = []
+        with torch.no_grad(), self._autocast():
+            for n in distributed.own_part(len(samples)):
+                rows, batch = samples[n]
+                scores = rank_exact(self._decoder(batch), tree, self._vocabulary).cpu().numpy()
+                own = scores[np.arange(len(rows)), targets[rows] - 1, None]
+                ahead = scores > own
+                for row, user in enumerate(rows):
+                    ahead[row, had[user] - 1] = False
+                ranks[rows] = ahead.sum(axis=1)
+                done.append(rows)
+                bar.update(len(rows) * distributed.world_size())
+        bar.close()
+        distributed.merge_rows(done, ranks)
+        return ranks
+
     def _exact_tree(self, candidates: np.ndarray) -> PrefixTree:
         tree = prefix_tree(self._trie, candidates)
         return PrefixTree(*(part.to(self._device) for part in tree))

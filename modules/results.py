@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from modules.dataset import RecDataset
-from modules.evaluation import Seconds
+from modules.evaluation import Ranker, Seconds
 from modules.experiment import Experiment
+from modules.samplers import EvalSet
+from utils.catalogue_metrics import catalogue_figures
 from utils.report import run_record
 
 LAST_ITEMS = 10  # of a history, in a user's row
@@ -41,6 +43,30 @@ def result_record(
         **run_record(vars(args)),
         "training": {key: run[key] for key in TRAINING if key in run},
     }
+
+
+def catalogue_record(
+    experiment: Experiment,
+    ranker: Ranker,
+    samples: EvalSet,
+    lists: np.ndarray,
+    history_lengths: np.ndarray,
+) -> dict[str, Any]:
+    """What stands under "catalogue": exact ranks of the test items, and what the lists are like.
+
+    Args:
+        samples: n users, whose targets are their test items.
+        lists: (n, k) of the whole catalogue.
+        history_lengths: (n,) items that the prompts may tell of.
+    """
+    dataset, users = experiment.dataset, samples.users
+    targets = dataset.test_items[users - 1]
+    had = [dataset.history(user)[:-1] for user in users]
+    # An item that is bought again is a target all the same.
+    had = [own[own != target] for own, target in zip(had, targets)]
+    ranks = ranker.places(samples, targets, had)
+    popularity = np.bincount(dataset.train_pairs()[1], minlength=dataset.n_items + 1)[1:]
+    return catalogue_figures(ranks, lists, popularity, history_lengths, targets)
 
 
 def ranking_rows(

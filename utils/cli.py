@@ -347,6 +347,16 @@ def add_ranking_flags(
     return group
 
 
+def add_catalogue_flag(group: argparse._ActionsContainer) -> None:
+    """Beyond the top list."""
+    group.add_argument(
+        "--catalogue",
+        action="store_true",
+        help="also where the test item stands among all items: HR, NDCG, MRR up to @100, coverage, "
+        "popularity, by history and item popularity",
+    )
+
+
 def add_trec_flag(group: argparse._ActionsContainer) -> None:
     """The lists once more, in the format of retrieval tools."""
     group.add_argument(
