@@ -39,9 +39,15 @@ def parse_args() -> argparse.Namespace:
         test.add_argument(name, metavar=f"RUN{name.upper()}", help="folder, or folders by commas")
     tasks = RANKING_TASKS
     test.add_argument("--tasks", type=flag_types.names(tasks), default=tasks, help="by commas")
-    test.add_argument("--resamples", type=cli.positive_int, default=9999, help="of test, bootstrap")
-    test.add_argument("--level", type=cli.positive, default=0.05, help="p that counts as small")
-    test.add_argument("--seed", type=cli.natural, default=0, help="of permutations and bootstrap")
+    test.add_argument(
+        "--resamples", type=flag_types.positive_int, default=9999, help="of test, bootstrap"
+    )
+    test.add_argument(
+        "--level", type=flag_types.positive, default=0.05, help="p that counts as small"
+    )
+    test.add_argument(
+        "--seed", type=flag_types.natural, default=0, help="of permutations and bootstrap"
+    )
     args = parser.parse_args()
     if args.command == "baselines":
         args.data_dir = cli.data_folder(args)
@@ -56,17 +62,20 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
     )
     tried = "tried on validation: penalties of EASE (λ), by commas"
     parser.add_argument(
-        "--ease_l2", type=flag_types.numbers(cli.positive), default=EASE_L2, help=tried
+        "--ease_l2", type=flag_types.numbers(flag_types.positive), default=EASE_L2, help=tried
     )
     tried = "tried on validation: weight of an item by that of the next one, by commas"
     parser.add_argument(
-        "--decay", type=flag_types.numbers(cli.positive), default=DECAYS, help=tried
+        "--decay", type=flag_types.numbers(flag_types.positive), default=DECAYS, help=tried
     )
     parser.add_argument(
-        "--negative_num", type=cli.positive_int, default=99, help="negatives beside the test item"
+        "--negative_num",
+        type=flag_types.positive_int,
+        default=99,
+        help="negatives beside the test item",
     )
-    parser.add_argument("--top_n", type=cli.positive_int, default=10, help="items in a list")
-    parser.add_argument("--seed", type=cli.natural, default=0, help="of negatives and ties")
+    parser.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
+    parser.add_argument("--seed", type=flag_types.natural, default=0, help="of negatives and ties")
     parser.add_argument("--checkpoint", default="./checkpoint/", help="where the folders go")
     cli.add_trec_flag(parser)
 

@@ -32,24 +32,26 @@ def parse_args() -> argparse.Namespace:
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
     group = parser.add_argument_group("generation")
-    group.add_argument("--num_beams", type=cli.positive_int, default=21, help="beams of all groups")
+    group.add_argument(
+        "--num_beams", type=flag_types.positive_int, default=21, help="beams of all groups"
+    )
     group.add_argument(
         "--num_beam_groups",
-        type=cli.positive_int,
+        type=flag_types.positive_int,
         default=3,
         help="groups of diverse beam search",
     )
     group.add_argument(
         "--diversity_penalty",
-        type=cli.non_negative,
+        type=flag_types.non_negative,
         default=0.0,
         help="cost of a token that an earlier group has chosen; at 0 the groups "
         "are one search, which is run once",
     )
-    group.add_argument("--min_len", type=cli.natural, default=10, help="tokens at least")
+    group.add_argument("--min_len", type=flag_types.natural, default=10, help="tokens at least")
     group.add_argument(
         "--exp_len",
-        type=cli.positive_int,
+        type=flag_types.positive_int,
         help="tokens of a reference; default as in training",
     )
     group.add_argument(

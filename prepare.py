@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from modules.preparation import FILES, Options, prepare_folder
-from utils import cli
+from utils import cli, flag_types
 from utils.errors import UserError
 from utils.explanations import MODES
 from utils.preparing import NUMBERINGS
@@ -46,7 +46,10 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--strict", action="store_true", help="stop at the first bad line")
     group = parser.add_argument_group("filters and numbering")
     group.add_argument(
-        "--core", type=cli.positive_int, default=5, help="interactions of a user, an item at least"
+        "--core",
+        type=flag_types.positive_int,
+        default=5,
+        help="interactions of a user, an item at least",
     )
     group.add_argument("--min_rating", type=float, help="leave out what is rated below")
     group.add_argument(
@@ -56,14 +59,16 @@ def parse_args() -> argparse.Namespace:
         help="first_seen: as in the published sets, where an item's number gives hints",
     )
     group = parser.add_argument_group("negatives and explanations")
-    group.add_argument("--negative_num", type=cli.positive_int, default=99, help="negatives a user")
+    group.add_argument(
+        "--negative_num", type=flag_types.positive_int, default=99, help="negatives a user"
+    )
     group.add_argument(
         "--explanation",
         choices=(*MODES, "none"),
         default="sentence",
         help="sentence: of the text, one that mentions a feature; summary: the title",
     )
-    group.add_argument("--seed", type=cli.natural, default=0, help="seed of all draws")
+    group.add_argument("--seed", type=flag_types.natural, default=0, help="seed of all draws")
     return parser.parse_args()
 
 

@@ -28,11 +28,11 @@ from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.samplers import StepPlan
 from modules.tasks import Task, WholeWords, schemes
 from modules.validation_ranking import validation_ranking
-from utils import cli, distributed, presets
+from utils import cli, distributed, presets, training_flags
 from utils.errors import UserError
 from utils.html_report import write_report
 from utils.report import TrainingLog, run_record
-from utils.runtime import StopSignals, say
+from utils.runtime import StopSignals, Stream, rng, say
 from utils.scalars import event_folder
 
 
@@ -40,10 +40,13 @@ def parse_args() -> argparse.Namespace:
     """The command line, with what depends on other flags filled in."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
-    cli.add_model_flags(parser)
-    cli.add_protocol_flags(parser)
-    cli.add_training_flags(parser)
-    cli.add_curve_flags(parser)
+    training_flags.add_model_flags(parser)
+    training_flags.add_protocol_flags(parser)
+    training_flags.add_training_flags(parser)
+    training_flags.add_validation_flags(parser)
+    training_flags.add_state_flags(parser)
+    training_flags.add_size_flags(parser)
+    training_flags.add_curve_flags(parser)
     cli.add_machine_flags(parser, batch_size=64)
     if parser.parse_known_args()[0].preset == "best":
         parser.set_defaults(**presets.BEST)
@@ -64,6 +67,11 @@ def parse_args() -> argparse.Namespace:
             "--shard goes with --optimizer adamw alone, and without --graph_every and --compile: "
             "these need whole tensors. Leave --shard out, or them."
         )
+    if args.simulate_leak and args.protocol != "paper":
+        raise UserError(
+            f"--simulate_leak shows the published graph, held-out pairs in it; --protocol "
+            f"{args.protocol} has none. Give --protocol paper, or leave it out."
+        )
     if args.shard and args.eval_users:
         raise UserError("--eval_users ranks with a whole model, --shard splits it. Give one.")
     if args.item_vectors == "cooccurrence" and args.item_ids != "own":
@@ -80,7 +88,7 @@ def parse_args() -> argparse.Namespace:
         )
     if distributed.restarted() and (Path(args.checkpoint) / RUN_FILE).exists():
         args.resume = args.resume or "last"  # by torchrun, after a process had died
-    args.lr = args.lr or cli.OPTIMIZERS[args.optimizer]
+    args.lr = args.lr or training_flags.OPTIMIZERS[args.optimizer]
     args.item_ids = args.item_ids or {"clean": "random", "paper": "published"}[args.protocol]
     return args
 
@@ -143,7 +151,8 @@ def main() -> None:
     tasks = tasks_of(dataset, args.tasks)
     has_graph = WholeWords.GRAPH in schemes(args.method, args.whole_words).values()
     say(f"settings: {presets.fill_settings(args, dataset.name, has_graph)}")
-    view = train_view(dataset, args.protocol)
+    leak = rng(args.seed, Stream.LEAK) if args.simulate_leak else None
+    view = train_view(dataset, args.protocol, leak)
     say(describe_view(dataset, view, args.protocol) + f"; item numbers {args.item_ids}")
     experiment = new_experiment(
         dataset,

@@ -25,7 +25,7 @@ from modules.recommending import (
     recommend,
 )
 from modules.tasks import Task
-from utils import cli, distributed
+from utils import cli, distributed, flag_types
 from utils.errors import UserError
 
 
@@ -46,10 +46,10 @@ def parse_args() -> argparse.Namespace:
         help="leave out so many of a user's last items: 1 asks what seq_reranker.py asks",
     )
     group = parser.add_argument_group("answer")
-    group.add_argument("--top_n", type=cli.positive_int, default=10, help="items in a list")
+    group.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
     group.add_argument(
         "--explain",
-        type=cli.natural,
+        type=flag_types.natural,
         metavar="N",
         help="say why for the first N items; default: all, with --users_file none",
     )

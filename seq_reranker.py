@@ -18,7 +18,7 @@ from modules.experiment import open_experiment, spread
 from modules.results import catalogue_record, ranking_rows, result_record
 from modules.samplers import sequential_eval
 from modules.tasks import Task
-from utils import cli, presets
+from utils import cli, flag_types, presets
 from utils.checkpoint import check_writable
 from utils.metrics import ranking_metrics
 from utils.report import write_results
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     group = cli.add_ranking_flags(parser, 30, cli.DECODE_CATALOGUE)
     group.add_argument(
         "--N",
-        type=cli.natural,
+        type=flag_types.natural,
         dest="N",
         help="items taken beyond top_n before reranking (N); default by data set "
         "as in the authors' table",

@@ -18,7 +18,7 @@ from modules.experiment import open_experiment, spread
 from modules.results import catalogue_record, ranking_rows, result_record
 from modules.samplers import MAX_HISTORY, direct_eval, history_eval
 from modules.tasks import Task
-from utils import cli
+from utils import cli, flag_types
 from utils.checkpoint import check_writable
 from utils.errors import UserError
 from utils.metrics import ranking_metrics
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     group = cli.add_ranking_flags(parser, 20, cli.DECODE_CANDIDATES)
     group.add_argument(
         "--negative_num",
-        type=cli.positive_int,
+        type=flag_types.positive_int,
         help="negatives beside the test item; default as in training",
     )
     cli.add_catalogue_flag(group)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+LEAKED = 0.53  # of all interactions are train records of the published split, by POD's batch counts
 PROTOCOLS = ("clean", "paper")
 ITEM_IDS = ("random", "published", "collaborative", "own")
 
@@ -104,12 +105,17 @@ class TrainView(NamedTuple):
     dropped_records: int  # train records left out because their pair is held out
 
 
-def train_view(dataset: RecDataset, protocol: str) -> TrainView:
+def train_view(
+    dataset: RecDataset, protocol: str, leak: np.random.Generator | None = None
+) -> TrainView:
     """Edges of the graph and explanation records for training, by protocol.
 
     ``clean``: edges are the train interactions; records of held-out pairs leave training.
     ``paper``: edges are the pairs of the train records (the train interactions, where a set has
     no explanations), and all records train: about half of the test pairs are then seen.
+
+    leak: with ``paper``, simulate the published graph of a set whose explanations are not there:
+    ``LEAKED`` of all pairs, held-out ones among them, drawn from this generator.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol {protocol!r} is none of {PROTOCOLS}")
@@ -126,7 +132,11 @@ def train_view(dataset: RecDataset, protocol: str) -> TrainView:
             records = records.select(~leaks)
         else:
             seen_records = int(leaks.sum())
-    if protocol == "paper" and records is not None:
+    if leak is not None:
+        pairs = dataset.pair_keys()
+        keys = np.sort(leak.choice(pairs, round(LEAKED * len(pairs)), replace=False))
+        edges = np.stack(np.divmod(keys, width))
+    elif protocol == "paper" and records is not None:
         keys = np.unique(records.users.astype(np.int64) * width + records.items)
         edges = np.stack(np.divmod(keys, width))
     else:

@@ -175,3 +175,12 @@ def test_item_numbers():
     assert sorted(random[1:]) == list(range(1, 51))
     assert random.tolist() != published.tolist()
     assert random.tolist() == item_numbers("random", 50, np.random.default_rng(0)).tolist()
+
+
+def test_a_simulated_leak_holds_its_share_of_all_pairs(dataset):
+    view = train_view(dataset, "paper", np.random.default_rng(0))
+    keys = set((view.edges[0] * 13 + view.edges[1]).tolist())
+    assert len(keys) == view.edges.shape[1] == round(0.53 * 19)
+    assert keys <= set(dataset.pair_keys().tolist())
+    held_out = {u * 13 + i for u, row in HISTORIES.items() for i in row[-2:]}
+    assert view.held_out_edges == len(keys & held_out) > 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import cli
+from utils import cli, flag_types
 from utils.checkpoint import write_text
 
 GROUPS = {
@@ -105,7 +105,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="folder to write the four files to")
-    parser.add_argument("--seed", type=cli.natural, default=0)
+    parser.add_argument("--seed", type=flag_types.natural, default=0)
     args = parser.parse_args()
     for name, text in make_demo(args.seed).items():
         write_text(args.folder / name, text)

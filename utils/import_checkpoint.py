@@ -22,7 +22,7 @@ from modules.foreign import import_model
 from modules.run_folder import RUN_FILE
 from modules.solomon import read_published
 from modules.tokens import check_vocabulary, load_tokenizer, prompt_pieces
-from utils import cli
+from utils import cli, flag_types
 from utils.errors import UserError
 from utils.report import run_record
 from utils.runtime import Stream, rng, say
@@ -48,11 +48,14 @@ def parse_args() -> argparse.Namespace:
         "--tokenizer", default="t5-small", help="T5's tokenizer: a folder, or a name on the hub"
     )
     parser.add_argument(
-        "--alpha", type=cli.non_negative, help="α, where the file has no attribute alpha"
+        "--alpha", type=flag_types.non_negative, help="α, where the file has no attribute alpha"
     )
-    parser.add_argument("--L", type=cli.layers, help="L, where the file has no attribute L")
+    parser.add_argument("--L", type=flag_types.layers, help="L, where the file has no attribute L")
     parser.add_argument(
-        "--seed", type=cli.natural, default=0, help="of what the test scripts draw, as negatives"
+        "--seed",
+        type=flag_types.natural,
+        default=0,
+        help="of what the test scripts draw, as negatives",
     )
     args = parser.parse_args()
     if (Path(args.out) / RUN_FILE).exists():

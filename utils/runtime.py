@@ -30,6 +30,7 @@ class Stream(IntEnum):
     TRAIN = 4  # TRAIN + the task's number, 0 to 2
     TIES = 7  # order of items that a baseline scores alike
     RESAMPLING = 8  # permutations and bootstrap of a comparison
+    LEAK = 9  # edges of a simulated published graph
     PREPARE_NUMBERS = 16
     PREPARE_NEGATIVES = 17
     PREPARE_EXPLANATIONS = 18
