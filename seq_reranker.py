@@ -15,6 +15,7 @@ import numpy as np
 from modules.candidates import fingerprint
 from modules.evaluation import Decoding, Ranker, pick_method, rank_of, rerank
 from modules.experiment import open_experiment, spread
+from modules.linear_items import linear_items
 from modules.results import catalogue_record, ranking_rows, result_record
 from modules.samplers import sequential_eval
 from modules.tasks import Task
@@ -38,6 +39,7 @@ def parse_args() -> argparse.Namespace:
         "as in the authors' table",
     )
     cli.add_catalogue_flag(group)
+    cli.add_linear_flag(group)
     group.add_argument(
         "--no_rerank",
         action="store_true",
@@ -69,6 +71,7 @@ def main() -> None:
     samples = sequential_eval(dataset, users, 1, experiment.pieces, scheme, *size, causal)
     trie = experiment.trie()
     method = pick_method(args.decode, trie)
+    cli.check_linear(args, method)
     ranker = Ranker(
         experiment.model,
         trie,
@@ -79,7 +82,8 @@ def main() -> None:
     catalogue = np.arange(1, dataset.n_items + 1)[None]
     loaded = time.perf_counter()
     say(f"ranking {dataset.n_items:,} items for {len(users):,} users ({method})")
-    items, scores, seconds = ranker.rank(samples, catalogue, args.top_n + args.N)
+    linear = linear_items(dataset, users, 1, args.linear)
+    items, scores, seconds = ranker.rank(samples, catalogue, args.top_n + args.N, linear)
     had = [dataset.history(user)[:-1] for user in users]
     if not args.no_rerank:
         items, scores = rerank(items, scores, had, args.top_n)
@@ -91,7 +95,7 @@ def main() -> None:
     result["candidates"] = fingerprint(catalogue)
     if args.catalogue:
         lengths = dataset.lengths[users - 1] - 1
-        result["catalogue"] = catalogue_record(experiment, ranker, samples, items, lengths)
+        result["catalogue"] = catalogue_record(experiment, ranker, samples, items, lengths, linear)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
     write_results(folder, "sequential", result, rows, args.trec)
 

@@ -15,6 +15,7 @@ import numpy as np
 from modules.candidates import fingerprint, test_candidates
 from modules.evaluation import Decoding, Ranker, rank_of, rerank
 from modules.experiment import open_experiment, spread
+from modules.linear_items import linear_items
 from modules.results import catalogue_record, ranking_rows, result_record
 from modules.samplers import MAX_HISTORY, direct_eval, history_eval
 from modules.tasks import Task
@@ -37,6 +38,7 @@ def parse_args() -> argparse.Namespace:
         help="negatives beside the test item; default as in training",
     )
     cli.add_catalogue_flag(group)
+    cli.add_linear_flag(group)
     group.add_argument(
         "--prompt",
         choices=("candidates", "history"),
@@ -54,6 +56,7 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     cli.check_beams(args, args.top_n)
+    cli.check_linear(args, args.decode)
     folder = Path(args.checkpoint)
     device = cli.start_machine(args)
     experiment, run = open_experiment(
@@ -91,7 +94,8 @@ def main() -> None:
     )
     loaded = time.perf_counter()
     say(f"ranking {candidates.shape[1]} candidates for {len(users):,} users ({args.decode})")
-    items, scores, seconds = ranker.rank(samples, candidates, args.top_n)
+    linear = linear_items(dataset, users, 2, args.linear)
+    items, scores, seconds = ranker.rank(samples, candidates, args.top_n, linear)
     ranks = rank_of(items, targets)
     result = result_record(
         experiment, run, args, args.decode, len(users), loaded - started, seconds
@@ -101,10 +105,10 @@ def main() -> None:
     result["candidates"] = fingerprint(candidates)
     if args.catalogue:
         everything = np.arange(1, dataset.n_items + 1)[None]
-        lists, scores_of = ranker.rank(samples, everything, args.top_n + MAX_HISTORY)[:2]
+        lists, scores_of = ranker.rank(samples, everything, args.top_n + MAX_HISTORY, linear)[:2]
         lists, _ = rerank(lists, scores_of, [dataset.history(u)[:-1] for u in users], args.top_n)
         lengths = dataset.lengths[users - 1] - 2
-        result["catalogue"] = catalogue_record(experiment, ranker, samples, lists, lengths)
+        result["catalogue"] = catalogue_record(experiment, ranker, samples, lists, lengths, linear)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
     write_results(folder, "direct", result, rows, args.trec)
 

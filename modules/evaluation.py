@@ -23,6 +23,7 @@ from modules.decoding import (
     prefix_tree,
     rank_exact,
 )
+from modules.linear_items import LinearItems
 from modules.model import ELMRec
 from modules.samplers import EvalSet
 from modules.tokens import ItemTrie, Ragged
@@ -84,13 +85,20 @@ class Ranker:
             if item > 0
         }
 
-    def rank(self, samples: EvalSet, candidates: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
+    def rank(
+        self,
+        samples: EvalSet,
+        candidates: np.ndarray,
+        k: int,
+        linear: LinearItems | None = None,
+    ) -> tuple[np.ndarray, ...]:
         """The best ``k`` candidates of each row.
 
         Args:
             samples: n rows.
             candidates: (n, C) items, or (1, C) for all rows.
             k: length of the lists; less where there are fewer candidates.
+            linear: what to add to each row's log-probabilities; for exact ranking.
 
         Returns:
             items (n, k) int64, 0 = none; scores (n, k) float32; Seconds.
@@ -98,6 +106,8 @@ class Ranker:
         shared = len(candidates) == 1
         k = min(k, candidates.shape[1])
         method = self._decoding.method
+        if linear is not None and method != "exact":
+            raise ValueError(f"{method} search has no score of every item to add to")
         if method == "best_first":
             if not shared or candidates.shape[1] != len(self._trie.paths) - 1:
                 raise ValueError("best-first search ranks the whole catalogue only")
@@ -124,8 +134,12 @@ class Ranker:
                     items[rows], scores[rows] = found.cpu().numpy(), best.cpu().numpy()
                 else:
                     own = tree if shared else self._exact_tree(mine)
-                    best, order = rank_exact(decoder, own, self._vocabulary).topk(k, dim=1)
                     everyone = np.broadcast_to(mine, (len(rows), mine.shape[1]))
+                    found = rank_exact(decoder, own, self._vocabulary)
+                    if linear is not None:
+                        more = np.take_along_axis(linear.scores(rows), everyone, axis=1)
+                        found = found + torch.from_numpy(more).to(found.device)
+                    best, order = found.topk(k, dim=1)
                     items[rows] = np.take_along_axis(everyone, order.cpu().numpy(), axis=1)
                     scores[rows] = best.cpu().numpy()
                 encode += encoded - started
@@ -136,13 +150,20 @@ class Ranker:
         distributed.merge_rows(done, items, scores)
         return items, scores, Seconds(encode, decode)
 
-    def places(self, samples: EvalSet, targets: np.ndarray, had: list[np.ndarray]) -> np.ndarray:
+    def places(
+        self,
+        samples: EvalSet,
+        targets: np.ndarray,
+        had: list[np.ndarray],
+        linear: LinearItems | None = None,
+    ) -> np.ndarray:
         """Exact 0-based ranks of n targets in the whole catalogue, but what each user had.
 
         Args:
             samples: n rows.
             targets: (n,) items.
             had: n arrays of items; the target is none of them.
+            linear: as in ``rank``.
 
         Returns:
             (n,) int64: how many items are more probable.
@@ -157,6 +178,8 @@ class Ranker:
             for n in distributed.own_part(len(samples)):
                 rows, batch = samples[n]
                 scores = rank_exact(self._decoder(batch), tree, self._vocabulary).cpu().numpy()
+                if linear is not None:
+                    scores = scores + linear.scores(rows)[:, 1:]
                 own = scores[np.arange(len(rows)), targets[rows] - 1, None]
                 ahead = scores > own
                 for row, user in enumerate(rows):

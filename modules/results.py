@@ -8,6 +8,7 @@ import numpy as np
 from modules.dataset import RecDataset
 from modules.evaluation import Ranker, Seconds
 from modules.experiment import Experiment
+from modules.linear_items import LinearItems
 from modules.samplers import EvalSet
 from utils.catalogue_metrics import catalogue_figures
 from utils.report import run_record
@@ -51,6 +52,7 @@ def catalogue_record(
     samples: EvalSet,
     lists: np.ndarray,
     history_lengths: np.ndarray,
+    linear: LinearItems | None = None,
 ) -> dict[str, Any]:
     """What stands under "catalogue": exact ranks of the test items, and what the lists are like.
 
@@ -64,7 +66,7 @@ def catalogue_record(
     had = [dataset.history(user)[:-1] for user in users]
     # An item that is bought again is a target all the same.
     had = [own[own != target] for own, target in zip(had, targets)]
-    ranks = ranker.places(samples, targets, had)
+    ranks = ranker.places(samples, targets, had, linear)
     popularity = np.bincount(dataset.train_pairs()[1], minlength=dataset.n_items + 1)[1:]
     return catalogue_figures(ranks, lists, popularity, history_lengths, targets)
 

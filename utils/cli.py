@@ -13,6 +13,7 @@ from utils import distributed
 from utils.errors import UserError, limit
 from utils.flag_types import (
     exponent,
+    non_negative,
     positive_int,
 )
 from utils.runtime import make_deterministic, out_of_memory, pick_device, pick_precision
@@ -114,6 +115,27 @@ def add_catalogue_flag(group: argparse._ActionsContainer) -> None:
         help="also where the test item stands among all items: HR, NDCG, MRR up to @100, coverage, "
         "popularity, by history and item popularity",
     )
+
+
+def add_linear_flag(group: argparse._ActionsContainer) -> None:
+    """A second opinion."""
+    group.add_argument(
+        "--linear",
+        type=non_negative,
+        default=0.0,
+        metavar="WEIGHT",
+        help="add so much of a linear model of the train histories (modules/linear_items.py) to "
+        "each log-probability; choose it on validation with python -m benchmarks.linear",
+    )
+
+
+def check_linear(args: argparse.Namespace, method: str) -> None:
+    """Scores are added where every item has one."""
+    if args.linear and method != "exact":
+        raise UserError(
+            f"--linear {args.linear:g} goes with exact ranking alone, and this is {method}. Give "
+            "--decode exact (with items that are tokens of their own, or a small catalogue)."
+        )
 
 
 def add_trec_flag(group: argparse._ActionsContainer) -> None:
