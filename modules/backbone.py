@@ -24,6 +24,10 @@ BUILT_IN = {
         "d_model": 128, "d_kv": 64, "d_ff": 512, "num_layers": 2, "num_decoder_layers": 1,
         "num_heads": 2, "tie_word_embeddings": False,
     },
+    "shallow": {
+        "d_model": 256, "d_kv": 64, "d_ff": 1024, "num_layers": 2, "num_decoder_layers": 1,
+        "num_heads": 4, "tie_word_embeddings": False,
+    },
 }  # fmt: skip
 # Of embeddings from scratch where outputs are not scaled: N(0, 1) would begin with scores of
 # sqrt(D), far too sure of themselves.

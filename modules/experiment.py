@@ -56,6 +56,11 @@ from utils.model_card import write_model_card
 from utils.runtime import Stream, autocast, rng, seed_everything
 
 
+# Of co-occurrence vectors, beside tokens that are drawn at random: a step changes less of what they
+# know. From 1 to 6 was tried (benchmarks/EXPERIMENTS.md).
+LOUDER = 3.0
+
+
 class Experiment(NamedTuple):
     """Everything that training and evaluation share."""
 
@@ -161,8 +166,8 @@ def give_own_tokens(
     numbers: np.ndarray,
     dataset: RecDataset | None,
 ) -> None:
-    """Add a token for every item, its embedding as large as the other tokens': drawn at random,
-    or the item's co-occurrence vector where a dataset is given."""
+    """Add a token for every item. Its embedding is as loud as the other tokens', and drawn at
+    random; or, where a dataset is given, the item's co-occurrence vector, ``LOUDER`` times that."""
     tokens = add_item_tokens(tokenizer, len(numbers) - 1)[numbers[1:] - 1]  # (I,) by item
     scale = t5.shared.weight.std().item()
     if len(tokenizer) > t5.config.vocab_size:
@@ -170,7 +175,7 @@ def give_own_tokens(
     rows = torch.randn(len(tokens), t5.config.d_model)
     if dataset is not None:
         rows = torch.from_numpy(cooccurrence_vectors(dataset, t5.config.d_model))
-        rows /= rows.std()
+        rows *= LOUDER / rows.std()
     with torch.no_grad():
         t5.shared.weight[tokens] = rows * scale
 

@@ -40,7 +40,7 @@ PRESETS["best"] = {
 }
 # Defaults of pretrain.py's other flags with --preset best.
 BEST = {
-    "backbone": "narrow",
+    "backbone": "shallow",
     "item_ids": "own",
     "item_vectors": "cooccurrence",
     "causal": True,
@@ -53,8 +53,8 @@ BEST = {
     "warmup": 200,
     "schedule": "linear",
     "batch_size": 128,
-    "epochs": 20,
-    "endure_times": 20,
+    "epochs": 14,
+    "endure_times": 14,
     "eval_users": 4000,
 }
 # For data sets without a published row: whole words as loud as the tokens of a fresh T5.
