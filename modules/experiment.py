@@ -55,7 +55,6 @@ from utils.errors import UserError
 from utils.model_card import write_model_card
 from utils.runtime import Stream, autocast, rng, seed_everything
 
-
 # Of co-occurrence vectors, beside tokens that are drawn at random: a step changes less of what they
 # know. From 1 to 6 was tried (benchmarks/EXPERIMENTS.md).
 LOUDER = 3.0
