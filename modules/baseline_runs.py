@@ -147,13 +147,18 @@ def _task_histories(arena: Arena, task: str, held_out: int, decay: float) -> spa
 # ----------------------------------------------------------------------------------- tuning
 
 
+def _fit(arena: Arena, baseline: Baseline, setting: dict[str, Any]) -> Scorer:
+    seen = arena.dataset if baseline.ordered else arena.train
+    return baseline.fit(seen, seed=arena.seed, **setting)
+
+
 def tune(arena: Arena, baseline: Baseline) -> dict[str, list[Choice]]:
     """Every setting's NDCG@10 on validation, by task, best first."""
     users = np.arange(1, arena.dataset.n_users + 1)
     choices: dict[str, list[Choice]] = {task: [] for task in baseline.tasks}
     negatives = valid_candidates(arena.dataset, users, arena.negative_num, arena.seed)
     for setting in baseline.settings:
-        score = baseline.fit(arena.train, seed=arena.seed, **setting)
+        score = _fit(arena, baseline, setting)
         for task in baseline.tasks:
             recency = task == "sequential" and baseline.weighs_recency
             for decay in arena.decays if recency else (1.0,):
@@ -189,7 +194,7 @@ def run_baseline(
         best = choices[0]
         if fitted is None or fitted[0] != best.setting:
             fitted = None  # one matrix in memory at a time
-            fitted = best.setting, baseline.fit(arena.train, seed=arena.seed, **best.setting)
+            fitted = best.setting, _fit(arena, baseline, best.setting)
         result, rows = _test(arena, task, fitted[1], best, folder)
         result |= {
             "method": name,

@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from modules.dataset import RecDataset
+from modules.linear_items import fit_linear_items
 from utils.errors import UserError
 
 # (b, I + 1) weighted histories and (b,) last items -> (b, I + 1) scores. Column 0 is no item.
@@ -27,6 +28,7 @@ class Baseline(NamedTuple):
     fit: Callable[..., Scorer]  # (train, seed=..., **one of settings)
     settings: tuple[dict[str, Any], ...] = ({},)
     weighs_recency: bool = False
+    ordered: bool = False  # fitted on the data set's train histories, in place of the matrix
     tasks: tuple[str, ...] = ("sequential", "direct")
     item_ids: str = "not used"  # "published": reads something out of the numbers themselves
 
@@ -137,6 +139,14 @@ def matrix_factorisation(
     return score
 
 
+def linear_next_items(
+    dataset: RecDataset, *, seed: int, l2: float, past: float, future: float
+) -> Scorer:
+    """See modules/linear_items.py: unlike the others it knows what came before what."""
+    matrix = fit_linear_items(dataset, l2, past, future)
+    return lambda histories, last: histories @ matrix
+
+
 def next_number(train: sparse.csr_matrix, *, seed: int) -> Scorer:
     """The number after the last item's, then the one after that, and so on, round the catalogue.
 
@@ -161,6 +171,13 @@ BASELINES = {
         item_knn, tuple({"neighbours": k} for k in (100, 200, None)), weighs_recency=True
     ),
     "ease": Baseline(ease, ease_settings(EASE_L2), weighs_recency=True),
+    "linear": Baseline(
+        linear_next_items,
+        tuple({"l2": 30.0, "past": decay, "future": decay} for decay in (0.5, 0.7)),
+        weighs_recency=True,
+        tasks=("sequential",),
+        ordered=True,
+    ),
     "next_number": Baseline(next_number, tasks=("sequential",), item_ids="published"),
     "matrix_factorisation": Baseline(
         matrix_factorisation,
