@@ -67,6 +67,69 @@ def test_the_whole_way(trained):
     assert log[-1]["valid"].keys() == {"explanation", "sequential", "direct"}
 
 
+BEST = ["--preset", "best", "--batch_size", "2", "--max_steps", "6", "--eval_users", "3"]
+
+
+def test_the_best_preset_the_whole_way(tmp_path):
+    """Items as tokens, causal histories, the linear model, exact ranks in the catalogue."""
+    data, run = write_folder(tmp_path / "few"), tmp_path / "run"
+    done = script("pretrain.py", data, *BEST, "--checkpoint", run)
+    assert done.returncode == 0, done.stderr
+    assert "best validation NDCG@10" in done.stdout
+    log = [json.loads(line) for line in (run / "train_log.jsonl").read_text().splitlines()]
+    assert log[-1]["metrics"].keys() == {"sequential HR@10", "sequential NDCG@10"}
+    where = ("--checkpoint", run, "--batch_size", "3")
+    extras = {"seq_reranker": (), "topn": ("--negative_num", "5")}
+    lists = {}
+    for name, stem in (("seq_reranker", "sequential"), ("topn", "direct")):
+        for weight in ("0", "1000"):
+            how = (*where, *extras[name], "--linear", weight, "--catalogue")
+            done = script(f"{name}.py", data, *how)
+            assert done.returncode == 0, done.stderr
+            result = json.loads((run / f"{stem}.json").read_text())
+            assert result["item_ids"] == "own"
+            assert len(result["catalogue"]["metrics"]) == 18
+            lists[name, weight] = (run / f"{stem}.jsonl").read_text()
+        assert lists[name, "0"] != lists[name, "1000"]
+    done = script("recommend.py", data, "--checkpoint", run, "--user", "U2", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert not {item["item_id"] for item in answer["items"]} & {"I1", "I2", "I3", "I6"}
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "words"),
+    [
+        ("pretrain", ["--item_vectors", "cooccurrence"], "give --item_ids own as well"),
+        ("pretrain", ["--simulate_leak"], "Give --protocol paper"),
+        ("pretrain", ["--whole_words", "direct=letters"], "'direct=letters'"),
+        ("pretrain", ["--shard", "--optimizer", "adamw", "--eval_users", "3"], "--shard splits it"),
+        ("seq_reranker", ["--decode", "beam", "--linear", "2"], "--linear 2 goes with exact"),
+        ("topn", ["--catalogue"], "--prompt history"),
+    ],
+)
+def test_flags_that_do_not_go_together(trained, name, flags, words):
+    data, run = trained
+    where = ["--checkpoint", run] if name != "pretrain" else ["--checkpoint", run / "other"]
+    done = script(f"{name}.py", data, *flags, *where)
+    assert done.returncode == 2, done.stdout
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("ids", ["collaborative", "own"])
+def test_other_item_ids_and_whole_words_are_trained_and_read_back(tmp_path, ids):
+    data, run = write_folder(tmp_path / "few"), tmp_path / "run"
+    changes = ("--item_ids", ids, "--whole_words", "direct=position,sequential=graph")
+    done = script("pretrain.py", data, *SMALL, *changes, "--checkpoint", run)
+    assert done.returncode == 0, done.stderr
+    for name in ("seq_reranker", "topn"):
+        done = script(f"{name}.py", data, "--checkpoint", run, "--batch_size", "3")
+        assert done.returncode == 0, done.stderr
+    config = json.loads((run / "config.json").read_text())
+    assert config["elmrec"]["whole_words"] == {"direct": "position", "sequential": "graph"}
+
+
 def test_beams_and_a_part_of_the_users(trained):
     data, run = trained
     done = script(
