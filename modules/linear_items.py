@@ -74,7 +74,7 @@ def fit_linear_items(
         raise UserError(f"l2 {l2}: too small, the matrix has no inverse in float32.")
     right = np.asfortranarray((before.T @ after).toarray())
     solution, _ = lapack.spotrs(factor, right, lower=1, overwrite_b=1)
-    return solution
+    return np.ascontiguousarray(solution)  # else each sparse product would copy all of it
 
 
 class LinearItems:
