@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data_dir", default=str(default_data()))
     parser.add_argument("--run", required=True, help="a run's folder")
     parser.add_argument("--users", type=int, default=5000, help="validation users")
-    weights = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0)
+    weights = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0, 120.0)
     parser.add_argument("--weights", type=numbers(non_negative), default=weights)
     args = parser.parse_args()
     device = pick_device(False)

@@ -148,14 +148,14 @@ def test_the_whole_way(tmp_path):
     assert done.returncode == 0, done.stderr
     runs = sorted(root.iterdir())
     assert [run.name for run in runs] == [
-        f"few-{name}" for name in ("ease", "item_knn", "next_number", "popularity")
+        f"few-{name}" for name in ("ease", "item_knn", "linear", "next_number", "popularity")
     ]
     done = script("compare.py", "table", *runs, "--catalogue", "--out", tmp_path / "t.csv")
     assert done.returncode == 0, done.stderr
     assert "coverage@10" in done.stdout
     assert "by items before the target" in done.stdout
     assert (tmp_path / "t.csv").read_text().count("few-ease") > 40
-    done = script("compare.py", "test", runs[0], runs[3], "--resamples", "99")
+    done = script("compare.py", "test", runs[0], runs[4], "--resamples", "99")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("| sequential | ") == done.stdout.count("| direct ") == 5
 
