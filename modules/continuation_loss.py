@@ -57,11 +57,13 @@ def continuation_loss(
     """Mean of -log p(item).
 
     Args:
-        hidden: (N, T, D) decoder states at the steps, scaled for the output projection.
+        hidden: (N, T, D) decoder states at the steps, scaled for the output projection; T may stop
+            with the longest number among ``items``.
         weight: (V', D) output embeddings of ``table.vocabulary``.
         items: (N,) target items.
     """
-    prefix, column = table.prefix[items], table.column[items]  # (N, T)
+    steps = hidden.shape[1]
+    prefix, column = table.prefix[items, :steps], table.column[items, :steps]  # (N, T)
     scored = prefix >= 0
     rows = hidden[scored]
     dtype = rows.dtype

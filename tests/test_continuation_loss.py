@@ -58,6 +58,14 @@ def test_loss_and_gradients_equal_the_plain_version(few, chunk, monkeypatch):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_states_may_stop_with_the_longest_number_of_the_batch(few):
+    table, items = continuations(few), torch.tensor([1, 3, 5])
+    hidden = torch.randn(3, table.prefix.shape[1], 5)
+    weight = torch.randn(len(table.vocabulary), 5)
+    whole = continuation_loss(hidden, weight, table, items)
+    assert torch.equal(continuation_loss(hidden[:, :2], weight, table, items), whole)
+
+
 def test_the_end_mark_is_scored_only_where_a_number_goes_on(few):
     """After "5" a 6 may follow; after all others the end mark follows by itself."""
     scored = continuations(few).prefix >= 0
