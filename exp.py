@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from modules.decoding import BeamOptions
+from modules.eval_sets import explanation_eval
 from modules.evaluation import generate_texts
 from modules.experiment import open_experiment, spread, tasks_of
 from modules.results import result_record
-from modules.samplers import explanation_eval
 from modules.tasks import Task
 from utils import cli, flag_types
 from utils.checkpoint import check_writable

@@ -10,24 +10,25 @@ scripts need to know of the run.
 import argparse
 from pathlib import Path
 
+import torch
+
 from modules import training
 from modules.backbone import BUILT_IN, MODEL_VERSIONS
 from modules.continuation_loss import continuations
-from modules.dataset import TrainView, train_view
+from modules.dataset import RecDataset, TrainView, train_view
 from modules.experiment import (
     Experiment,
     describe_view,
     new_experiment,
     tasks_of,
     training_samplers,
-    validation_sets,
 )
 from modules.files import load_dataset
 from modules.run_folder import RUN_FILE
 from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.samplers import StepPlan
 from modules.tasks import Task, WholeWords, schemes
-from modules.validation_ranking import validation_ranking
+from modules.validation import validation_ranking, validation_sets
 from utils import cli, distributed, presets, training_flags
 from utils.errors import UserError
 from utils.html_report import write_report
@@ -93,6 +94,34 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def make_experiment(
+    args: argparse.Namespace, dataset: RecDataset, view: TrainView, device: torch.device
+) -> Experiment:
+    """A fresh model with the loss asked for."""
+    experiment = new_experiment(
+        dataset,
+        view,
+        item_ids=args.item_ids,
+        item_vectors=args.item_vectors,
+        backbone=args.backbone,
+        from_scratch=args.from_scratch,
+        dropout=args.dropout,
+        method=args.method,
+        prompt_num=args.prompt_num,
+        alpha=args.alpha,
+        sigma=args.sigma,
+        graph_layers=args.L,
+        causal=args.causal,
+        whole_words=args.whole_words,
+        device=device,
+        precision=args.precision,
+        seed=args.seed,
+    )
+    if args.loss == "continuations":
+        experiment.model.continuations = continuations(experiment.trie()).to(device)
+    return experiment
+
+
 def make_trainer(
     args: argparse.Namespace,
     experiment: Experiment,
@@ -154,27 +183,7 @@ def main() -> None:
     leak = rng(args.seed, Stream.LEAK) if args.simulate_leak else None
     view = train_view(dataset, args.protocol, leak)
     say(describe_view(dataset, view, args.protocol) + f"; item numbers {args.item_ids}")
-    experiment = new_experiment(
-        dataset,
-        view,
-        item_ids=args.item_ids,
-        item_vectors=args.item_vectors,
-        backbone=args.backbone,
-        from_scratch=args.from_scratch,
-        dropout=args.dropout,
-        method=args.method,
-        prompt_num=args.prompt_num,
-        alpha=args.alpha,
-        sigma=args.sigma,
-        graph_layers=args.L,
-        causal=args.causal,
-        whole_words=args.whole_words,
-        device=device,
-        precision=args.precision,
-        seed=args.seed,
-    )
-    if args.loss == "continuations":
-        experiment.model.continuations = continuations(experiment.trie()).to(device)
+    experiment = make_experiment(args, dataset, view, device)
     parameters = sum(p.numel() for p in experiment.model.parameters())
     say(
         f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, {args.precision} "

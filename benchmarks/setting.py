@@ -8,11 +8,11 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from modules import training
 from modules.batches import Batch
 from modules.dataset import Explanations, RecDataset, train_view
 from modules.experiment import Experiment, new_experiment, save_run, training_samplers
 from modules.files import load_dataset
+from modules.optimizer import make_optimizer
 from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task
 from utils.demo_data import made_up_sentence
@@ -75,7 +75,7 @@ def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> Non
     """A model that has learned what answers look like: numbers end, sentences end."""
     experiment, samplers = full_size(data_dir, backbone, "bf16")
     streams = samplers(16, negative_num=9)  # short prompts: the answers are what it learns
-    optimizer = training.make_optimizer(experiment.model, "adafactor", 2e-2)
+    optimizer = make_optimizer(experiment.model, "adafactor", 2e-2)
     say(f"training {steps} steps, so that free-text search ends as it does in practice")
     experiment.model.train()
     for step in range(steps):

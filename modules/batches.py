@@ -156,3 +156,24 @@ def make_batch(
         None if items is None else torch.from_numpy(items.astype(np.int64)),
         reads,
     )
+
+
+def cut_by_length(
+    lengths: np.ndarray, batch_size: int, batch_tokens: int | None
+) -> list[np.ndarray]:
+    """Batches of like length: rows of (n,) ``lengths``, longest first, so that memory shows at
+    once. A batch ends at ``batch_size`` rows, at ``batch_tokens`` tokens, pads counted, or, once
+    it is half full, where the length changes: a batch without pads needs no mask.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    ordered = lengths[order]
+    batches, at = [], 0
+    while at < len(order):
+        fits = batch_tokens // int(ordered[at]) if batch_tokens else batch_size
+        end = min(at + max(1, min(batch_size, fits)), len(order))
+        half = (at + end + 1) // 2
+        changes = np.flatnonzero(ordered[half:end] != ordered[half - 1])
+        end = half + int(changes[0]) if changes.size else end
+        batches.append(order[at:end])
+        at = end
+    return batches

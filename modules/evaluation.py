@@ -23,9 +23,9 @@ from modules.decoding import (
     prefix_tree,
     rank_exact,
 )
+from modules.eval_sets import EvalSet
 from modules.linear_items import LinearItems
 from modules.model import ELMRec
-from modules.samplers import EvalSet
 from modules.tokens import ItemTrie, Ragged
 from utils import distributed
 from utils.metrics import NOT_RANKED

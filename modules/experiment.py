@@ -14,7 +14,6 @@ import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from modules.backbone import build_backbone
-from modules.candidates import valid_candidates
 from modules.dataset import RecDataset, TrainView, item_numbers
 from modules.files import load_dataset
 from modules.graph import normalized_adjacency
@@ -30,14 +29,7 @@ from modules.run_folder import (
     warn_of_versions,
     write_run,
 )
-from modules.samplers import (
-    EvalSet,
-    StepPlan,
-    TrainSampler,
-    direct_eval,
-    explanation_eval,
-    sequential_eval,
-)
+from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task, WholeWords, schemes
 from modules.tokens import (
     ItemTrie,
@@ -204,35 +196,6 @@ def training_samplers(
             task, dataset, pieces, experiment.scheme(task), plan, generator, **parts
         )
     return samplers
-
-
-def validation_sets(
-    experiment: Experiment,
-    tasks: list[Task],
-    batch_size: int,
-    batch_tokens: int | None,
-    negative_num: int,
-    exp_len: int,
-    limit: int | None,
-) -> dict[Task, EvalSet]:
-    """The validation samples of each task; ``limit``: only that many, evenly spread."""
-    dataset = experiment.dataset
-    users = spread(dataset.n_users, limit) + 1
-    sets = {}
-    for task in tasks:
-        how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
-        if task is Task.SEQUENTIAL:
-            sets[task] = sequential_eval(dataset, users, 2, *how, experiment.causal(task))
-        elif task is Task.DIRECT:
-            candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
-            positives = dataset.valid_items[users - 1]
-            sets[task] = direct_eval(users, positives, candidates, *how)
-        else:
-            records = dataset.explanations["val"]
-            rows = spread(len(records.users), limit)
-            targets = experiment.targets("val", exp_len)[0].gather(rows)
-            sets[task] = explanation_eval(records.users[rows], records.items[rows], targets, *how)
-    return sets
 
 
 def spread(total: int, limit: int | None) -> np.ndarray:

@@ -1,8 +1,11 @@
-"""NaN and infinite losses: noticed before they reach the weights, or at the next look.
+"""The losses of the steps: their means, and NaN or infinite ones noticed before they reach the
+weights, or at the next look.
 
 On a CPU a loss is looked at before the optimizer's step. On a GPU a look is a wait, so that losses
 are noted on the device and looked at where training waits anyway, and before anything is saved.
 """
+
+from collections.abc import Mapping
 
 import torch
 
@@ -60,3 +63,31 @@ class LossWatch:
     def _stop(self, step: int, value: float) -> None:
         task = self._tasks[(step - 1) % len(self._tasks)]
         raise nonfinite(f"step {step}: the loss of the {task.label} task", value)
+
+
+class MeanLosses:
+    """Sums of losses a task, kept on the device until somebody asks."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Task, list[torch.Tensor]] = {}
+
+    def add(self, task: Task, loss: torch.Tensor) -> None:
+        """loss: this process's part of a step's loss."""
+        self._sums.setdefault(task, []).append(loss)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What has been added since the last ``take``, by task."""
+        return {task.label: torch.stack(losses) for task, losses in self._sums.items()}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a ``state``."""
+        self._sums = {Task[name.upper()]: list(losses) for name, losses in state.items()}
+
+    def take(self) -> dict[Task, float]:
+        """The means over steps of the whole losses; all ranks must ask together."""
+        means = {}
+        for task, losses in self._sums.items():
+            total = distributed.sum_over_ranks(torch.stack(losses).sum())
+            means[task] = total.item() / len(losses)
+        self._sums.clear()
+        return means

@@ -19,10 +19,11 @@ from modules.batches import Batch
 from modules.comparison import markdown
 from modules.dataset import RecDataset
 from modules.decoding import BeamOptions
+from modules.eval_sets import EvalSet, explanation_eval
 from modules.evaluation import Decoding, Ranker, generate_texts, pick_method, rerank
 from modules.experiment import Experiment
 from modules.model import ELMRec
-from modules.samplers import MAX_HISTORY, EvalSet, explanation_eval
+from modules.samplers import MAX_HISTORY
 from modules.tasks import Task, WholeWords
 from modules.tokens import Ragged
 from utils.errors import UserError, limit

@@ -1,4 +1,4 @@
-"""What batches are about: training streams, and the fixed sets of evaluation.
+"""What batches are about in training: endless streams of steps.
 
 Every draw takes its generator as an argument; the data set is never changed.
 """
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.batches import Batch, Samples, make_batch, prompt_lengths
+from modules.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
 from modules.dataset import RecDataset
 from modules.negatives import NegativeSampler, shuffled_candidates
 from modules.tasks import Task, WholeWords
@@ -19,24 +19,11 @@ MAX_HISTORY = 20  # items of a sequential prompt; the target is the 21st
 _LIKE = 8  # causal steps that are cut from one stretch of users in the order of their lengths
 
 
-def _rows(matrix: np.ndarray) -> Ragged:
-    """A matrix as ragged rows of one length."""
-    n, width = matrix.shape
-    return Ragged(matrix.reshape(-1).astype(np.int32), np.arange(n + 1, dtype=np.int64) * width)
-
-
-def _stretches(dataset: RecDataset, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
+def stretches(dataset: RecDataset, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
     """Stretches of the flat history array: (B,) starts and (B,) lengths -> B rows."""
     ends = np.concatenate([[0], np.cumsum(lengths)])
     index = np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])
     return Ragged(dataset.items[index], ends)
-
-
-def sequential_histories(dataset: RecDataset, users: np.ndarray, held_out: int) -> Ragged:
-    """The last ``MAX_HISTORY`` items before the target. held_out: 1 = test, 2 = validation."""
-    ends = dataset.offsets[users] - held_out
-    lengths = np.minimum(ends - dataset.offsets[users - 1], MAX_HISTORY)
-    return _stretches(dataset, ends - lengths, lengths)
 
 
 class StepPlan(NamedTuple):
@@ -176,7 +163,7 @@ class TrainSampler:
 
     def _explanation(self, rows: np.ndarray) -> Samples:
         users, items, targets = self._records
-        own = _rows(items[rows][:, None])
+        own = Ragged.of_matrix(items[rows][:, None])
         return Samples(users[rows], own, targets.gather(rows), self._templates(rows))
 
     def _answers(self, items: np.ndarray) -> tuple[Ragged, np.ndarray]:
@@ -187,9 +174,9 @@ class TrainSampler:
         the short form, for what stands behind the items is not read."""
         ends = self._dataset.offsets[rows + 1] - 2
         lengths = np.minimum(self._dataset.lengths[rows] - 3, MAX_HISTORY)
-        items = _stretches(self._dataset, ends - 1 - lengths, lengths)
+        items = stretches(self._dataset, ends - 1 - lengths, lengths)
         targets, target_items = self._answers(
-            _stretches(self._dataset, ends - lengths, lengths).flat
+            stretches(self._dataset, ends - lengths, lengths).flat
         )
         short = np.zeros(len(rows), dtype=np.int64)
         return Samples(rows + 1, items, targets, short, target_items, every=True)
@@ -202,7 +189,7 @@ class TrainSampler:
         first = self.rng.integers(0, n - 3)
         last = self.rng.integers(first + 1, n - 2)
         first = np.maximum(first, last - MAX_HISTORY)
-        items = _stretches(self._dataset, starts + first, last - first)
+        items = stretches(self._dataset, starts + first, last - first)
         targets, target_items = self._answers(self._dataset.items[starts + last])
         return Samples(rows + 1, items, targets, self._templates(rows), target_items)
 
@@ -214,151 +201,6 @@ class TrainSampler:
         negatives = self._negatives.draw(users, self.rng)
         candidates = shuffled_candidates(positives, negatives, self.rng)
         targets, target_items = self._answers(positives)
-        return Samples(users, _rows(candidates), targets, self._templates(rows), target_items)
-
-
-# ------------------------------------------------------------------------------- evaluation
-
-
-def cut_by_length(
-    lengths: np.ndarray, batch_size: int, batch_tokens: int | None
-) -> list[np.ndarray]:
-    """Batches of like length: rows of (n,) ``lengths``, longest first, so that memory shows at
-    once. A batch ends at ``batch_size`` rows, at ``batch_tokens`` tokens, pads counted, or, once
-    it is half full, where the length changes: a batch without pads needs no mask.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    ordered = lengths[order]
-    batches, at = [], 0
-    while at < len(order):
-        fits = batch_tokens // int(ordered[at]) if batch_tokens else batch_size
-        end = min(at + max(1, min(batch_size, fits)), len(order))
-        half = (at + end + 1) // 2
-        changes = np.flatnonzero(ordered[half:end] != ordered[half - 1])
-        end = half + int(changes[0]) if changes.size else end
-        batches.append(order[at:end])
-        at = end
-    return batches
-
-
-class EvalSet:
-    """Fixed samples of one task with the short template, in batches of like length.
-
-    A batch ends at ``batch_size`` samples, or at ``batch_tokens`` prompt tokens, pads counted.
-    """
-
-    def __init__(
-        self,
-        task: Task,
-        users: np.ndarray,
-        items: Ragged,
-        targets: Ragged,
-        pieces: PromptPieces,
-        scheme: WholeWords,
-        batch_size: int,
-        batch_tokens: int | None = None,
-        causal: bool = False,
-        target_items: np.ndarray | None = None,
-    ) -> None:
-        self.task, self._causal = task, causal
-        self.users, self.items, self.targets = users, items, targets
-        self._target_items = target_items
-        self._pieces, self._scheme = pieces, scheme
-        lengths = prompt_lengths(task, self._samples(np.arange(len(users))), pieces)
-        self._batches = cut_by_length(lengths, batch_size, batch_tokens)
-
-    def _samples(self, rows: np.ndarray) -> Samples:
-        short = np.zeros(len(rows), dtype=np.int64)
-        own = None if self._target_items is None else self._target_items[rows]
-        items, targets = self.items.gather(rows), self.targets.gather(rows)
-        return Samples(self.users[rows], items, targets, short, own)
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, n: int) -> tuple[np.ndarray, Batch]:
-        """(rows of this set, batch) of the n-th batch; iterating gives all of them."""
-        rows = self._batches[n]
-        how = (self._pieces, self._scheme)
-        return rows, make_batch(self.task, self._samples(rows), *how, causal=self._causal)
-
-
-def sequential_eval(
-    dataset: RecDataset,
-    users: np.ndarray,
-    held_out: int,
-    pieces: PromptPieces,
-    scheme: WholeWords,
-    batch_size: int,
-    batch_tokens: int | None = None,
-    causal: bool = False,
-) -> EvalSet:
-    """The sequential task on each user's test (held_out 1) or validation (2) item."""
-    targets = dataset.items[dataset.offsets[users] - held_out]
-    return EvalSet(
-        Task.SEQUENTIAL,
-        users,
-        sequential_histories(dataset, users, held_out),
-        pieces.item_targets.gather(targets),
-        pieces,
-        scheme,
-        batch_size,
-        batch_tokens,
-        causal,
-        targets,
-    )
-
-
-def history_eval(
-    dataset: RecDataset,
-    users: np.ndarray,
-    positives: np.ndarray,
-    pieces: PromptPieces,
-    scheme: WholeWords,
-    batch_size: int,
-    batch_tokens: int | None = None,
-    causal: bool = False,
-) -> EvalSet:
-    """Direct recommendation told from the sequential task's prompt, which holds the user's train
-    items and no candidates: (n,) users and their (n,) positives."""
-    return EvalSet(
-        Task.SEQUENTIAL,
-        users,
-        sequential_histories(dataset, users, 2),
-        pieces.item_targets.gather(positives),
-        pieces,
-        scheme,
-        batch_size,
-        batch_tokens,
-        causal,
-        positives,
-    )
-
-
-def direct_eval(
-    users: np.ndarray,
-    positives: np.ndarray,
-    candidates: np.ndarray,
-    pieces: PromptPieces,
-    scheme: WholeWords,
-    batch_size: int,
-    batch_tokens: int | None = None,
-) -> EvalSet:
-    """The direct task: (n,) users, their (n,) positives among (n, C) shuffled candidates."""
-    targets = pieces.item_targets.gather(positives)
-    how = (pieces, scheme, batch_size, batch_tokens)
-    return EvalSet(Task.DIRECT, users, _rows(candidates), targets, *how, target_items=positives)
-
-
-def explanation_eval(
-    users: np.ndarray,
-    items: np.ndarray,
-    targets: Ragged,
-    pieces: PromptPieces,
-    scheme: WholeWords,
-    batch_size: int,
-    batch_tokens: int | None = None,
-) -> EvalSet:
-    """The explanation task on (n,) user-item pairs."""
-    how = (pieces, scheme, batch_size, batch_tokens)
-    return EvalSet(Task.EXPLANATION, users, _rows(items[:, None]), targets, *how)
+        return Samples(
+            users, Ragged.of_matrix(candidates), targets, self._templates(rows), target_items
+        )

@@ -120,6 +120,12 @@ class Ragged(NamedTuple):
         flat = np.fromiter((t for row in rows for t in row), dtype=np.int32, count=int(starts[-1]))
         return cls(flat, starts)
 
+    @classmethod
+    def of_matrix(cls, matrix: np.ndarray) -> "Ragged":
+        """The rows of a matrix, all of one length."""
+        n, width = matrix.shape
+        return cls(matrix.reshape(-1).astype(np.int32), np.arange(n + 1, dtype=np.int64) * width)
+
     @property
     def lengths(self) -> np.ndarray:
         """(rows,) int64."""

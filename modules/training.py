@@ -11,29 +11,20 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from modules.batches import Batch
-from modules.loss_watch import LossWatch, nonfinite
+from modules.eval_sets import EvalSet
+from modules.fit_reports import EpochReport, FitResult, StepReport
+from modules.loss_watch import LossWatch, MeanLosses, nonfinite
 from modules.model import ELMRec
+from modules.optimizer import make_optimizer, rate_of_step
 from modules.parallel import no_sync, parallel
-from modules.samplers import EvalSet, TrainSampler, TrainStep
+from modules.samplers import TrainSampler, TrainStep
 from modules.tasks import Task
+from modules.validation import validation_losses
 from utils import distributed
 from utils.errors import UserError
 from utils.runtime import is_out_of_memory, rng_state, set_rng_state
-
-
-def make_optimizer(model: nn.Module, name: str, lr: float) -> torch.optim.Optimizer:
-    """AdamW (the paper), or Adafactor (T5's own pre-training).
-
-    T5's weights differ in scale by a factor of 30 and more: embeddings are drawn from N(0, 1),
-    queries from N(0, 1 / (D d_k)). AdamW moves all of them by ``lr`` a step; Adafactor moves each
-    matrix in proportion to its own root mean square, which random weights need.
-    """
-    if name == "adafactor":
-        return torch.optim.Adafactor(model.parameters(), lr=lr)
-    return torch.optim.AdamW(model.parameters(), lr=lr, fused=True)
 
 
 class FitOptions(NamedTuple):
@@ -54,94 +45,6 @@ class FitOptions(NamedTuple):
     shard: bool = False  # weights, gradients and optimizer state split over the processes
     compile: bool = False  # torch.compile
     autocast: Callable[[], AbstractContextManager] = nullcontext
-
-
-class StepReport(NamedTuple):
-    """One training step; ``losses`` is given every ``log_interval`` steps."""
-
-    step: int
-    epoch: int
-    task: Task
-    samples: int
-    losses: dict[Task, float] | None  # mean a task since the last report
-    lr: float
-
-
-class EpochReport(NamedTuple):
-    """One validation."""
-
-    step: int
-    epoch: int
-    losses: dict[Task, float]
-    mean: float
-    improved: bool
-    endured: int
-    metrics: dict[str, float]  # of ``--eval_users``; empty without
-
-
-class FitResult(NamedTuple):
-    """How training ended."""
-
-    steps: int
-    epochs: int
-    best: float  # lowest mean validation loss; with a measure, minus its best mean NDCG
-    reason: str
-    skipped: int  # steps left out because their loss was not finite
-    interrupted: bool = False  # asked to stop before any limit was reached
-
-
-def validation_losses(
-    model: Callable[[Batch], torch.Tensor],
-    sets: Mapping[Task, EvalSet],
-    device: torch.device,
-    autocast: Callable = nullcontext,
-) -> dict[Task, float]:
-    """Mean loss a target token of each task.
-
-    The batches are shared out over the processes, and summed in one order: any number of
-    processes gives the same figure to the bit.
-    """
-    losses = {}
-    with torch.no_grad(), autocast():
-        for task, samples in sets.items():
-            sums = torch.zeros(len(samples), dtype=torch.float64, device=device)
-            total = len(samples.targets.flat)
-            for n in distributed.own_part(len(samples), even=True):
-                rows, batch = samples[n % len(samples)]
-                share = len(samples.targets.gather(rows).flat) / total
-                loss = model(batch.to(device)).double() * share
-                if n < len(samples):
-                    sums[n] = loss
-            losses[task] = distributed.sum_over_ranks(sums).sum().item()
-    return losses
-
-
-class _MeanLosses:
-    """Sums of losses a task, kept on the device until somebody asks."""
-
-    def __init__(self) -> None:
-        self._sums: dict[Task, list[torch.Tensor]] = {}
-
-    def add(self, task: Task, loss: torch.Tensor) -> None:
-        """loss: this process's part of a step's loss."""
-        self._sums.setdefault(task, []).append(loss)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """What has been added since the last ``take``, by task."""
-        return {task.label: torch.stack(losses) for task, losses in self._sums.items()}
-
-    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a ``state``."""
-        self._sums = {Task[name.upper()]: list(losses) for name, losses in state.items()}
-
-    def take(self) -> dict[Task, float]:
-        """The means over steps of the whole losses; all ranks must ask together."""
-        means = {}
-        for task, losses in self._sums.items():
-            total = distributed.sum_over_ranks(torch.stack(losses).sum())
-            means[task] = total.item() / len(losses)
-        self._sums.clear()
-        return means
 
 
 class Trainer:
@@ -174,10 +77,12 @@ class Trainer:
         self._net = parallel(model, options.shard)
         self._device = next(model.parameters()).device
         self._optimizer = make_optimizer(model, options.optimizer, options.lr)
-        self._losses = _MeanLosses()
+        self._losses = MeanLosses()
         self._watch = LossWatch(list(samplers), self._device, options.skip_nonfinite)
         self._held: torch.Tensor | None = None  # gradient of a held table, from a state
         self.steps_per_epoch = sum(sampler.steps_per_pass for sampler in samplers.values())
+        longest = options.epochs * self.steps_per_epoch
+        self._total = min(longest, options.max_steps or longest)
         self.step = self.epoch = self.nth = self.endured = 0  # epoch: finished; nth: steps since
         self.best = float("inf")
         self.saves_state = not options.shard  # each process of a sharded run holds a part only
@@ -232,7 +137,8 @@ class Trainer:
             on_state()
             saved = time.monotonic()
         if self.endured >= options.endure_times:
-            return self._result(f"validation loss did not improve {self.endured} times")
+            what = "NDCG" if self._measure else "loss"
+            return self._result(f"validation {what} did not improve {self.endured} times")
         return self._result(f"reached --epochs {options.epochs}")
 
     def _result(self, reason: str, interrupted: bool = False) -> FitResult:
@@ -246,36 +152,28 @@ class Trainer:
             self._held = None
 
     def _one_step(self, on_step: Callable[[StepReport], None]) -> None:
-        tasks, every = list(self._samplers), self._options.graph_every
+        options = self._options
+        tasks, every = list(self._samplers), options.graph_every
         task = tasks[self.step % len(tasks)]
         if every > 1 and self.nth % every == 0:
             self._model.hold_table()
         sampler = self._samplers[task]
         loss = self._backward(next(sampler))
         self.step, self.nth = self.step + 1, self.nth + 1
+        rate = rate_of_step(self.step, self._total, options.warmup, options.schedule)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._options.lr * self._rate(self.step)
+            group["lr"] = options.lr * rate
         if self._watch.finite(loss, self.step):
             self._losses.add(task, loss)
             if self.nth % every == 0 or self.nth == self.steps_per_epoch:
                 self._release_table()
             self._optimizer.step()
-        due = self.step % self._options.log_interval == 0
+        due = self.step % options.log_interval == 0
         if due:
             self._watch.check()
         losses = self._losses.take() if due else None
         lr = self._optimizer.param_groups[0]["lr"]
         on_step(StepReport(self.step, self.epoch + 1, task, sampler.plan.samples, losses, lr))
-
-    def _rate(self, step: int) -> float:
-        """Of the learning rate, in a step counted from 1."""
-        options = self._options
-        rate = min(1.0, step / options.warmup) if options.warmup else 1.0
-        if options.schedule == "linear":
-            total = options.epochs * self.steps_per_epoch
-            total = min(total, options.max_steps or total)
-            rate = min(rate, 2 * (1 - (step - 1) / total))
-        return max(rate, 0.0)
 
     def _backward(self, step: TrainStep) -> torch.Tensor:
         """Gradients of the mean loss a target token over the whole step, all processes'; this

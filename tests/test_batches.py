@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from modules.batches import Samples, make_batch
+from modules.batches import Samples, cut_by_length, make_batch
+from modules.eval_sets import sequential_histories
 from modules.negatives import NegativeSampler, shuffled_candidates
-from modules.samplers import (
-    MAX_HISTORY,
-    StepPlan,
-    TrainSampler,
-    cut_by_length,
-    sequential_histories,
-)
+from modules.samplers import MAX_HISTORY, StepPlan, TrainSampler
 from modules.tasks import Task, WholeWords
 from modules.tokens import Ragged
 from utils.errors import UserError

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from modules.continuation_loss import continuations
+from modules.eval_sets import sequential_eval
 from modules.files import load_dataset
 from modules.model import ELMRec, ELMRecConfig
-from modules.samplers import StepPlan, TrainSampler, sequential_eval
+from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task, WholeWords
 from modules.tokens import add_item_tokens, build_trie, prompt_pieces, train_tokenizer
 from tests.conftest import HISTORIES, random_t5, write_folder

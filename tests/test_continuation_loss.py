@@ -7,7 +7,7 @@ import torch
 from modules.continuation_loss import continuation_loss, continuations
 from modules.decoder import PrefixDecoder
 from modules.decoding import prefix_tree, rank_exact
-from modules.samplers import sequential_eval
+from modules.eval_sets import sequential_eval
 from modules.tasks import Task
 from modules.tokens import Ragged, build_trie
 

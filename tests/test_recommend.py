@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from modules.eval_sets import explanation_eval
 from modules.evaluation import Ranker
 from modules.experiment import Experiment
 from modules.recommending import (
@@ -23,7 +24,6 @@ from modules.recommending import (
     read_names,
     recommend,
 )
-from modules.samplers import explanation_eval
 from modules.tasks import METHODS, Task, WholeWords
 from tests.conftest import HISTORIES, N_ITEMS, ROOT, write_folder
 from tests.test_scripts import SMALL, script

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from modules import training
+from modules.eval_sets import direct_eval, sequential_eval
 from modules.loss_watch import LossWatch
 from modules.negatives import NegativeSampler
-from modules.samplers import StepPlan, TrainSampler, direct_eval, sequential_eval
+from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task
+from modules.validation import validation_losses
 from utils.errors import UserError
 
 
@@ -167,7 +169,7 @@ def test_validation_loss_is_a_mean_over_target_tokens(dataset, pieces, model):
                 one = batch.each(lambda x, row=row: x[row : row + 1])
                 count = int((one.labels >= 0).sum())
                 total, tokens = total + model(one).item() * count, tokens + count
-    losses = training.validation_losses(model, sets, torch.device("cpu"))
+    losses = validation_losses(model, sets, torch.device("cpu"))
     assert losses[Task.SEQUENTIAL] == pytest.approx(total / tokens, rel=1e-5)
 
 

@@ -80,7 +80,7 @@ class TrainingLog:
         self._samples = 0
 
     def step(self, report: Any) -> None:
-        """Take a ``training.StepReport``."""
+        """Take a ``fit_reports.StepReport``."""
         self._bar.update()
         self._samples += report.samples
         if report.losses is None:
@@ -100,7 +100,7 @@ class TrainingLog:
         )
 
     def epoch(self, report: Any) -> None:
-        """Take a ``training.EpochReport``."""
+        """Take a ``fit_reports.EpochReport``."""
         losses = {task.label: round(loss, 5) for task, loss in report.losses.items()}
         self._write(
             {

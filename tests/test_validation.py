@@ -7,10 +7,10 @@ import torch
 from modules.candidates import valid_candidates
 from modules.decoder import PrefixDecoder
 from modules.decoding import prefix_tree, rank_exact
+from modules.eval_sets import direct_eval, sequential_eval
 from modules.experiment import Experiment
-from modules.samplers import direct_eval, sequential_eval
 from modules.tasks import Task
-from modules.validation_ranking import validation_ranking
+from modules.validation import validation_ranking
 
 
 @pytest.fixture

@@ -1,0 +1,39 @@
+"""What training reports: a step, a validation, its end."""
+
+from typing import NamedTuple
+
+from modules.tasks import Task
+
+
+class StepReport(NamedTuple):
+    """One training step; ``losses`` is given every ``log_interval`` steps."""
+
+    step: int
+    epoch: int
+    task: Task
+    samples: int
+    losses: dict[Task, float] | None  # mean a task since the last report
+    lr: float
+
+
+class EpochReport(NamedTuple):
+    """One validation."""
+
+    step: int
+    epoch: int
+    losses: dict[Task, float]
+    mean: float
+    improved: bool
+    endured: int
+    metrics: dict[str, float]  # of ``--eval_users``; empty without
+
+
+class FitResult(NamedTuple):
+    """How training ended."""
+
+    steps: int
+    epochs: int
+    best: float  # lowest mean validation loss; with a measure, minus its best mean NDCG
+    reason: str
+    skipped: int  # steps left out because their loss was not finite
+    interrupted: bool = False  # asked to stop before any limit was reached

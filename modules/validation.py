@@ -1,0 +1,126 @@
+"""Validation while a model trains: the loss of each task, and what a ranking of users gives.
+
+A loss tells how sure a model is of the next item, a ranking whether it is among the first; the two
+need not be best at the same epoch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from modules.batches import Batch
+from modules.candidates import valid_candidates
+from modules.eval_sets import EvalSet, direct_eval, explanation_eval, sequential_eval
+from modules.evaluation import Decoding, Ranker, pick_method, rank_of, rerank
+from modules.experiment import Experiment, spread
+from modules.samplers import MAX_HISTORY
+from modules.tasks import Task
+from utils import distributed
+from utils.metrics import hit_rate, ndcg
+
+TOP = 10
+
+
+def validation_sets(
+    experiment: Experiment,
+    tasks: list[Task],
+    batch_size: int,
+    batch_tokens: int | None,
+    negative_num: int,
+    exp_len: int,
+    limit: int | None,
+) -> dict[Task, EvalSet]:
+    """The validation samples of each task; ``limit``: only that many, evenly spread."""
+    dataset = experiment.dataset
+    users = spread(dataset.n_users, limit) + 1
+    sets = {}
+    for task in tasks:
+        how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
+        if task is Task.SEQUENTIAL:
+            sets[task] = sequential_eval(dataset, users, 2, *how, experiment.causal(task))
+        elif task is Task.DIRECT:
+            candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
+            positives = dataset.valid_items[users - 1]
+            sets[task] = direct_eval(users, positives, candidates, *how)
+        else:
+            records = dataset.explanations["val"]
+            rows = spread(len(records.users), limit)
+            targets = experiment.targets("val", exp_len)[0].gather(rows)
+            sets[task] = explanation_eval(records.users[rows], records.items[rows], targets, *how)
+    return sets
+
+
+def validation_losses(
+    model: Callable[[Batch], torch.Tensor],
+    sets: Mapping[Task, EvalSet],
+    device: torch.device,
+    autocast: Callable = nullcontext,
+) -> dict[Task, float]:
+    """Mean loss a target token of each task.
+
+    The batches are shared out over the processes, and summed in one order: any number of
+    processes gives the same figure to the bit.
+    """
+    losses = {}
+    with torch.no_grad(), autocast():
+        for task, samples in sets.items():
+            sums = torch.zeros(len(samples), dtype=torch.float64, device=device)
+            total = len(samples.targets.flat)
+            for n in distributed.own_part(len(samples), even=True):
+                rows, batch = samples[n % len(samples)]
+                share = len(samples.targets.gather(rows).flat) / total
+                loss = model(batch.to(device)).double() * share
+                if n < len(samples):
+                    sums[n] = loss
+            losses[task] = distributed.sum_over_ranks(sums).sum().item()
+    return losses
+
+
+def validation_ranking(
+    experiment: Experiment,
+    tasks: Sequence[Task],
+    n_users: int,
+    negative_num: int,
+    batch_size: int,
+    batch_tokens: int | None,
+) -> Callable[[], dict[str, float]] | None:
+    """A function that ranks for ``n_users`` evenly spread users, as the test scripts do, and gives
+    HR@10 and NDCG@10 of each task; None where neither of the ranking tasks is trained."""
+    dataset, trie = experiment.dataset, experiment.trie()
+    users = spread(dataset.n_users, n_users) + 1
+    targets = dataset.valid_items[users - 1]
+    sets = {}
+    for task in set(tasks) - {Task.EXPLANATION}:
+        how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
+        if task is Task.SEQUENTIAL:
+            causal = experiment.causal(task)
+            catalogue = np.arange(1, dataset.n_items + 1)[None]
+            sets[task] = sequential_eval(dataset, users, 2, *how, causal), catalogue
+        else:
+            candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
+            sets[task] = direct_eval(users, targets, candidates, *how), candidates
+
+    def measure() -> dict[str, float]:
+        figures = {}
+        for task, (samples, candidates) in sorted(sets.items()):
+            method = pick_method("auto", trie) if task is Task.SEQUENTIAL else "exact"
+            ranker = Ranker(
+                experiment.model,
+                trie,
+                experiment.pieces.item_targets,
+                Decoding(method),
+                experiment.autocast,
+                show_progress=False,
+            )
+            items, scores, _ = ranker.rank(samples, candidates, TOP + MAX_HISTORY)
+            if task is Task.SEQUENTIAL:
+                had = [dataset.history(user)[:-2] for user in users]
+                items, _ = rerank(items, scores, had, TOP)
+            ranks = rank_of(items[:, :TOP], targets)
+            figures[f"{task.label} HR@{TOP}"] = hit_rate(ranks, TOP)
+            figures[f"{task.label} NDCG@{TOP}"] = ndcg(ranks, TOP)
+        return figures
+
+    return measure if sets else None
