@@ -14,9 +14,10 @@ import numpy as np
 
 from modules.candidates import fingerprint, test_candidates
 from modules.eval_sets import direct_eval, history_eval
-from modules.evaluation import Decoding, Ranker, rank_of, rerank
+from modules.evaluation import Decoding, Ranker
 from modules.experiment import open_experiment, spread
 from modules.linear_items import linear_items
+from modules.reranking import rank_of, rerank
 from modules.results import catalogue_record, ranking_rows, result_record
 from modules.samplers import MAX_HISTORY
 from modules.tasks import Task

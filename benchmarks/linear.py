@@ -13,9 +13,10 @@ import numpy as np
 from benchmarks.measure import default_data, print_table
 from modules.candidates import valid_candidates
 from modules.eval_sets import sequential_eval
-from modules.evaluation import Decoding, Ranker, rank_of, rerank
+from modules.evaluation import Decoding, Ranker
 from modules.experiment import open_experiment, spread
 from modules.linear_items import LinearItems, fit_linear_items, recent_items
+from modules.reranking import rank_of, rerank
 from modules.samplers import MAX_HISTORY
 from modules.tasks import Task
 from utils.flag_types import non_negative, numbers

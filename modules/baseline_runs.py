@@ -15,7 +15,7 @@ from scipy import sparse
 from modules.baselines import Baseline, Scorer, train_matrix, weighted_histories
 from modules.candidates import fingerprint, test_candidates, valid_candidates
 from modules.dataset import RecDataset
-from modules.evaluation import rank_of
+from modules.reranking import rank_of
 from modules.results import ranking_rows
 from utils.catalogue_metrics import catalogue_figures
 from utils.metrics import NOT_RANKED, ndcg, ranking_metrics

@@ -141,9 +141,10 @@ def make_batch(
     whole_ids = Ragged(np.repeat(whole, tokens.lengths), row_starts).padded(0, pad_to)
     reads = None
     if causal:
-        told = item_words if samples.every else item_words[samples.items.starts[1:] - 1]
-        row = row_of_item if samples.every else np.arange(n_rows)
-        reads = torch.from_numpy(np.stack([row, tokens.starts[told + 1] - 1 - row_starts[row]], 1))
+        last = slice(None) if samples.every else samples.items.starts[1:] - 1
+        row = row_of_item[last]
+        place = tokens.starts[item_words[last] + 1] - 1 - row_starts[row]
+        reads = torch.from_numpy(np.stack([row, place], axis=1))
     items = samples.target_items
     mask = np.arange(input_ids.shape[1]) < np.diff(row_starts)[:, None]
     return Batch(

@@ -28,7 +28,6 @@ from modules.linear_items import LinearItems
 from modules.model import ELMRec
 from modules.tokens import ItemTrie, Ragged
 from utils import distributed
-from utils.metrics import NOT_RANKED
 from utils.runtime import progress
 
 
@@ -134,14 +133,8 @@ class Ranker:
                     items[rows], scores[rows] = found.cpu().numpy(), best.cpu().numpy()
                 else:
                     own = tree if shared else self._exact_tree(mine)
-                    everyone = np.broadcast_to(mine, (len(rows), mine.shape[1]))
-                    found = rank_exact(decoder, own, self._vocabulary)
-                    if linear is not None:
-                        more = np.take_along_axis(linear.scores(rows), everyone, axis=1)
-                        found = found + torch.from_numpy(more).to(found.device)
-                    best, order = found.topk(k, dim=1)
-                    items[rows] = np.take_along_axis(everyone, order.cpu().numpy(), axis=1)
-                    scores[rows] = best.cpu().numpy()
+                    more = None if linear is None else linear.scores(rows)
+                    items[rows], scores[rows] = self._exact(decoder, own, mine, k, more)
                 encode += encoded - started
                 decode += time.perf_counter() - encoded
                 done.append(rows)
@@ -199,6 +192,23 @@ class Ranker:
         states, mask = self._model.encode(batch.to(self._device))
         return PrefixDecoder(self._model.t5, states, mask, depth=self._trie.paths.shape[1])
 
+    def _exact(
+        self,
+        decoder: PrefixDecoder,
+        tree: PrefixTree,
+        candidates: np.ndarray,
+        k: int,
+        more: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """more: (b, I + 1), added to the log-probabilities."""
+        everyone = np.broadcast_to(candidates, (decoder.batch_size, candidates.shape[1]))
+        found = rank_exact(decoder, tree, self._vocabulary)
+        if more is not None:
+            added = np.take_along_axis(more, everyone, axis=1)
+            found = found + torch.from_numpy(added).to(found.device)
+        best, order = found.topk(k, dim=1)
+        return np.take_along_axis(everyone, order.cpu().numpy(), axis=1), best.cpu().numpy()
+
     def _beams(
         self, decoder: PrefixDecoder, candidates: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -224,37 +234,6 @@ class Ranker:
             line = tokens[row, n].tolist()
             items[row, n] = self._item_of[tuple(line[: line.index(config.eos_token_id) + 1])]
         return items, np.where(items > 0, scores, -np.inf)
-
-
-def rank_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(n, k) lists and (n,) targets -> (n,) 0-based ranks, NOT_RANKED where absent."""
-    hit = items == targets[:, None]
-    return np.where(hit.any(axis=1), hit.argmax(axis=1), NOT_RANKED)
-
-
-def rerank(
-    items: np.ndarray, scores: np.ndarray, had: list[np.ndarray], top_n: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Drop the items that each user already had, keep the order, cut at ``top_n``.
-
-    This is the paper's reranking (section 3.4): the model likes to repeat earlier items.
-
-    Args:
-        items, scores: (n, top_n + N), or less where the catalogue is smaller.
-        had: n arrays of items.
-        top_n: length of the lists at most.
-
-    Returns:
-        (n, top_n or less) items, 0 = none, and scores.
-    """
-    top_n = min(top_n, items.shape[1])
-    out = np.zeros((len(items), top_n), dtype=np.int64)
-    out_scores = np.full((len(items), top_n), -np.inf, dtype=np.float32)
-    for row, own in enumerate(had):
-        keep = np.flatnonzero(~np.isin(items[row], own) & (items[row] > 0))[:top_n]
-        out[row, : len(keep)] = items[row, keep]
-        out_scores[row, : len(keep)] = scores[row, keep]
-    return out, out_scores
 
 
 def generate_texts(

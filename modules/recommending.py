@@ -20,9 +20,10 @@ from modules.comparison import markdown
 from modules.dataset import RecDataset
 from modules.decoding import BeamOptions
 from modules.eval_sets import EvalSet, explanation_eval
-from modules.evaluation import Decoding, Ranker, generate_texts, pick_method, rerank
+from modules.evaluation import Decoding, Ranker, generate_texts, pick_method
 from modules.experiment import Experiment
 from modules.model import ELMRec
+from modules.reranking import rerank
 from modules.samplers import MAX_HISTORY
 from modules.tasks import Task, WholeWords
 from modules.tokens import Ragged

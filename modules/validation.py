@@ -13,8 +13,9 @@ import torch
 from modules.batches import Batch
 from modules.candidates import valid_candidates
 from modules.eval_sets import EvalSet, direct_eval, explanation_eval, sequential_eval
-from modules.evaluation import Decoding, Ranker, pick_method, rank_of, rerank
+from modules.evaluation import Decoding, Ranker, pick_method
 from modules.experiment import Experiment, spread
+from modules.reranking import rank_of, rerank
 from modules.samplers import MAX_HISTORY
 from modules.tasks import Task
 from utils import distributed

@@ -6,7 +6,8 @@ import torch
 
 from modules.decoding import BeamOptions
 from modules.eval_sets import direct_eval, explanation_eval, sequential_eval
-from modules.evaluation import Decoding, Ranker, generate_texts, rank_of, rerank
+from modules.evaluation import Decoding, Ranker, generate_texts
+from modules.reranking import rank_of, rerank
 from modules.tasks import Task
 from modules.tokens import text_targets
 from utils.metrics import NOT_RANKED

@@ -26,8 +26,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--backbone",
         metavar="NAME",
-        help="T5 by hub name or folder, or built in: tiny (D 64, 2+2 layers), mini "
-        "(D 256, 4+4); default t5-small",
+        help="T5 by hub name or folder, or built in: tiny (D 64, 2+2 layers), narrow (D 128, 2+1), "
+        "shallow (D 256, 2+1), mini (D 256, 4+4); default t5-small",
     )
     group.add_argument(
         "--model_version",
