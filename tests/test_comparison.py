@@ -16,6 +16,7 @@ from utils import cli
 from utils.checkpoint import write_json, write_jsonl
 from utils.errors import UserError
 from utils.metrics import ranking_metrics
+from utils.run_results import shown_name
 
 BOTH = ("sequential", "direct")
 
@@ -61,6 +62,16 @@ def test_published_figures_stand_beside_and_are_marked(tmp_path):
     assert {"made-up", "POD (PUBLISHED)"} == {row["method"] for row in table}
     value = next(r["value"] for r in table if (r["method"], r["figure"]) == ("made-up", "HR@5"))
     assert float(value) == 0.5
+
+
+def test_a_model_with_the_linear_model_added_says_so(tmp_path):
+    training = {"arguments": {"method": "pod"}}
+    for weight in 0, 100:
+        more = {"training": training, "arguments": {"top_n": 10, "linear": weight}}
+        write_run(tmp_path / str(weight), [0, 3], **more)
+    rows = entries([tmp_path / "0", tmp_path / "100"])
+    assert [row.method for row in rows[:2]] == ["pod", "pod + linear"]
+    assert [shown_name(row.method) for row in rows[:2]] == ["POD", "POD + linear"]
 
 
 def test_markdown_columns_are_as_wide_as_their_widest_cell():

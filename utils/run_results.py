@@ -70,13 +70,17 @@ def is_baseline(result: dict[str, Any]) -> bool:
 
 
 def method_of(result: dict[str, Any]) -> str:
-    """The name of a baseline, or the --method of a model."""
-    return result.get("method") or result["training"]["arguments"]["method"]
+    """The name of a baseline, or the --method of a model, and whether --linear was added to it."""
+    if is_baseline(result):
+        return result["method"]
+    method = result["training"]["arguments"]["method"]
+    return f"{method} + linear" if result["arguments"].get("linear") else method
 
 
 def shown_name(method: str) -> str:
     """A method's or baseline's name as people write it."""
-    return _NAMES.get(method, method.replace("_", " "))
+    name, plus, added = method.partition(" + ")
+    return _NAMES.get(name, name.replace("_", " ")) + plus + added
 
 
 def figure(value: float | None) -> str:
