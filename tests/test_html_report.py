@@ -233,6 +233,21 @@ def test_places_of_a_run_that_went_on(run_folder):
     assert "abc, and changes that were not committed" in text
 
 
+def test_what_a_model_was_chosen_by(run_folder):
+    page = page_of(run_folder)
+    assert "of step 6, with a mean validation loss of 3.5000." in "".join(page.texts)
+    log = [json.loads(line) for line in (run_folder / "train_log.jsonl").open()]
+    for line, (hits, gain) in zip(log[1:], [(0.5, 0.25), (0.4, 0.2)]):
+        line["metrics"] = {"direct HR@10": hits, "direct NDCG@10": gain}
+    write_jsonl(run_folder / "train_log.jsonl", log)
+    page = page_of(run_folder)
+    assert "step 6, the best by the ranking of validation users: direct NDCG@10 .2500." in "".join(
+        page.texts
+    )
+    shown = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
+    assert {f"direct: validation users: {name}@10" for name in ("HR", "NDCG")} < set(shown)
+
+
 def test_a_record_that_lacks_something(run_folder):
     whole = record()
     del whole["versions"]
@@ -337,9 +352,11 @@ def test_examples_tell_hit_history_and_reason(run_folder):
     assert "2 more, then" in text
 
 
-def test_scores_that_are_no_probabilities_are_left_out(run_folder):
+@pytest.mark.parametrize("change", [{"decode": "beam"}, {"arguments": {"linear": 100.0}}])
+def test_scores_that_are_no_probabilities_are_left_out(run_folder, change):
     path = run_folder / "sequential.json"
-    write_json(path, json.loads(path.read_text()) | {"decode": "beam"})
+    assert "36.8 %" in "".join(page_of(run_folder).texts)
+    write_json(path, json.loads(path.read_text()) | change)
     assert "36.8 %" not in "".join(page_of(run_folder).texts)
 
 

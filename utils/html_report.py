@@ -122,8 +122,7 @@ def _training(run: Run) -> Iterator[Html]:
         yield tag(
             "p",
             f"{run.log[-1]['step']:,} steps, the last in epoch {checks[-1]['epoch']}; the kept "
-            f"model is of step {kept:,}, with a mean validation loss of "
-            f"{better[-1]['valid_mean']:.4f}.",
+            f"model is of step {kept:,}, {_merit(better[-1])}.",
         )
     if run.record and run.record.get("resumed"):
         places = ", ".join(f"{time['step']:,}" for time in run.record["resumed"])
@@ -132,8 +131,21 @@ def _training(run: Run) -> Iterator[Html]:
         train = [(line["step"], line["train"][task]) for line in steps if task in line["train"]]
         valid = [(line["step"], line["valid"][task]) for line in checks if task in line["valid"]]
         if train or valid:
-            shown.append(plots.curve(f"{task}: loss a token", train, valid, kept))
+            shown.append(plots.curve(f"{task}: loss a token", train, valid, kept, "loss"))
+    for name in dict.fromkeys(name for line in checks for name in line.get("metrics", ())):
+        valid = [(line["step"], line["metrics"][name]) for line in checks]
+        task, metric = name.split(" ")
+        shown.append(plots.curve(f"{task}: validation users", [], valid, kept, metric))
     yield figures(shown)
+
+
+def _merit(check: dict[str, Any]) -> str:
+    """What a model was chosen by."""
+    gains = {name: value for name, value in check.get("metrics", {}).items() if "NDCG" in name}
+    if not gains:
+        return f"with a mean validation loss of {check['valid_mean']:.4f}"
+    told = ", ".join(f"{name} {short_figure(value)}" for name, value in gains.items())
+    return f"the best by the ranking of validation users: {told}"
 
 
 def _breakdowns(run: Run) -> Iterator[Html]:
@@ -192,7 +204,8 @@ def _examples(run: Run, seed: int) -> Iterator[Html]:
     task = next((name for name in RANKING_TASKS if run.rows.get(name)), None)
     if task is not None:
         result = run.results[task]
-        probable = not is_baseline(result) and result["decode"] != "beam"
+        added = is_baseline(result) or result["arguments"].get("linear")
+        probable = not added and result["decode"] != "beam"
         texts = run.rows.get("explanation", [])
         yield from examples(task, run.rows[task], texts, probable, seed)
 

@@ -52,8 +52,9 @@ def curve(
     train: Sequence[tuple[int, float]],
     valid: Sequence[tuple[int, float]],
     best: int | None,
+    label: str,
 ) -> str:
-    """Losses by step. best: the step of the kept model."""
+    """Losses or metrics by step. best: the step of the kept model; label: of the figures."""
 
     def draw(axes: "Axes") -> None:
         if train:
@@ -63,11 +64,11 @@ def curve(
             axes.plot(*zip(*valid), color=BLUE, marker=mark, markersize=3, label="validation")
         if best is not None:
             axes.axvline(best, color=ORANGE, linestyle=":", linewidth=1.2, label="kept model")
-        axes.set(title=title, xlabel="step", ylabel="loss")
+        axes.set(title=title, xlabel="step", ylabel=label)
         axes.locator_params(axis="x", nbins=5)
-        axes.legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.85)
+        axes.legend(loc="best", frameon=True, edgecolor="none", framealpha=0.85)
 
-    return _svg(title, draw, 2.5)
+    return _svg(f"{title}: {label}", draw, 2.5)
 
 
 def bars(title: str, rows: Sequence[Bar], label: str) -> str:
@@ -145,7 +146,7 @@ def _frame(axes: "Axes", title: str, axes_of: str) -> None:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 22 else label[:21] + "…"
+    return label if len(label) <= 24 else label[:23] + "…"
 
 
 def _svg(name: str, draw: Callable[["Axes"], None], height: float) -> str:
