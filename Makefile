@@ -31,8 +31,9 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+# A test process a core, each of one thread: most of the time is scripts that start.
 test: lint
-	$(PY) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not slow" -n auto --maxprocesses 4 --dist worksteal
 
 # Runs on real data as well; tests skip, saying so, where it is not to be found.
 test-slow: $(VENV)/.dev
