@@ -201,9 +201,7 @@ def main() -> None:
         else:
             step = resume_run(experiment, folder, record, trainer, args.resume)
             say(f"going on from step {step:,}")
-        steps = args.epochs * trainer.steps_per_epoch
-        total = min(steps, args.max_steps or steps)
-        log = TrainingLog(folder, total, trainer.step, args.tensorboard)
+        log = TrainingLog(folder, trainer.total_steps, trainer.step, args.tensorboard)
         result = run_training(experiment, folder, trainer, log)
     skipped = f" ({result.skipped} left out, their loss not finite)" if result.skipped else ""
     best = f"NDCG@10 {-result.best:.4f}" if args.eval_users else f"loss {result.best:.4f}"

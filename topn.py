@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from modules.candidates import fingerprint, test_candidates
-from modules.eval_sets import direct_eval, history_eval
+from modules.eval_sets import direct_eval, sequential_eval
 from modules.evaluation import Decoding, Ranker
 from modules.experiment import open_experiment, spread
 from modules.linear_items import linear_items
@@ -83,7 +83,7 @@ def main() -> None:
         causal = experiment.causal(Task.SEQUENTIAL)
         scheme = experiment.scheme(Task.SEQUENTIAL)
         how = (experiment.pieces, scheme, *size, causal)
-        samples = history_eval(dataset, users, targets, *how)
+        samples = sequential_eval(dataset, users, 2, *how, targets)
     else:
         scheme = experiment.scheme(Task.DIRECT)
         samples = direct_eval(users, targets, candidates, experiment.pieces, scheme, *size)

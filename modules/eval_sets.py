@@ -4,16 +4,9 @@ import numpy as np
 
 from modules.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
 from modules.dataset import RecDataset
-from modules.samplers import MAX_HISTORY, stretches
+from modules.samplers import sequential_histories
 from modules.tasks import Task, WholeWords
 from modules.tokens import PromptPieces, Ragged
-
-
-def sequential_histories(dataset: RecDataset, users: np.ndarray, held_out: int) -> Ragged:
-    """The last ``MAX_HISTORY`` items before the target. held_out: 1 = test, 2 = validation."""
-    ends = dataset.offsets[users] - held_out
-    lengths = np.minimum(ends - dataset.offsets[users - 1], MAX_HISTORY)
-    return stretches(dataset, ends - lengths, lengths)
 
 
 class EvalSet:
@@ -67,9 +60,13 @@ def sequential_eval(
     batch_size: int,
     batch_tokens: int | None = None,
     causal: bool = False,
+    targets: np.ndarray | None = None,
 ) -> EvalSet:
-    """The sequential task on each user's test (held_out 1) or validation (2) item."""
-    targets = dataset.items[dataset.offsets[users] - held_out]
+    """The sequential task on each user's test (held_out 1) or validation (2) item; or on (n,) other
+    ``targets``, told from the items before that one: so direct recommendation needs no candidates
+    in its prompt."""
+    if targets is None:
+        targets = dataset.items[dataset.offsets[users] - held_out]
     return EvalSet(
         Task.SEQUENTIAL,
         users,
@@ -81,32 +78,6 @@ def sequential_eval(
         batch_tokens,
         causal,
         targets,
-    )
-
-
-def history_eval(
-    dataset: RecDataset,
-    users: np.ndarray,
-    positives: np.ndarray,
-    pieces: PromptPieces,
-    scheme: WholeWords,
-    batch_size: int,
-    batch_tokens: int | None = None,
-    causal: bool = False,
-) -> EvalSet:
-    """Direct recommendation told from the sequential task's prompt, which holds the user's train
-    items and no candidates: (n,) users and their (n,) positives."""
-    return EvalSet(
-        Task.SEQUENTIAL,
-        users,
-        sequential_histories(dataset, users, 2),
-        pieces.item_targets.gather(positives),
-        pieces,
-        scheme,
-        batch_size,
-        batch_tokens,
-        causal,
-        positives,
     )
 
 

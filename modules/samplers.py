@@ -19,11 +19,19 @@ MAX_HISTORY = 20  # items of a sequential prompt; the target is the 21st
 _LIKE = 8  # causal steps that are cut from one stretch of users in the order of their lengths
 
 
-def stretches(dataset: RecDataset, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
+def _stretches(dataset: RecDataset, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
     """Stretches of the flat history array: (B,) starts and (B,) lengths -> B rows."""
     ends = np.concatenate([[0], np.cumsum(lengths)])
     index = np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])
     return Ragged(dataset.items[index], ends)
+
+
+def sequential_histories(dataset: RecDataset, users: np.ndarray, held_out: int) -> Ragged:
+    """The last ``MAX_HISTORY`` items before the target. held_out: 1 = test, 2 = validation,
+    3 = the last train item."""
+    ends = dataset.offsets[users] - held_out
+    lengths = np.minimum(ends - dataset.offsets[users - 1], MAX_HISTORY)
+    return _stretches(dataset, ends - lengths, lengths)
 
 
 class StepPlan(NamedTuple):
@@ -172,12 +180,10 @@ class TrainSampler:
     def _histories(self, rows: np.ndarray) -> Samples:
         """The last 21 train items: each but the first is a target, told from those before it. In
         the short form, for what stands behind the items is not read."""
+        items = sequential_histories(self._dataset, rows + 1, 3)
         ends = self._dataset.offsets[rows + 1] - 2
-        lengths = np.minimum(self._dataset.lengths[rows] - 3, MAX_HISTORY)
-        items = stretches(self._dataset, ends - 1 - lengths, lengths)
-        targets, target_items = self._answers(
-            stretches(self._dataset, ends - lengths, lengths).flat
-        )
+        following = _stretches(self._dataset, ends - items.lengths, items.lengths)
+        targets, target_items = self._answers(following.flat)
         short = np.zeros(len(rows), dtype=np.int64)
         return Samples(rows + 1, items, targets, short, target_items, every=True)
 
@@ -189,7 +195,7 @@ class TrainSampler:
         first = self.rng.integers(0, n - 3)
         last = self.rng.integers(first + 1, n - 2)
         first = np.maximum(first, last - MAX_HISTORY)
-        items = stretches(self._dataset, starts + first, last - first)
+        items = _stretches(self._dataset, starts + first, last - first)
         targets, target_items = self._answers(self._dataset.items[starts + last])
         return Samples(rows + 1, items, targets, self._templates(rows), target_items)
 

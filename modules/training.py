@@ -82,7 +82,7 @@ class Trainer:
         self._held: torch.Tensor | None = None  # gradient of a held table, from a state
         self.steps_per_epoch = sum(sampler.steps_per_pass for sampler in samplers.values())
         longest = options.epochs * self.steps_per_epoch
-        self._total = min(longest, options.max_steps or longest)
+        self.total_steps = min(longest, options.max_steps or longest)  # where nothing stops earlier
         self.step = self.epoch = self.nth = self.endured = 0  # epoch: finished; nth: steps since
         self.best = float("inf")
         self.saves_state = not options.shard  # each process of a sharded run holds a part only
@@ -160,7 +160,7 @@ class Trainer:
         sampler = self._samplers[task]
         loss = self._backward(next(sampler))
         self.step, self.nth = self.step + 1, self.nth + 1
-        rate = rate_of_step(self.step, self._total, options.warmup, options.schedule)
+        rate = rate_of_step(self.step, self.total_steps, options.warmup, options.schedule)
         for group in self._optimizer.param_groups:
             group["lr"] = options.lr * rate
         if self._watch.finite(loss, self.step):

@@ -24,6 +24,25 @@ from utils.metrics import hit_rate, ndcg
 TOP = 10
 
 
+def _ranking_set(
+    experiment: Experiment,
+    task: Task,
+    users: np.ndarray,
+    negative_num: int,
+    batch_size: int,
+    batch_tokens: int | None,
+) -> tuple[EvalSet, np.ndarray]:
+    """The validation items of (n,) users, and the items that they are ranked among: (1, I) or
+    (n, C)."""
+    dataset = experiment.dataset
+    how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
+    if task is Task.SEQUENTIAL:
+        catalogue = np.arange(1, dataset.n_items + 1)[None]
+        return sequential_eval(dataset, users, 2, *how, experiment.causal(task)), catalogue
+    candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
+    return direct_eval(users, dataset.valid_items[users - 1], candidates, *how), candidates
+
+
 def validation_sets(
     experiment: Experiment,
     tasks: list[Task],
@@ -38,18 +57,15 @@ def validation_sets(
     users = spread(dataset.n_users, limit) + 1
     sets = {}
     for task in tasks:
-        how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
-        if task is Task.SEQUENTIAL:
-            sets[task] = sequential_eval(dataset, users, 2, *how, experiment.causal(task))
-        elif task is Task.DIRECT:
-            candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
-            positives = dataset.valid_items[users - 1]
-            sets[task] = direct_eval(users, positives, candidates, *how)
-        else:
+        size = (batch_size, batch_tokens)
+        if task is Task.EXPLANATION:
             records = dataset.explanations["val"]
             rows = spread(len(records.users), limit)
             targets = experiment.targets("val", exp_len)[0].gather(rows)
+            how = (experiment.pieces, experiment.scheme(task), *size)
             sets[task] = explanation_eval(records.users[rows], records.items[rows], targets, *how)
+        else:
+            sets[task], _ = _ranking_set(experiment, task, users, negative_num, *size)
     return sets
 
 
@@ -92,36 +108,30 @@ def validation_ranking(
     dataset, trie = experiment.dataset, experiment.trie()
     users = spread(dataset.n_users, n_users) + 1
     targets = dataset.valid_items[users - 1]
-    sets = {}
-    for task in set(tasks) - {Task.EXPLANATION}:
-        how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
-        if task is Task.SEQUENTIAL:
-            causal = experiment.causal(task)
-            catalogue = np.arange(1, dataset.n_items + 1)[None]
-            sets[task] = sequential_eval(dataset, users, 2, *how, causal), catalogue
-        else:
-            candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
-            sets[task] = direct_eval(users, targets, candidates, *how), candidates
+    had = [dataset.history(user)[:-2] for user in users]
+    rankings = []
+    for task in sorted(set(tasks) - {Task.EXPLANATION}):
+        method = pick_method("auto", trie) if task is Task.SEQUENTIAL else "exact"
+        ranker = Ranker(
+            experiment.model,
+            trie,
+            experiment.pieces.item_targets,
+            Decoding(method),
+            experiment.autocast,
+            show_progress=False,
+        )
+        what = _ranking_set(experiment, task, users, negative_num, batch_size, batch_tokens)
+        rankings.append((task, ranker, *what))
 
     def measure() -> dict[str, float]:
         figures = {}
-        for task, (samples, candidates) in sorted(sets.items()):
-            method = pick_method("auto", trie) if task is Task.SEQUENTIAL else "exact"
-            ranker = Ranker(
-                experiment.model,
-                trie,
-                experiment.pieces.item_targets,
-                Decoding(method),
-                experiment.autocast,
-                show_progress=False,
-            )
+        for task, ranker, samples, candidates in rankings:
             items, scores, _ = ranker.rank(samples, candidates, TOP + MAX_HISTORY)
             if task is Task.SEQUENTIAL:
-                had = [dataset.history(user)[:-2] for user in users]
                 items, _ = rerank(items, scores, had, TOP)
             ranks = rank_of(items[:, :TOP], targets)
             figures[f"{task.label} HR@{TOP}"] = hit_rate(ranks, TOP)
             figures[f"{task.label} NDCG@{TOP}"] = ndcg(ranks, TOP)
         return figures
 
-    return measure if sets else None
+    return measure if rankings else None
