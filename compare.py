@@ -17,8 +17,8 @@ from modules.baseline_runs import make_arena, run_baseline
 from modules.baselines import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
 from modules.files import load_dataset
 from utils import cli, flag_types
-from utils.checkpoint import write_text
 from utils.errors import UserError
+from utils.files import write_text
 from utils.run_results import RANKING_TASKS
 from utils.runtime import say
 

@@ -17,12 +17,12 @@ from modules.experiment import open_experiment, spread, tasks_of
 from modules.results import result_record
 from modules.tasks import Task
 from utils import cli, flag_types
-from utils.checkpoint import check_writable
 from utils.errors import UserError
-from utils.explanation_metrics import explanation_metrics
+from utils.files import check_writable
+from utils.metrics.explanation import explanation_metrics
+from utils.metrics.text import text_metrics
 from utils.report import write_results
 from utils.runtime import say
-from utils.text_metrics import text_metrics
 
 MAX_TOKENS = 50  # of a generated text, as published
 

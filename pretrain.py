@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from modules import training
+from modules import presets, training
 from modules.backbone import BUILT_IN, MODEL_VERSIONS
 from modules.continuation_loss import continuations
 from modules.dataset import RecDataset, TrainView, train_view
@@ -29,7 +29,7 @@ from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.samplers import StepPlan
 from modules.tasks import Task, WholeWords, schemes
 from modules.validation import validation_ranking, validation_sets
-from utils import cli, distributed, presets, training_flags
+from utils import cli, distributed, training_flags
 from utils.errors import UserError
 from utils.html_report import write_report
 from utils.report import TrainingLog, run_record

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modules import presets
 from modules.candidates import fingerprint
 from modules.eval_sets import sequential_eval
 from modules.evaluation import Decoding, Ranker, pick_method
@@ -20,9 +21,9 @@ from modules.linear_items import linear_items
 from modules.reranking import rank_of, rerank
 from modules.results import catalogue_record, ranking_rows, result_record
 from modules.tasks import Task
-from utils import cli, flag_types, presets
-from utils.checkpoint import check_writable
-from utils.metrics import ranking_metrics
+from utils import cli, flag_types
+from utils.files import check_writable
+from utils.metrics.ranking import ranking_metrics
 from utils.report import write_results
 from utils.runtime import say
 

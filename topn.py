@@ -22,9 +22,9 @@ from modules.results import catalogue_record, ranking_rows, result_record
 from modules.samplers import MAX_HISTORY
 from modules.tasks import Task
 from utils import cli, flag_types
-from utils.checkpoint import check_writable
 from utils.errors import UserError
-from utils.metrics import ranking_metrics
+from utils.files import check_writable
+from utils.metrics.ranking import ranking_metrics
 from utils.report import write_results
 from utils.runtime import say
 

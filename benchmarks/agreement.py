@@ -25,7 +25,7 @@ from modules.experiment import Experiment, open_experiment
 from modules.model import ELMRec
 from modules.reranking import rank_of, rerank
 from modules.tasks import Task
-from utils.metrics import ranking_metrics
+from utils.metrics.ranking import ranking_metrics
 from utils.runtime import pick_device, progress
 
 TIE = 2e-5  # float32 sums of a few log-probabilities of about -10

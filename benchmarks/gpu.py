@@ -25,7 +25,7 @@ from modules.experiment import Experiment
 from modules.optimizer import make_optimizer
 from modules.samplers import TrainSampler
 from modules.tasks import Task
-from utils.checkpoint import write_json
+from utils.files import write_json
 from utils.runtime import peak_device_gb, pick_device, say, synchronize, versions
 
 

@@ -20,7 +20,7 @@ from modules.reranking import rank_of, rerank
 from modules.samplers import MAX_HISTORY
 from modules.tasks import Task
 from utils.flag_types import non_negative, numbers
-from utils.metrics import hit_rate, ndcg
+from utils.metrics.ranking import hit_rate, ndcg
 from utils.runtime import pick_device, pick_precision
 
 ALONE = 1e6  # a weight beside which log-probabilities do not count

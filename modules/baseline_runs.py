@@ -17,8 +17,8 @@ from modules.candidates import fingerprint, test_candidates, valid_candidates
 from modules.dataset import RecDataset
 from modules.reranking import rank_of
 from modules.results import ranking_rows
-from utils.catalogue_metrics import catalogue_figures
-from utils.metrics import NOT_RANKED, ndcg, ranking_metrics
+from utils.metrics.catalogue import catalogue_figures
+from utils.metrics.ranking import NOT_RANKED, ndcg, ranking_metrics
 from utils.report import run_record, write_results
 from utils.runtime import Stream, progress, rng, say
 

@@ -11,8 +11,8 @@ import numpy as np
 from modules.dataset import RecDataset
 from modules.negatives import NegativeSampler, shuffled_candidates
 from utils import distributed
-from utils.checkpoint import write_text
 from utils.errors import UserError
+from utils.files import write_text
 from utils.runtime import Stream, rng
 
 

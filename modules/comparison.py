@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.catalogue_metrics import step_label
 from utils.errors import UserError
+from utils.metrics.catalogue import step_label
 from utils.published import published
 from utils.run_results import COLUMNS, TASKS, figure, method_of, read_result
 
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     item_ids: str
     seed: str
     metrics: dict[str, float]
-    catalogue: dict[str, Any] | None  # utils/catalogue_metrics.py; None where not recorded
+    catalogue: dict[str, Any] | None  # utils/metrics/catalogue.py; None where not recorded
 
 
 def entries(folders: Sequence[Path]) -> list[Entry]:

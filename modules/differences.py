@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.comparison import markdown
-from utils.checkpoint import read_jsonl
 from utils.errors import UserError
-from utils.metrics import NOT_RANKED, user_hits, user_ndcg
+from utils.files import read_jsonl
+from utils.metrics.ranking import NOT_RANKED, user_hits, user_ndcg
+from utils.metrics.significance import Paired, holm, paired_test
 from utils.run_results import method_of, read_result
 from utils.runtime import Stream, rng
-from utils.significance import Paired, holm, paired_test
 
 # NDCG@1 is HR@1.
 METRICS = {

@@ -33,10 +33,10 @@ from modules.model_folder import (
     to_model,
     write_model,
 )
+from modules.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
 from modules.tasks import METHODS, Task, WholeWords, schemes
 from utils.errors import UserError
 from utils.inputs import readable
-from utils.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
 
 
 @dataclass(frozen=True)

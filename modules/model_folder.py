@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from transformers import T5Config
 
-from utils.checkpoint import MISSING, to_json, write_bytes, write_text
 from utils.errors import UserError, limit
+from utils.files import MISSING, to_json, write_bytes, write_text
 from utils.inputs import check_file, parse_json, read_file, readable
 
 CONFIG_FILE = "config.json"

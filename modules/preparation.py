@@ -13,9 +13,9 @@ from typing import Any
 
 from modules.dataset import RecDataset
 from modules.negatives import NegativeSampler
-from utils.checkpoint import sha256, write_json
 from utils.errors import UserError
 from utils.explanations import SPLITS, explain_pairs
+from utils.files import sha256, write_json
 from utils.preparing import LEAST_HISTORY, Kept, gather, keep, write_histories, write_negatives
 from utils.raw_formats import BadLines
 from utils.raw_reviews import RawFile, Rows, read_rows

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.metrics import NOT_RANKED
+from utils.metrics.ranking import NOT_RANKED
 
 
 def rank_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from modules.eval_sets import EvalSet
 from modules.evaluation import Ranker, Seconds
 from modules.experiment import Experiment
 from modules.linear_items import LinearItems
-from utils.catalogue_metrics import catalogue_figures
+from utils.metrics.catalogue import catalogue_figures
 from utils.report import run_record
 
 LAST_ITEMS = 10  # of a history, in a user's row

@@ -15,11 +15,11 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from modules.dataset import ITEM_IDS, PROTOCOLS, RecDataset
+from modules.presets import PRESETS
 from modules.tasks import Task
-from utils.checkpoint import read_json, sha256, write_bytes, write_json
 from utils.errors import UserError, limit
+from utils.files import read_json, sha256, write_bytes, write_json
 from utils.inputs import check_file
-from utils.presets import PRESETS
 from utils.runtime import say, versions
 
 RUN_FILE = "run.json"

@@ -19,7 +19,8 @@ from modules.loss_watch import NonFiniteLoss
 from modules.run_folder import RUN_FILE, check_data, read_run
 from modules.training import Trainer
 from utils import distributed
-from utils.checkpoint import (
+from utils.errors import UserError
+from utils.files import (
     check_writable,
     read_json,
     sha256,
@@ -27,7 +28,6 @@ from utils.checkpoint import (
     write_folder,
     write_json,
 )
-from utils.errors import UserError
 from utils.report import TrainingLog
 from utils.scalars import EVENTS
 

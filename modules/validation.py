@@ -19,7 +19,7 @@ from modules.reranking import rank_of, rerank
 from modules.samplers import MAX_HISTORY
 from modules.tasks import Task
 from utils import distributed
-from utils.metrics import hit_rate, ndcg
+from utils.metrics.ranking import hit_rate, ndcg
 
 TOP = 10
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from utils.checkpoint import sha256
 from utils.errors import UserError
+from utils.files import sha256
 
 
 class Place(NamedTuple):

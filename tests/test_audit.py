@@ -10,7 +10,7 @@ from modules.files import load_dataset
 from tests.conftest import write_folder
 from tests.test_scripts import script
 from utils.audit import as_page, audit, length_histogram, popularity_curve, rule_ranks
-from utils.metrics import NOT_RANKED
+from utils.metrics.ranking import NOT_RANKED
 
 
 def test_rule_by_hand(dataset):

@@ -8,7 +8,7 @@ import pytest
 from modules.baseline_runs import make_arena, rank_all, rank_rows, run_baseline, tune
 from modules.baselines import BASELINES, Baseline
 from tests.conftest import HISTORIES
-from utils.metrics import NOT_RANKED
+from utils.metrics.ranking import NOT_RANKED
 
 
 def plain_ranking(scores, items, place):

@@ -9,7 +9,7 @@ from modules.baselines import BASELINES, ease, item_knn, train_matrix, weighted_
 from modules.files import load_dataset
 from tests.conftest import HISTORIES
 from utils.errors import UserError
-from utils.metrics import hit_rate
+from utils.metrics.ranking import hit_rate
 from utils.runtime import Stream, rng
 
 # Users in rows; column 0 is no item. Item 3 goes with 1 twice, with 2 once; nobody has item 4.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.catalogue_metrics import (
+from utils.metrics.catalogue import (
     breakdown,
     catalogue_figures,
     coverage,
@@ -11,7 +11,7 @@ from utils.catalogue_metrics import (
     gini,
     mean_popularity_rank,
 )
-from utils.metrics import NOT_RANKED
+from utils.metrics.ranking import NOT_RANKED
 
 LISTS = np.array([[1, 2], [1, 3], [1, 0]])  # 1 three times, 2 and 3 once, 4 and 5 never
 

@@ -13,9 +13,9 @@ from modules.differences import differences
 from tests.conftest import write_folder
 from tests.test_scripts import script
 from utils import cli
-from utils.checkpoint import write_json, write_jsonl
 from utils.errors import UserError
-from utils.metrics import ranking_metrics
+from utils.files import write_json, write_jsonl
+from utils.metrics.ranking import ranking_metrics
 from utils.run_results import shown_name
 
 BOTH = ("sequential", "direct")

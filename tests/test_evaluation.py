@@ -10,7 +10,7 @@ from modules.evaluation import Decoding, Ranker, generate_texts
 from modules.reranking import rank_of, rerank
 from modules.tasks import Task
 from modules.tokens import text_targets
-from utils.metrics import NOT_RANKED
+from utils.metrics.ranking import NOT_RANKED
 
 USERS = np.arange(1, 5)
 CATALOGUE = np.arange(1, 13)[None]

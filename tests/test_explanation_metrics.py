@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from utils.explanation_metrics import (
+from utils.metrics.explanation import (
     distinct_n,
     explanation_metrics,
     feature_coverage,

@@ -14,9 +14,9 @@ import torch
 from modules.tasks import WholeWords
 from tests.conftest import ROOT
 from utils import html_report, plots
-from utils.checkpoint import write_json, write_jsonl
 from utils.embedding_map import project, read_map
 from utils.errors import UserError
+from utils.files import write_json, write_jsonl
 from utils.html_report import build, write_report
 from utils.report_examples import choose
 from utils.run_results import read_run

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from utils.metrics import NOT_RANKED, hit_rate, mrr, ndcg, ranking_metrics
+from utils.metrics.ranking import NOT_RANKED, hit_rate, mrr, ndcg, ranking_metrics
 
 RANKS = np.array([0, 1, 4, 9, NOT_RANKED])
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from modules.run_state import check_same_run, claim_folder, load_state, saved_states
 from tests.conftest import ROOT
-from utils import checkpoint
-from utils.checkpoint import read_json, write_folder
+from utils import files as checkpoint
 from utils.errors import UserError
+from utils.files import read_json, write_folder
 
 # Short epochs and a save nearly every step, so that many moments are inside of a save.
 RUN = ["pretrain.py", "data/demo", "--backbone", "tiny", "--negative_num", "5", "--batch_size"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from utils.significance import holm, paired_test
+from utils.metrics.significance import holm, paired_test
 
 
 def differences(seed, mean, users=2000):

@@ -5,7 +5,7 @@ import pytest
 import sacrebleu
 from rouge import Rouge
 
-from utils.text_metrics import bleu, lcs_length, rouge_l, rouge_n, text_metrics
+from utils.metrics.text import bleu, lcs_length, rouge_l, rouge_n, text_metrics
 
 
 def random_texts(seed: int, n: int = 60) -> tuple[list[str], list[str]]:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from ir_measures import RR, Success, nDCG
 
-from utils.metrics import NOT_RANKED, hit_rate, mrr, ndcg
-from utils.trec import qrels_lines, run_lines, write_trec
+from utils.metrics.ranking import NOT_RANKED, hit_rate, mrr, ndcg
+from utils.metrics.trec import qrels_lines, run_lines, write_trec
 
 
 def random_rows(seed, users=300, items=60):

@@ -19,9 +19,9 @@ import numpy as np
 from modules.dataset import RecDataset
 from modules.files import load_dataset
 from utils import cli
-from utils.checkpoint import write_json, write_text
 from utils.errors import UserError
-from utils.metrics import NOT_RANKED, hit_rate, ndcg
+from utils.files import write_json, write_text
+from utils.metrics.ranking import NOT_RANKED, hit_rate, ndcg
 
 CUTOFFS = (1, 5, 10)
 LENGTHS = (4, 5, 6, 8, 11, 16, 21, 51)  # where the classes of the histogram begin

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import cli, flag_types
-from utils.checkpoint import write_text
+from utils.files import write_text
 
 GROUPS = {
     "tea": ("flavour", ["fresh", "smooth", "rich"], "a cup after lunch"),

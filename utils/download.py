@@ -25,8 +25,8 @@ from urllib.request import Request, url2pathname, urlopen
 
 from modules.files import load_dataset
 from utils import cli
-from utils.checkpoint import write_text
 from utils.errors import UserError
+from utils.files import write_text
 from utils.raw_formats import BadLines
 from utils.raw_reviews import open_raw, read_rows
 from utils.runtime import progress, say

@@ -11,8 +11,8 @@ import numpy as np
 import scipy.sparse
 from safetensors import SafetensorError, safe_open
 
-from utils.checkpoint import read_json
 from utils.errors import UserError
+from utils.files import read_json
 
 SAMPLE = 800  # nodes of each side at most: more are a blot
 _COLUMNS_AT_A_TIME = 32  # of E0: 130 MB for a million nodes

@@ -23,8 +23,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from utils.checkpoint import whole_file
 from utils.features import SAMPLE, explanation, learn_features, summary
+from utils.files import whole_file
 from utils.preparing import Kept
 from utils.raw_reviews import Rows
 

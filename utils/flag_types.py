@@ -4,8 +4,8 @@ import argparse
 import re
 from collections.abc import Callable, Collection
 
+from modules.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
 from utils.errors import limit
-from utils.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
 
 
 def _bounded(kind: type, low: float, high: float, note: str) -> Callable[[str], float]:

@@ -12,11 +12,11 @@ import numpy as np
 from scipy.stats import binomtest
 
 from utils import plots
-from utils.catalogue_metrics import HISTORY_STEPS, POPULARITY_STEPS, breakdown, step_label
-from utils.checkpoint import read_json, write_text
 from utils.embedding_map import read_map
+from utils.files import read_json, write_text
 from utils.html_parts import Html, facts, figures, page, section, table, tag, unbroken
-from utils.metrics import NOT_RANKED
+from utils.metrics.catalogue import HISTORY_STEPS, POPULARITY_STEPS, breakdown, step_label
+from utils.metrics.ranking import NOT_RANKED
 from utils.report_examples import examples
 from utils.report_results import results
 from utils.run_results import (

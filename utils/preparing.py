@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.checkpoint import whole_file
 from utils.errors import UserError
+from utils.files import whole_file
 from utils.raw_reviews import Rows
 
 NUMBERINGS = ("random", "first_seen")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from utils import cli, distributed
-from utils.checkpoint import write_json, write_jsonl
+from utils.files import write_json, write_jsonl
 from utils.html_report import write_report
+from utils.metrics.trec import write_trec
 from utils.model_card import write_model_card
 from utils.runtime import commit, progress, say, versions
 from utils.scalars import Scalars
-from utils.trec import write_trec
 
 
 def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.checkpoint import read_json, read_jsonl
 from utils.errors import UserError
+from utils.files import read_json, read_jsonl
 
 TASKS = ("sequential", "direct", "explanation")
 RANKING_TASKS = ("sequential", "direct")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import check_writable
 from utils.errors import UserError
+from utils.files import check_writable
 
 EVENTS = "tensorboard"  # the folder by default, in the run's
 

@@ -3,6 +3,7 @@
 import argparse
 
 from modules.dataset import ITEM_IDS
+from modules.presets import PRESETS
 from utils.flag_types import (
     layers,
     natural,
@@ -15,7 +16,6 @@ from utils.flag_types import (
     task_list,
     whole_word_list,
 )
-from utils.presets import PRESETS
 
 OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import write_text
+from utils.files import write_text
 
 
 def run_lines(rows: Iterable[Mapping[str, Any]], tag: str) -> list[str]:

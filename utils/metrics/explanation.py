@@ -9,7 +9,7 @@ feature is shown where its words stand in the text, in a row and whole.
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from utils.text_metrics import ngrams
+from utils.metrics.text import ngrams
 
 Words = tuple[str, ...]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from utils.metrics import hit_rate, mrr, ndcg, ranking_metrics
+from utils.metrics.ranking import hit_rate, mrr, ndcg, ranking_metrics
 
 FULL_CUTOFFS = (1, 5, 10, 20, 50, 100)
 HISTORY_STEPS = (0, 5, 10, 20)  # a group a step: 0 to 4 items before the target, 5 to 9, ...
