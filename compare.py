@@ -15,7 +15,7 @@ from pathlib import Path
 from modules import comparison, differences
 from modules.baseline_runs import make_arena, run_baseline
 from modules.baselines import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
-from modules.files import load_dataset
+from modules.data.reader import load_dataset
 from utils import cli, flag_types
 from utils.errors import UserError
 from utils.files import write_text

@@ -15,7 +15,8 @@ import torch
 from modules import presets, training
 from modules.backbone import BUILT_IN, MODEL_VERSIONS
 from modules.continuation_loss import continuations
-from modules.dataset import RecDataset, TrainView, train_view
+from modules.data.dataset import RecDataset, TrainView, train_view
+from modules.data.reader import load_dataset
 from modules.experiment import (
     Experiment,
     describe_view,
@@ -23,7 +24,6 @@ from modules.experiment import (
     tasks_of,
     training_samplers,
 )
-from modules.files import load_dataset
 from modules.run_folder import RUN_FILE
 from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.samplers import StepPlan

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from modules import presets
-from modules.candidates import fingerprint
+from modules.data.candidates import fingerprint
 from modules.eval_sets import sequential_eval
 from modules.evaluation import Decoding, Ranker, pick_method
 from modules.experiment import open_experiment, spread

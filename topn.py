@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.candidates import fingerprint, test_candidates
+from modules.data.candidates import fingerprint, test_candidates
 from modules.eval_sets import direct_eval, sequential_eval
 from modules.evaluation import Decoding, Ranker
 from modules.experiment import open_experiment, spread

@@ -29,7 +29,7 @@ from benchmarks.measure import (
 )
 from benchmarks.setting import train_briefly, with_made_up_texts
 from exp import MAX_TOKENS
-from modules.candidates import test_candidates
+from modules.data.candidates import test_candidates
 from modules.decoding import BeamOptions
 from modules.eval_sets import EvalSet, direct_eval, explanation_eval, sequential_eval
 from modules.evaluation import Decoding, Ranker, generate_texts

@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 
 from benchmarks.measure import default_data, print_table
-from modules.candidates import valid_candidates
+from modules.data.candidates import valid_candidates
 from modules.eval_sets import sequential_eval
 from modules.evaluation import Decoding, Ranker
 from modules.experiment import open_experiment, spread

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.measure import print_table
 from benchmarks.scale import in_own_process
+from modules.data.demo import made_up_sentence
 from modules.preparation import Options, prepare_folder
-from utils.demo_data import made_up_sentence
 from utils.raw_reviews import open_raw
 
 PER_USER = 10

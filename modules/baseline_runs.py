@@ -13,8 +13,8 @@ import numpy as np
 from scipy import sparse
 
 from modules.baselines import Baseline, Scorer, train_matrix, weighted_histories
-from modules.candidates import fingerprint, test_candidates, valid_candidates
-from modules.dataset import RecDataset
+from modules.data.candidates import fingerprint, test_candidates, valid_candidates
+from modules.data.dataset import RecDataset
 from modules.reranking import rank_of
 from modules.results import ranking_rows
 from utils.metrics.catalogue import catalogue_figures

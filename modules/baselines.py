@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
 
-from modules.dataset import RecDataset
+from modules.data.dataset import RecDataset
 from modules.linear_items import fit_linear_items
 from utils.errors import UserError
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from modules.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
-from modules.dataset import RecDataset
+from modules.data.dataset import RecDataset
 from modules.samplers import sequential_histories
 from modules.tasks import Task, WholeWords
 from modules.tokens import PromptPieces, Ragged

@@ -14,12 +14,12 @@ import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from modules.backbone import build_backbone
-from modules.dataset import RecDataset, TrainView, item_numbers
-from modules.files import load_dataset
+from modules.data.cooccurrence import collaborative_numbers, cooccurrence_vectors
+from modules.data.dataset import RecDataset, TrainView, item_numbers
+from modules.data.negatives import NegativeSampler
+from modules.data.reader import load_dataset
 from modules.graph import normalized_adjacency
-from modules.item_vectors import collaborative_numbers, cooccurrence_vectors
 from modules.model import ELMRec, ELMRecConfig
-from modules.negatives import NegativeSampler
 from modules.parallel import full_state_dict
 from modules.run_folder import (
     check_data,

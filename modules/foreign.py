@@ -16,7 +16,7 @@ import scipy.sparse
 import torch
 
 from modules.batches import POSITION_ROWS
-from modules.dataset import RecDataset, TrainView, held_out_keys, train_view
+from modules.data.dataset import RecDataset, TrainView, held_out_keys, train_view
 from modules.graph import Graph, normalized_adjacency
 from modules.model import ELMRec, ELMRecConfig
 from modules.solomon import Published, published_t5

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
 
-from modules.dataset import RecDataset
+from modules.data.dataset import RecDataset
 from modules.samplers import MAX_HISTORY
 from utils.errors import UserError
 from utils.runtime import say

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from modules.dataset import RecDataset
-from modules.negatives import NegativeSampler
+from modules.data.dataset import RecDataset
+from modules.data.negatives import NegativeSampler
 from utils.errors import UserError
 from utils.explanations import SPLITS, explain_pairs
 from utils.files import sha256, write_json

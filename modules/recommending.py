@@ -17,7 +17,7 @@ from torch import nn
 
 from modules.batches import Batch
 from modules.comparison import markdown
-from modules.dataset import RecDataset
+from modules.data.dataset import RecDataset
 from modules.decoding import BeamOptions
 from modules.eval_sets import EvalSet, explanation_eval
 from modules.evaluation import Decoding, Ranker, generate_texts, pick_method

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.dataset import RecDataset
+from modules.data.dataset import RecDataset
 from modules.eval_sets import EvalSet
 from modules.evaluation import Ranker, Seconds
 from modules.experiment import Experiment

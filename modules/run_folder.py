@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from modules.dataset import ITEM_IDS, PROTOCOLS, RecDataset
+from modules.data.dataset import ITEM_IDS, PROTOCOLS, RecDataset
 from modules.presets import PRESETS
 from modules.tasks import Task
 from utils.errors import UserError, limit

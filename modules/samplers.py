@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
-from modules.dataset import RecDataset
-from modules.negatives import NegativeSampler, shuffled_candidates
+from modules.data.dataset import RecDataset
+from modules.data.negatives import NegativeSampler, shuffled_candidates
 from modules.tasks import Task, WholeWords
 from modules.tokens import PromptPieces, Ragged
 from utils.errors import UserError

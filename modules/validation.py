@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from modules.batches import Batch
-from modules.candidates import valid_candidates
+from modules.data.candidates import valid_candidates
 from modules.eval_sets import EvalSet, direct_eval, explanation_eval, sequential_eval
 from modules.evaluation import Decoding, Ranker, pick_method
 from modules.experiment import Experiment, spread

@@ -11,7 +11,7 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 import pretrain
-from modules.files import load_dataset
+from modules.data.reader import load_dataset
 from modules.graph import normalized_adjacency
 from modules.model import ELMRec, ELMRecConfig
 from modules.tokens import build_trie, prompt_pieces, train_tokenizer

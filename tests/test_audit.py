@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from modules.files import load_dataset
+from modules.data.audit import as_page, audit, length_histogram, popularity_curve, rule_ranks
+from modules.data.reader import load_dataset
 from tests.conftest import write_folder
 from tests.test_scripts import script
-from utils.audit import as_page, audit, length_histogram, popularity_curve, rule_ranks
 from utils.metrics.ranking import NOT_RANKED
 
 
@@ -76,7 +76,7 @@ def test_popularity_by_hand(dataset):
 
 def test_command(folder, tmp_path):
     before = sorted(folder.iterdir())
-    done = script("-m", "utils.audit", folder, "--out", tmp_path / "audit")
+    done = script("-m", "modules.data.audit", folder, "--out", tmp_path / "audit")
     assert done.returncode == 0, done.stderr
     assert re.search(r"test item is last \+ 1 +25\.0 %\n", done.stdout)
     record = json.loads((tmp_path / "audit" / "audit.json").read_text())
@@ -84,7 +84,7 @@ def test_command(folder, tmp_path):
     assert record["fingerprints"].keys() == {path.name for path in before}
     page = (tmp_path / "audit" / "audit.html").read_text()
     assert "<td>test item is last + 1<td class=n>25.0 %" in page
-    done = script("-m", "utils.audit", folder, "--out", folder)
+    done = script("-m", "modules.data.audit", folder, "--out", folder)
     assert done.returncode == 2
     assert "holds input files only" in done.stderr
     assert sorted(folder.iterdir()) == before

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from modules import baselines, candidates
+from modules import baselines
 from modules.baselines import BASELINES, ease, item_knn, train_matrix, weighted_histories
-from modules.files import load_dataset
+from modules.data import candidates
+from modules.data.reader import load_dataset
 from tests.conftest import HISTORIES
 from utils.errors import UserError
 from utils.metrics.ranking import hit_rate

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from modules.batches import Samples, cut_by_length, make_batch
-from modules.negatives import NegativeSampler, shuffled_candidates
+from modules.data.negatives import NegativeSampler, shuffled_candidates
 from modules.samplers import MAX_HISTORY, StepPlan, TrainSampler, sequential_histories
 from modules.tasks import Task, WholeWords
 from modules.tokens import Ragged

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from modules.continuation_loss import continuations
+from modules.data.reader import load_dataset
 from modules.eval_sets import sequential_eval
-from modules.files import load_dataset
 from modules.model import ELMRec, ELMRecConfig
 from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task, WholeWords

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from modules.dataset import item_numbers, train_view
+from modules.data.dataset import item_numbers, train_view
+from modules.data.reader import load_dataset
 from modules.experiment import tasks_of
-from modules.files import load_dataset
 from tests.conftest import HISTORIES
 from utils.errors import UserError
 

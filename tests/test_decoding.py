@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from modules.dataset import item_numbers
+from modules.data.dataset import item_numbers
 from modules.decoder import PrefixDecoder
 from modules.decoding import Allowed, BeamOptions, beam_search, prefix_tree, rank_exact
 from modules.tokens import build_trie, prompt_pieces

@@ -2,10 +2,10 @@
 
 import pytest
 
-from modules.dataset import train_view
-from modules.files import load_dataset
+from modules.data.dataset import train_view
+from modules.data.demo import make_demo
+from modules.data.reader import load_dataset
 from tests.conftest import ROOT
-from utils.demo_data import make_demo
 
 
 @pytest.mark.parametrize("name", sorted(make_demo(0)))

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from modules.files import load_dataset
+from modules.data.reader import load_dataset
 from tests.conftest import HISTORIES
 from tests.test_scripts import script
 from utils import download

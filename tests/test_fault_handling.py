@@ -18,8 +18,8 @@ import pretrain
 import seq_reranker
 import topn
 from modules.backbone import build_backbone
+from modules.data.reader import load_dataset
 from modules.experiment import open_experiment
-from modules.files import load_dataset
 from modules.model import ELMRec, ELMRecConfig
 from modules.tokens import train_tokenizer
 from tests.conftest import ROOT, random_t5

@@ -11,8 +11,8 @@ import os
 import numpy as np
 import torch
 
+from modules.data.reader import load_dataset
 from modules.experiment import open_experiment
-from modules.files import load_dataset
 from tests.faults import (
     both,
     change,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.files import load_dataset
+from modules.data.reader import load_dataset
 from tests.conftest import write_folder
 from utils.errors import UserError
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from modules.item_vectors import (
+from modules.data.cooccurrence import (
     collaborative_numbers,
     collaborative_order,
     cooccurrence,

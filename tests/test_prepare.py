@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from modules.files import load_dataset
+from modules.data.reader import load_dataset
 from modules.preparation import FILES, Options, prepare_folder
 from tests.test_scripts import script
 from utils.raw_reviews import open_raw

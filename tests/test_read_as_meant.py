@@ -8,7 +8,7 @@ import torch
 
 import seq_reranker
 import topn
-from modules.files import load_dataset
+from modules.data.reader import load_dataset
 from tests.conftest import HISTORIES
 from tests.faults import Place, change, entry, script, swap, table
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from modules.batches import Samples, make_batch
-from modules.dataset import item_numbers
-from modules.files import load_dataset
+from modules.data.dataset import item_numbers
+from modules.data.reader import load_dataset
 from modules.tasks import TEMPLATES, Task, WholeWords
 from modules.tokens import (
     Ragged,

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from modules import training
+from modules.data.negatives import NegativeSampler
 from modules.eval_sets import direct_eval, sequential_eval
 from modules.loss_watch import LossWatch
-from modules.negatives import NegativeSampler
 from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task
 from modules.validation import validation_losses

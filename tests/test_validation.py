@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from modules.candidates import valid_candidates
+from modules.data.candidates import valid_candidates
 from modules.decoder import PrefixDecoder
 from modules.decoding import prefix_tree, rank_exact
 from modules.eval_sets import direct_eval, sequential_eval

@@ -23,7 +23,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, url2pathname, urlopen
 
-from modules.files import load_dataset
+from modules.data.reader import load_dataset
 from utils import cli
 from utils.errors import UserError
 from utils.files import write_text

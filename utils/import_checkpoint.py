@@ -15,9 +15,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
-from modules.dataset import item_numbers
+from modules.data.dataset import item_numbers
+from modules.data.reader import load_dataset
 from modules.experiment import Experiment, describe_view, save_run
-from modules.files import load_dataset
 from modules.foreign import import_model
 from modules.run_folder import RUN_FILE
 from modules.solomon import read_published

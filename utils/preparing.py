@@ -16,7 +16,7 @@ from utils.files import whole_file
 from utils.raw_reviews import Rows
 
 NUMBERINGS = ("random", "first_seen")
-LEAST_HISTORY = 4  # of a data folder: see MIN_HISTORY of modules/files.py
+LEAST_HISTORY = 4  # of a data folder: see MIN_HISTORY of modules/data/reader.py
 USERS_A_DRAW = 1024  # users whose negatives are drawn at a time
 
 

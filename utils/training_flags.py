@@ -2,7 +2,7 @@
 
 import argparse
 
-from modules.dataset import ITEM_IDS
+from modules.data.dataset import ITEM_IDS
 from modules.presets import PRESETS
 from utils.flag_types import (
     layers,

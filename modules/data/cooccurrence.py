@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from modules.dataset import RecDataset
+from modules.data.dataset import RecDataset
 
 DECAY = 0.7  # of a pair's weight, for each step that it is further apart
 ORDER_WIDTH = 64  # of the vectors that numbers are ordered by

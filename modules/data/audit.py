@@ -1,11 +1,11 @@
 """What a data folder gives away, and what it is like: an audit in figures.
 
-    python -m utils.audit data/beauty
-    python -m utils.audit data/beauty --out checkpoint/audit-beauty
+    python -m modules.data.audit data/beauty
+    python -m modules.data.audit data/beauty --out checkpoint/audit-beauty
 
 Prints the figures; with --out, writes audit.json and a page, audit.html, there (never into the
 data folder, which holds input files only). The two leaks are those of the README's "Two
-protocols". A command like a script, so it reads the folder by modules/files.py; no torch.
+protocols". A command like a script, so it reads the folder by modules/data/reader.py; no torch.
 """
 
 import time
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from modules.dataset import RecDataset
-from modules.files import load_dataset
+from modules.data.dataset import RecDataset
+from modules.data.reader import load_dataset
 from utils import cli
 from utils.errors import UserError
 from utils.files import write_json, write_text

@@ -5,7 +5,7 @@ Every draw takes its generator as an argument; the data set is never changed.
 
 import numpy as np
 
-from modules.dataset import RecDataset
+from modules.data.dataset import RecDataset
 from utils.errors import UserError
 
 

@@ -1,6 +1,6 @@
 """The demo set: a few hundred users of a made-up shop, in the four-file format, from a seed.
 
-    python -m utils.demo_data data/demo --seed 0
+    python -m modules.data.demo data/demo --seed 0
 
 Items come in groups (teas, lamps, ...). A user keeps to two groups and, within one, takes its
 items round and round in a fixed order with some noise: a pattern that can be learned and that

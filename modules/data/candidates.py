@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.dataset import RecDataset
-from modules.negatives import NegativeSampler, shuffled_candidates
+from modules.data.dataset import RecDataset
+from modules.data.negatives import NegativeSampler, shuffled_candidates
 from utils import distributed
 from utils.errors import UserError
 from utils.files import write_text

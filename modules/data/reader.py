@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.dataset import Explanations, RecDataset
+from modules.data.dataset import Explanations, RecDataset
 from utils.errors import UserError, limit
 from utils.inputs import BYTE_ORDER_MARK, parse_json, read_file
 

@@ -1,6 +1,6 @@
 """``RecDataset``: histories, negatives and explanations, and what a protocol shows of them.
 
-It knows neither files (modules/files.py), nor torch, nor tokens: users and items are the integers
+It knows neither files (modules/data/reader.py), nor torch, nor tokens: users and items are the integers
 of the data folder, 1 to U and 1 to I, everywhere in the program. How an item is *written* in a
 prompt is another matter; ``item_numbers`` decides it (see "Two protocols" in the README).
 """
@@ -160,7 +160,7 @@ def item_numbers(scheme: str, n_items: int, rng: np.random.Generator) -> np.ndar
 
     ``published`` is the folder's own numbering; ``random`` is a permutation of it, so that
     consecutive purchases no longer have consecutive numbers; with ``own`` that permutation only
-    names the items' own tokens. For ``collaborative`` see modules/item_vectors.py.
+    names the items' own tokens. For ``collaborative`` see modules/data/cooccurrence.py.
     """
     if scheme not in ("random", "published", "own"):
         raise ValueError(f"item numbering {scheme!r} is none of random, published, own")
