@@ -11,13 +11,13 @@ stats.json. The rules are in data/README.md.
 import argparse
 from pathlib import Path
 
-from modules.preparation import FILES, Options, prepare_folder
+from modules.preparation.explanations import MODES
+from modules.preparation.filters import NUMBERINGS
+from modules.preparation.folder import FILES, Options, prepare_folder
+from modules.preparation.formats import KINDS
+from modules.preparation.rows import GUESSES, RawFile, open_raw
 from utils import cli, flag_types
 from utils.errors import UserError
-from utils.explanations import MODES
-from utils.preparing import NUMBERINGS
-from utils.raw_formats import KINDS
-from utils.raw_reviews import GUESSES, RawFile, open_raw
 from utils.report import run_record
 from utils.runtime import say
 

@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.measure import print_table
 from benchmarks.scale import in_own_process
 from modules.data.demo import made_up_sentence
-from modules.preparation import Options, prepare_folder
-from utils.raw_reviews import open_raw
+from modules.preparation.folder import Options, prepare_folder
+from modules.preparation.rows import open_raw
 
 PER_USER = 10
 SENTENCES = 20_000  # made once; a review takes some of them

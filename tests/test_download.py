@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from modules.data.reader import load_dataset
+from modules.preparation import download
+from modules.preparation.download import Published, fetch
 from tests.conftest import HISTORIES
 from tests.test_scripts import script
-from utils import download
-from utils.download import Published, fetch
 from utils.errors import UserError
 
 FEW = Published(4, 12, sum(map(len, HISTORIES.values())), "reviews_Few_5.json.gz")
@@ -190,13 +190,21 @@ def test_refused(folder, tmp_path, server):
     (out / "sequential.txt").write_text("x")
     with pytest.raises(UserError, match=r"holds sequential\.txt"):
         download.download("few", str(folder), False, out)
-    done = script("-m", "utils.download", "beauty", "--out", tmp_path / "x")
+    done = script("-m", "modules.preparation.download", "beauty", "--out", tmp_path / "x")
     assert done.returncode == 2
     assert "--raw and run prepare.py" in done.stderr
 
 
 def test_real_set_from_a_folder(shared, tmp_path):
     out = tmp_path / "beauty"
-    done = script("-m", "utils.download", "beauty", "--from", shared / "data/beauty", "--out", out)
+    done = script(
+        "-m",
+        "modules.preparation.download",
+        "beauty",
+        "--from",
+        shared / "data/beauty",
+        "--out",
+        out,
+    )
     assert done.returncode == 0, done.stderr
     assert "22,363 users, 12,101 items, 198,502 interactions, as published" in done.stdout

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_preparing import FIVE, as_chunks, make
-from utils.errors import UserError
-from utils.explanations import (
+from modules.preparation.explanations import (
     BEYOND,
     UNSEEN,
     sample_texts,
@@ -18,6 +16,8 @@ from utils.explanations import (
     spool_records,
     write_explanations,
 )
+from tests.test_preparing import FIVE, as_chunks, make
+from utils.errors import UserError
 
 
 @st.composite
@@ -126,7 +126,7 @@ def test_sample_is_of_train_pairs(monkeypatch):
     held = {f"text {row}" for row in kept.rows[kept.held_out() > 0]}
     assert len(texts) == 15
     assert not held & set(texts)
-    monkeypatch.setattr("utils.explanations.SAMPLE", 6)
+    monkeypatch.setattr("modules.preparation.explanations.SAMPLE", 6)
     some = list(sample_texts(as_chunks(FIVE), kept, np.random.default_rng(0)))
     assert len(set(some)) == 6
     assert set(some) < set(texts)

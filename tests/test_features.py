@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.features import Features, explanation, learn_features, sentences, summary
+from modules.preparation.features import Features, explanation, learn_features, sentences, summary
 
 FEATURES = Features(frozenset({"price", "wash", "hair"}), frozenset({("body", "wash")}))
 

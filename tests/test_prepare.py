@@ -9,9 +9,9 @@ import pytest
 from pyarrow import parquet
 
 from modules.data.reader import load_dataset
-from modules.preparation import FILES, Options, prepare_folder
+from modules.preparation.folder import FILES, Options, prepare_folder
+from modules.preparation.rows import open_raw
 from tests.test_scripts import script
-from utils.raw_reviews import open_raw
 
 DATA_FILES = FILES[:-1]
 NAMES = ("reviewerID", "asin", "unixReviewTime", "overall", "reviewText", "summary")

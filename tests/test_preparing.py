@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modules.preparation.filters import Kept, gather, keep, write_histories
+from modules.preparation.rows import Rows
 from utils.errors import UserError
-from utils.preparing import Kept, gather, keep, write_histories
-from utils.raw_reviews import Rows
 
 # (user, item, time, rating), few of each so that pairs repeat and times tie.
 TABLES = st.lists(

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from modules.preparation.formats import BadLines
+from modules.preparation.rows import open_raw, read_rows
 from utils.errors import UserError
-from utils.raw_formats import BadLines
-from utils.raw_reviews import open_raw, read_rows
 
 LOOSE = "{'reviewerID': 'A1', 'asin': 'B1', 'reviewText': \"it's\", 'unixReviewTime': 7, 'x': None}"
 
@@ -138,7 +138,7 @@ def test_bad_rows_of_a_table_keep_their_numbers(tmp_path, monkeypatch):
         kinds = {0: "u,i\n", 1: "u,i,soon,t\n", 2: ",i,1,t\n"}
         lines.append(kinds.get(number % 7, f'u,i,{number},"two\nlines"\n'))
     path = write(tmp_path / "a.csv", *lines)
-    monkeypatch.setattr("utils.raw_formats.CHUNK_BYTES", 256)  # many chunks
+    monkeypatch.setattr("modules.preparation.formats.CHUNK_BYTES", 256)  # many chunks
     monkeypatch.setattr(BadLines, "SHOWN", 1000)
     rows, bad = read(path)
     assert [row[2] for row in rows] == [n for n in range(2, 400) if n % 7 > 2]

@@ -13,12 +13,19 @@ from typing import Any
 
 from modules.data.dataset import RecDataset
 from modules.data.negatives import NegativeSampler
+from modules.preparation.explanations import SPLITS, explain_pairs
+from modules.preparation.filters import (
+    LEAST_HISTORY,
+    Kept,
+    gather,
+    keep,
+    write_histories,
+    write_negatives,
+)
+from modules.preparation.formats import BadLines
+from modules.preparation.rows import RawFile, Rows, read_rows
 from utils.errors import UserError
-from utils.explanations import SPLITS, explain_pairs
 from utils.files import sha256, write_json
-from utils.preparing import LEAST_HISTORY, Kept, gather, keep, write_histories, write_negatives
-from utils.raw_formats import BadLines
-from utils.raw_reviews import RawFile, Rows, read_rows
 from utils.runtime import Stream, progress, rng, say
 
 FILES = ("sequential.txt", "datamaps.json", "negative.txt", "explanation.json", "stats.json")

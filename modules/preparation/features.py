@@ -3,7 +3,7 @@
 The published sets took features (screen, battery life) and their sentences from Sentires, a tool
 that is not ours to ship. The rule here, for English:
 
-1. Features are learned from a sample of reviews (utils/explanations.py: of train pairs only).
+1. Features are learned from a sample of reviews (modules/preparation/explanations.py: of train pairs only).
    Each word is tagged with its part of speech by TextBlob's pattern tagger, a lexicon and rules
    inside its package. A word is a noun if it is tagged so in more than half of its places and
    stands after an article, a possessive or an adjective, nouns between them allowed, in a fifth

@@ -1,8 +1,8 @@
 """Get a published data set: its files, or the raw reviews that they were made of.
 
-    python -m utils.download beauty --from https://example.org/beauty
-    python -m utils.download beauty --from ~/Downloads/beauty
-    python -m utils.download beauty --raw
+    python -m modules.preparation.download beauty --from https://example.org/beauty
+    python -m modules.preparation.download beauty --from ~/Downloads/beauty
+    python -m modules.preparation.download beauty --raw
 
 Files come from a folder, given as http(s)://, file:// or a plain path; they go to data/<name>/.
 For the four files no lasting public address is known, so --from is due; --raw, for prepare.py,
@@ -24,11 +24,11 @@ from urllib.parse import quote, urlsplit
 from urllib.request import Request, url2pathname, urlopen
 
 from modules.data.reader import load_dataset
+from modules.preparation.formats import BadLines
+from modules.preparation.rows import open_raw, read_rows
 from utils import cli
 from utils.errors import UserError
 from utils.files import write_text
-from utils.raw_formats import BadLines
-from utils.raw_reviews import open_raw, read_rows
 from utils.runtime import progress, say
 
 

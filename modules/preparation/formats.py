@@ -7,7 +7,7 @@
     parquet        row groups
 
 Nothing is kept between chunks, so memory does not grow with the file. What the values mean, and
-whether they are good, is utils/raw_reviews.py's.
+whether they are good, is modules/preparation/rows.py's.
 """
 
 import ast

@@ -12,8 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modules.preparation.formats import BadLines, column_chunks, column_names, kind_of
 from utils.errors import UserError, limit
-from utils.raw_formats import BadLines, column_chunks, column_names, kind_of
 
 # Names that people use, likeliest first: Amazon's dumps, RecBole, common tables.
 GUESSES = {

@@ -23,10 +23,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from utils.features import SAMPLE, explanation, learn_features, summary
+from modules.preparation.features import SAMPLE, explanation, learn_features, summary
+from modules.preparation.filters import Kept
+from modules.preparation.rows import Rows
 from utils.files import whole_file
-from utils.preparing import Kept
-from utils.raw_reviews import Rows
 
 SPLITS = ("train", "val", "test")
 MODES = {"sentence": explanation, "summary": summary}

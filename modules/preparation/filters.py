@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from modules.preparation.rows import Rows
 from utils.errors import UserError
 from utils.files import whole_file
-from utils.raw_reviews import Rows
 
 NUMBERINGS = ("random", "first_seen")
 LEAST_HISTORY = 4  # of a data folder: see MIN_HISTORY of modules/data/reader.py
