@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from modules.decoding import BeamOptions
-from modules.eval_sets import explanation_eval
 from modules.evaluation import generate_texts
 from modules.experiment import open_experiment, spread, tasks_of
+from modules.loader.evaluation_set import explanation_eval
 from modules.results import result_record
 from modules.tasks import Task
 from utils import cli, flag_types

@@ -24,9 +24,9 @@ from modules.experiment import (
     tasks_of,
     training_samplers,
 )
+from modules.loader.training_stream import StepPlan
 from modules.run_folder import RUN_FILE
 from modules.run_state import claim_folder, resume_run, run_training, start_run
-from modules.samplers import StepPlan
 from modules.tasks import Task, WholeWords, schemes
 from modules.validation import validation_ranking, validation_sets
 from utils import cli, distributed, training_flags

@@ -14,10 +14,10 @@ import numpy as np
 
 from modules import presets
 from modules.data.candidates import fingerprint
-from modules.eval_sets import sequential_eval
 from modules.evaluation import Decoding, Ranker, pick_method
 from modules.experiment import open_experiment, spread
 from modules.linear_items import linear_items
+from modules.loader.evaluation_set import sequential_eval
 from modules.reranking import rank_of, rerank
 from modules.results import catalogue_record, ranking_rows, result_record
 from modules.tasks import Task

@@ -20,8 +20,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.inference import ranker, samples_of
 from benchmarks.measure import default_data, print_table
-from modules.batches import Batch
 from modules.experiment import Experiment, open_experiment
+from modules.loader.batches import Batch
 from modules.model import ELMRec
 from modules.reranking import rank_of, rerank
 from modules.tasks import Task

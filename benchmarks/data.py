@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.measure import Round, default_data, print_table, take_turns
 from benchmarks.setting import full_size, next_batch
+from modules.loader.pieces import render
 from modules.tasks import TEMPLATES, Task
-from modules.tokens import render
 
 
 def ours(data_dir: str, backbone: str, task: Task, batch_size: int) -> Callable[[], Round]:

@@ -31,9 +31,9 @@ from benchmarks.setting import train_briefly, with_made_up_texts
 from exp import MAX_TOKENS
 from modules.data.candidates import test_candidates
 from modules.decoding import BeamOptions
-from modules.eval_sets import EvalSet, direct_eval, explanation_eval, sequential_eval
 from modules.evaluation import Decoding, Ranker, generate_texts
 from modules.experiment import Experiment, open_experiment, spread
+from modules.loader.evaluation_set import EvalSet, direct_eval, explanation_eval, sequential_eval
 from modules.tasks import Task
 from utils.runtime import pick_device
 

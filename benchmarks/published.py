@@ -8,7 +8,7 @@ is propagated in COO form through autograd, all in float32. Same weights as ours
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from modules.batches import Batch
+from modules.loader.batches import Batch
 from modules.model import ELMRec
 from modules.tasks import Task, WholeWords
 

@@ -27,7 +27,7 @@ from modules.decoder import PrefixDecoder
 from modules.decoding import prefix_tree, rank_exact
 from modules.evaluation import MAX_PREFIXES
 from modules.graph import normalized_adjacency, propagate
-from modules.tokens import build_trie, load_tokenizer, prompt_pieces, train_tokenizer
+from modules.loader.pieces import build_trie, load_tokenizer, prompt_pieces, train_tokenizer
 from utils.runtime import pick_device
 
 PER_USER = 10

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 from transformers.utils import cached_file
 
-from modules.tokens import check_vocabulary, load_tokenizer, train_tokenizer
+from modules.loader.pieces import check_vocabulary, load_tokenizer, train_tokenizer
 from utils.errors import UserError
 from utils.inputs import readable
 

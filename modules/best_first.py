@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from modules.decoder import PrefixDecoder
-from modules.tokens import ItemTrie
+from modules.loader.pieces import ItemTrie
 
 NOTHING = float("-inf")
 

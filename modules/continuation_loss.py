@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from modules.tokens import ItemTrie
+from modules.loader.pieces import ItemTrie
 
 _CHUNK = 1 << 19  # scores worked on at a time: 2 MB in float32
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from modules.decoder import PrefixDecoder
-from modules.tokens import ItemTrie
+from modules.loader.pieces import ItemTrie
 
 
 class PrefixTree(NamedTuple):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from modules.batches import Batch
 from modules.best_first import branches, count_prefixes, rank_best_first
 from modules.decoder import PrefixDecoder
 from modules.decoding import (
@@ -23,10 +22,11 @@ from modules.decoding import (
     prefix_tree,
     rank_exact,
 )
-from modules.eval_sets import EvalSet
 from modules.linear_items import LinearItems
+from modules.loader.batches import Batch
+from modules.loader.evaluation_set import EvalSet
+from modules.loader.pieces import ItemTrie, Ragged
 from modules.model import ELMRec
-from modules.tokens import ItemTrie, Ragged
 from utils import distributed
 from utils.runtime import progress
 

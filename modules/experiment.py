@@ -19,19 +19,7 @@ from modules.data.dataset import RecDataset, TrainView, item_numbers
 from modules.data.negatives import NegativeSampler
 from modules.data.reader import load_dataset
 from modules.graph import normalized_adjacency
-from modules.model import ELMRec, ELMRecConfig
-from modules.parallel import full_state_dict
-from modules.run_folder import (
-    check_data,
-    check_files,
-    read_numbers,
-    read_run,
-    warn_of_versions,
-    write_run,
-)
-from modules.samplers import StepPlan, TrainSampler
-from modules.tasks import Task, WholeWords, schemes
-from modules.tokens import (
+from modules.loader.pieces import (
     ItemTrie,
     PromptPieces,
     Ragged,
@@ -42,6 +30,18 @@ from modules.tokens import (
     prompt_pieces,
     text_targets,
 )
+from modules.loader.training_stream import StepPlan, TrainSampler
+from modules.model import ELMRec, ELMRecConfig
+from modules.parallel import full_state_dict
+from modules.run_folder import (
+    check_data,
+    check_files,
+    read_numbers,
+    read_run,
+    warn_of_versions,
+    write_run,
+)
+from modules.tasks import Task, WholeWords, schemes
 from utils import distributed
 from utils.errors import UserError
 from utils.model_card import write_model_card

@@ -15,9 +15,9 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from modules.batches import POSITION_ROWS
 from modules.data.dataset import RecDataset, TrainView, held_out_keys, train_view
 from modules.graph import Graph, normalized_adjacency
+from modules.loader.batches import POSITION_ROWS
 from modules.model import ELMRec, ELMRecConfig
 from modules.solomon import Published, published_t5
 from modules.tasks import Task

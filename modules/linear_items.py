@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from modules.data.dataset import RecDataset
-from modules.samplers import MAX_HISTORY
+from modules.loader.training_stream import MAX_HISTORY
 from utils.errors import UserError
 from utils.runtime import say
 

@@ -19,10 +19,10 @@ from transformers import T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from modules.backbone import UNSCALED_STD
-from modules.batches import POSITION_ROWS, Batch
 from modules.continuation_loss import Continuations, continuation_loss
 from modules.encoder import encode
 from modules.graph import Graph, propagate
+from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model_folder import (
     CONFIG_FILE,
     PREFIX,

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from modules.batches import Batch
 from modules.comparison import markdown
 from modules.data.dataset import RecDataset
 from modules.decoding import BeamOptions
-from modules.eval_sets import EvalSet, explanation_eval
 from modules.evaluation import Decoding, Ranker, generate_texts, pick_method
 from modules.experiment import Experiment
+from modules.loader.batches import Batch
+from modules.loader.evaluation_set import EvalSet, explanation_eval
+from modules.loader.pieces import Ragged
+from modules.loader.training_stream import MAX_HISTORY
 from modules.model import ELMRec
 from modules.reranking import rerank
-from modules.samplers import MAX_HISTORY
 from modules.tasks import Task, WholeWords
-from modules.tokens import Ragged
 from utils.errors import UserError, limit
 
 NEWCOMER = 0  # the number of somebody who is not in the data

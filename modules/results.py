@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from modules.data.dataset import RecDataset
-from modules.eval_sets import EvalSet
 from modules.evaluation import Ranker, Seconds
 from modules.experiment import Experiment
 from modules.linear_items import LinearItems
+from modules.loader.evaluation_set import EvalSet
 from utils.metrics.catalogue import catalogue_figures
 from utils.report import run_record
 

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from modules.batches import Batch
-from modules.eval_sets import EvalSet
 from modules.fit_reports import EpochReport, FitResult, StepReport
+from modules.loader.batches import Batch
+from modules.loader.evaluation_set import EvalSet
+from modules.loader.training_stream import TrainSampler, TrainStep
 from modules.loss_watch import LossWatch, MeanLosses, nonfinite
 from modules.model import ELMRec
 from modules.optimizer import make_optimizer, rate_of_step
 from modules.parallel import no_sync, parallel
-from modules.samplers import TrainSampler, TrainStep
 from modules.tasks import Task
 from modules.validation import validation_losses
 from utils import distributed

@@ -10,13 +10,13 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from modules.batches import Batch
 from modules.data.candidates import valid_candidates
-from modules.eval_sets import EvalSet, direct_eval, explanation_eval, sequential_eval
 from modules.evaluation import Decoding, Ranker, pick_method
 from modules.experiment import Experiment, spread
+from modules.loader.batches import Batch
+from modules.loader.evaluation_set import EvalSet, direct_eval, explanation_eval, sequential_eval
+from modules.loader.training_stream import MAX_HISTORY
 from modules.reranking import rank_of, rerank
-from modules.samplers import MAX_HISTORY
 from modules.tasks import Task
 from utils import distributed
 from utils.metrics.ranking import hit_rate, ndcg

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from modules.batches import Samples, cut_by_length, make_batch
 from modules.data.negatives import NegativeSampler, shuffled_candidates
-from modules.samplers import MAX_HISTORY, StepPlan, TrainSampler, sequential_histories
+from modules.loader.batches import Samples, cut_by_length, make_batch
+from modules.loader.pieces import Ragged
+from modules.loader.training_stream import MAX_HISTORY, StepPlan, TrainSampler, sequential_histories
 from modules.tasks import Task, WholeWords
-from modules.tokens import Ragged
 from utils.errors import UserError
 
 

@@ -7,9 +7,9 @@ import torch
 from modules.continuation_loss import continuation_loss, continuations
 from modules.decoder import PrefixDecoder
 from modules.decoding import prefix_tree, rank_exact
-from modules.eval_sets import sequential_eval
+from modules.loader.evaluation_set import sequential_eval
+from modules.loader.pieces import Ragged, build_trie
 from modules.tasks import Task
-from modules.tokens import Ragged, build_trie
 
 END = 1
 # Items 1..6; "5" is a prefix of "5 6", and item 4's first step is its only choice.

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from modules.decoding import BeamOptions
-from modules.eval_sets import direct_eval, explanation_eval, sequential_eval
 from modules.evaluation import Decoding, Ranker, generate_texts
+from modules.loader.evaluation_set import direct_eval, explanation_eval, sequential_eval
+from modules.loader.pieces import text_targets
 from modules.reranking import rank_of, rerank
 from modules.tasks import Task
-from modules.tokens import text_targets
 from utils.metrics.ranking import NOT_RANKED
 
 USERS = np.arange(1, 5)

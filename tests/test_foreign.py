@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from modules.batches import Batch
 from modules.foreign import import_model
+from modules.loader.batches import Batch
 from modules.solomon import read_published
 from modules.tasks import Task
 from tests.solomon import (

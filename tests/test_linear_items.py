@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from modules.eval_sets import sequential_eval
 from modules.evaluation import Decoding, Ranker
 from modules.linear_items import LinearItems, fit_linear_items, linear_items, recent_items
+from modules.loader.evaluation_set import sequential_eval
 from modules.tasks import Task
 from tests.conftest import HISTORIES
 

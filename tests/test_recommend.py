@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from modules.eval_sets import explanation_eval
 from modules.evaluation import Ranker
 from modules.experiment import Experiment
+from modules.loader.evaluation_set import explanation_eval
 from modules.recommending import (
     NEWCOMER,
     NewcomerModel,

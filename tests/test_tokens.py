@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from modules.batches import Samples, make_batch
 from modules.data.dataset import item_numbers
 from modules.data.reader import load_dataset
-from modules.tasks import TEMPLATES, Task, WholeWords
-from modules.tokens import (
+from modules.loader.batches import Samples, make_batch
+from modules.loader.pieces import (
     Ragged,
     build_trie,
     load_tokenizer,
@@ -16,6 +15,7 @@ from modules.tokens import (
     text_targets,
     train_tokenizer,
 )
+from modules.tasks import TEMPLATES, Task, WholeWords
 
 
 def assert_prompts_equal_tokenizer(tokenizer, n_users: int, numbers: np.ndarray, rounds: int):

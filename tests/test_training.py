@@ -6,9 +6,9 @@ import torch
 
 from modules import training
 from modules.data.negatives import NegativeSampler
-from modules.eval_sets import direct_eval, sequential_eval
+from modules.loader.evaluation_set import direct_eval, sequential_eval
+from modules.loader.training_stream import StepPlan, TrainSampler
 from modules.loss_watch import LossWatch
-from modules.samplers import StepPlan, TrainSampler
 from modules.tasks import Task
 from modules.validation import validation_losses
 from utils.errors import UserError

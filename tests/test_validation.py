@@ -7,8 +7,8 @@ import torch
 from modules.data.candidates import valid_candidates
 from modules.decoder import PrefixDecoder
 from modules.decoding import prefix_tree, rank_exact
-from modules.eval_sets import direct_eval, sequential_eval
 from modules.experiment import Experiment
+from modules.loader.evaluation_set import direct_eval, sequential_eval
 from modules.tasks import Task
 from modules.validation import validation_ranking
 

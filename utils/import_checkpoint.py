@@ -19,9 +19,9 @@ from modules.data.dataset import item_numbers
 from modules.data.reader import load_dataset
 from modules.experiment import Experiment, describe_view, save_run
 from modules.foreign import import_model
+from modules.loader.pieces import check_vocabulary, load_tokenizer, prompt_pieces
 from modules.run_folder import RUN_FILE
 from modules.solomon import read_published
-from modules.tokens import check_vocabulary, load_tokenizer, prompt_pieces
 from utils import cli, flag_types
 from utils.errors import UserError
 from utils.report import run_record

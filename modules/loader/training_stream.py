@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
 from modules.data.dataset import RecDataset
 from modules.data.negatives import NegativeSampler, shuffled_candidates
+from modules.loader.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
+from modules.loader.pieces import PromptPieces, Ragged
 from modules.tasks import Task, WholeWords
-from modules.tokens import PromptPieces, Ragged
 from utils.errors import UserError
 
 MAX_HISTORY = 20  # items of a sequential prompt; the target is the 21st

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from modules.loader.pieces import IGNORED, PromptPieces, Ragged
 from modules.tasks import Task, WholeWords
-from modules.tokens import IGNORED, PromptPieces, Ragged
 from utils.errors import UserError
 
 POSITION_ROWS = 512  # rows of the position table: mentions a prompt may hold, and row 0

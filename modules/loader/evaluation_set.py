@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from modules.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
 from modules.data.dataset import RecDataset
-from modules.samplers import sequential_histories
+from modules.loader.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
+from modules.loader.pieces import PromptPieces, Ragged
+from modules.loader.training_stream import sequential_histories
 from modules.tasks import Task, WholeWords
-from modules.tokens import PromptPieces, Ragged
 
 
 class EvalSet:
