@@ -13,8 +13,6 @@ from pathlib import Path
 import torch
 
 from modules import presets, training
-from modules.backbone import BUILT_IN, MODEL_VERSIONS
-from modules.continuation_loss import continuations
 from modules.data.dataset import RecDataset, TrainView, train_view
 from modules.data.reader import load_dataset
 from modules.experiment import (
@@ -25,6 +23,8 @@ from modules.experiment import (
     training_samplers,
 )
 from modules.loader.training_stream import StepPlan
+from modules.model.backbone import BUILT_IN, MODEL_VERSIONS
+from modules.model.loss import continuations
 from modules.run_folder import RUN_FILE
 from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.tasks import Task, WholeWords, schemes

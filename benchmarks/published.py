@@ -9,7 +9,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from modules.loader.batches import Batch
-from modules.model import ELMRec
+from modules.model.elmrec import ELMRec
 from modules.tasks import Task, WholeWords
 
 BEAMS = {Task.SEQUENTIAL: 30, Task.DIRECT: 20, Task.EXPLANATION: 21}

@@ -24,7 +24,7 @@ from benchmarks.measure import (
     take_turns,
 )
 from benchmarks.setting import full_size, next_batch
-from modules.encoder import encode
+from modules.model.encoder import encode
 from modules.optimizer import make_optimizer
 from modules.tasks import Task, WholeWords
 

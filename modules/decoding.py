@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from modules.decoder import PrefixDecoder
 from modules.loader.pieces import ItemTrie
+from modules.model.decoder import PrefixDecoder
 
 
 class PrefixTree(NamedTuple):

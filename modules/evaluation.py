@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from modules.best_first import branches, count_prefixes, rank_best_first
-from modules.decoder import PrefixDecoder
 from modules.decoding import (
     NONE,
     Allowed,
@@ -26,7 +25,8 @@ from modules.linear_items import LinearItems
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvalSet
 from modules.loader.pieces import ItemTrie, Ragged
-from modules.model import ELMRec
+from modules.model.decoder import PrefixDecoder
+from modules.model.elmrec import ELMRec
 from utils import distributed
 from utils.runtime import progress
 

@@ -13,12 +13,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from modules.backbone import build_backbone
 from modules.data.cooccurrence import collaborative_numbers, cooccurrence_vectors
 from modules.data.dataset import RecDataset, TrainView, item_numbers
 from modules.data.negatives import NegativeSampler
 from modules.data.reader import load_dataset
-from modules.graph import normalized_adjacency
 from modules.loader.pieces import (
     ItemTrie,
     PromptPieces,
@@ -31,7 +29,9 @@ from modules.loader.pieces import (
     text_targets,
 )
 from modules.loader.training_stream import StepPlan, TrainSampler
-from modules.model import ELMRec, ELMRecConfig
+from modules.model.backbone import build_backbone
+from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.model.graph import normalized_adjacency
 from modules.parallel import full_state_dict
 from modules.run_folder import (
     check_data,

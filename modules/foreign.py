@@ -5,7 +5,7 @@
 
 What the file does not say is taken as in the published code, whose prompts give user u the
 whole-word id u and item i the id U + i, and whose tasks count explanation, sequential, direct: rows
-of the tables mean what ours mean (modules/graph.py, modules/tasks.py). Row 0 was random there, and
+of the tables mean what ours mean (modules/model/graph.py, modules/tasks.py). Row 0 was random there, and
 is kept. Items are written by the data folder's own numbers. Nothing here reads or writes files.
 """
 
@@ -16,9 +16,9 @@ import scipy.sparse
 import torch
 
 from modules.data.dataset import RecDataset, TrainView, held_out_keys, train_view
-from modules.graph import Graph, normalized_adjacency
 from modules.loader.batches import POSITION_ROWS
-from modules.model import ELMRec, ELMRecConfig
+from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.model.graph import Graph, normalized_adjacency
 from modules.solomon import Published, published_t5
 from modules.tasks import Task
 from utils.errors import UserError

@@ -24,7 +24,7 @@ from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvalSet, explanation_eval
 from modules.loader.pieces import Ragged
 from modules.loader.training_stream import MAX_HISTORY
-from modules.model import ELMRec
+from modules.model.elmrec import ELMRec
 from modules.reranking import rerank
 from modules.tasks import Task, WholeWords
 from utils.errors import UserError, limit

@@ -17,7 +17,7 @@ from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvalSet
 from modules.loader.training_stream import TrainSampler, TrainStep
 from modules.loss_watch import LossWatch, MeanLosses, nonfinite
-from modules.model import ELMRec
+from modules.model.elmrec import ELMRec
 from modules.optimizer import make_optimizer, rate_of_step
 from modules.parallel import no_sync, parallel
 from modules.tasks import Task

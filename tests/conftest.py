@@ -12,9 +12,9 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 import pretrain
 from modules.data.reader import load_dataset
-from modules.graph import normalized_adjacency
 from modules.loader.pieces import build_trie, prompt_pieces, train_tokenizer
-from modules.model import ELMRec, ELMRecConfig
+from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.model.graph import normalized_adjacency
 from tests.faults import Place
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from modules.best_first import branches, count_prefixes, rank_best_first
-from modules.decoder import PrefixDecoder
 from modules.decoding import prefix_tree, rank_exact
 from modules.evaluation import MAX_PREFIXES, pick_method
 from modules.loader.pieces import Ragged, build_trie
+from modules.model.decoder import PrefixDecoder
 from tests.conftest import random_t5
 
 END = 1

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from modules.continuation_loss import continuations
 from modules.data.reader import load_dataset
 from modules.loader.evaluation_set import sequential_eval
 from modules.loader.pieces import add_item_tokens, build_trie, prompt_pieces, train_tokenizer
 from modules.loader.training_stream import StepPlan, TrainSampler
-from modules.model import ELMRec, ELMRecConfig
+from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.model.loss import continuations
 from modules.tasks import Task, WholeWords
 from tests.conftest import HISTORIES, random_t5, write_folder
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from modules.continuation_loss import continuation_loss, continuations
-from modules.decoder import PrefixDecoder
 from modules.decoding import prefix_tree, rank_exact
 from modules.loader.evaluation_set import sequential_eval
 from modules.loader.pieces import Ragged, build_trie
+from modules.model.decoder import PrefixDecoder
+from modules.model.loss import continuation_loss, continuations
 from modules.tasks import Task
 
 END = 1
@@ -39,7 +39,7 @@ def plain(hidden, weight, vocabulary, items):
 
 @pytest.mark.parametrize("chunk", [1, 1 << 19])
 def test_loss_and_gradients_equal_the_plain_version(few, chunk, monkeypatch):
-    monkeypatch.setattr("modules.continuation_loss._CHUNK", chunk)
+    monkeypatch.setattr("modules.model.loss._CHUNK", chunk)
     table = continuations(few)
     generator = torch.Generator().manual_seed(0)
     items = torch.tensor([1, 2, 3, 4, 5, 6, 6, 3])

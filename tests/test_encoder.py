@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from modules.attention import biased_attention, closed_keys
-from modules.dropout import dropout, keep, keep_bits
-from modules.encoder import encode
+from modules.model.attention import biased_attention, closed_keys
+from modules.model.dropout import dropout, keep, keep_bits
+from modules.model.encoder import encode
 
 
 def _t5(act: str, rate: float = 0.0) -> T5ForConditionalGeneration:
@@ -35,7 +35,7 @@ def _inputs(s: int = 23) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("act", ["relu", "gated-gelu"])
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
 def test_states_and_gradients_equal_transformers(act: str, chunk: int, monkeypatch) -> None:
-    monkeypatch.setattr("modules.attention._CHUNK", chunk)
+    monkeypatch.setattr("modules.model.attention._CHUNK", chunk)
     t5 = _t5(act).train()
     embeds, mask = _inputs()
     weight = torch.randn(5, 23, 32, generator=torch.Generator().manual_seed(2)) * mask[..., None]

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from modules.model import ELMRec
+from modules.model.elmrec import ELMRec
 from tests.conftest import ROOT, SHARED
 from tests.test_model import batch_of
 

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from modules.graph import normalized_adjacency, propagate
+from modules.model.graph import normalized_adjacency, propagate
 
 # Three users and four items; item 4 (node 7) and node 0 are isolated.
 EDGES = np.array([[1, 1, 2, 3, 3, 3], [1, 2, 2, 1, 2, 3]])

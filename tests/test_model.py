@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch._dynamo.testing import CompileCounter
 from transformers import T5ForConditionalGeneration
 
-from modules.graph import normalized_adjacency
 from modules.loader.batches import Samples, make_batch
 from modules.loader.pieces import Ragged
-from modules.model import ELMRec, ELMRecConfig
-from modules.model_folder import saved_metadata
+from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.model.graph import normalized_adjacency
+from modules.model.weights import saved_metadata
 from modules.tasks import METHODS, Task, WholeWords
 from tests.conftest import random_t5
 from utils.errors import UserError

@@ -84,7 +84,7 @@ def sample_nodes(n_users: int, n_items: int, rng: np.random.Generator) -> np.nda
 
 
 def propagate(features: np.ndarray, adjacency: scipy.sparse.csr_array, layers: int) -> np.ndarray:
-    """1/(L+1) sum_k A_hat^k E0 of (N, d) features: modules/graph.py without PyTorch."""
+    """1/(L+1) sum_k A_hat^k E0 of (N, d) features: modules/model/graph.py without PyTorch."""
     total = features
     for _ in range(layers):
         total = features + adjacency @ total

@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import linear
 from transformers import T5ForConditionalGeneration
 
-from modules.attention import biased_attention, closed_keys
-from modules.encoder import feed_forward_states, for_product, merge_heads, split_heads
+from modules.model.attention import biased_attention, closed_keys
+from modules.model.encoder import feed_forward_states, for_product, merge_heads, split_heads
 
 
 class PrefixDecoder:

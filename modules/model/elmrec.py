@@ -5,7 +5,7 @@ The encoder reads, for each sample,
     [ p_1 .. p_K ;  E[token] + alpha * W[whole-word id] ]
 
 p: soft prompts of the task; E: T5's token embedding; W: by task the propagated table of the
-user-item graph (modules/graph.py) or a table of positions. T5 is held, not subclassed. This file
+user-item graph (modules/model/graph.py) or a table of positions. T5 is held, not subclassed. This file
 knows no argparse, no metrics, and no files but a model folder's.
 """
 
@@ -18,12 +18,12 @@ from torch import nn
 from transformers import T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from modules.backbone import UNSCALED_STD
-from modules.continuation_loss import Continuations, continuation_loss
-from modules.encoder import encode
-from modules.graph import Graph, propagate
 from modules.loader.batches import POSITION_ROWS, Batch
-from modules.model_folder import (
+from modules.model.backbone import UNSCALED_STD
+from modules.model.encoder import encode
+from modules.model.graph import Graph, propagate
+from modules.model.loss import Continuations, continuation_loss
+from modules.model.weights import (
     CONFIG_FILE,
     PREFIX,
     WEIGHTS_FILE,
@@ -107,7 +107,7 @@ class ELMRec(nn.Module):
         self.t5 = t5
         self.config = config
         self.schemes = schemes(config.method, config.whole_words)
-        self.own_encoder = True  # modules/encoder.py; False: transformers' own
+        self.own_encoder = True  # modules/model/encoder.py; False: transformers' own
         self._loss = self._t5_loss
         self.continuations: Continuations | None = None  # training's loss; None: all tokens
         self.prompts = (
@@ -214,7 +214,7 @@ class ELMRec(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean cross entropy over the target tokens of the batch, pads not scored; or, of items,
-        over the trie's continuations (modules/continuation_loss.py)."""
+        over the trie's continuations (modules/model/loss.py)."""
         return self._loss(*self.embed(batch), batch.labels, batch.items, batch.reads)
 
     def _t5_loss(

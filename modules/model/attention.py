@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from modules.dropout import keep, keep_bits, own_kernels
+from modules.model.dropout import keep, keep_bits, own_kernels
 
 _CHUNK = 1 << 20  # scores worked on at a time: 4 MB in float32
 

@@ -3,15 +3,15 @@
 Prompts are long (420 tokens with 100 candidates), so the encoder is where the time goes. What is
 different here: the position bias is one table for all users, never a copy a user; activations are
 rounded to bf16 once, where a product needs them. Attention and
-dropout are our own on CPUs (modules/attention.py, modules/dropout.py). No weight is held here.
+dropout are our own on CPUs (modules/model/attention.py, modules/model/dropout.py). No weight is held here.
 """
 
 import torch
 from torch import nn
 from transformers import T5ForConditionalGeneration
 
-from modules.attention import biased_attention, closed_keys
-from modules.dropout import dropout
+from modules.model.attention import biased_attention, closed_keys
+from modules.model.dropout import dropout
 
 
 def encode(
