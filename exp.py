@@ -10,7 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from modules.decoding import BeamOptions
+from modules.decoding.exact import BeamOptions
 from modules.evaluation import generate_texts
 from modules.experiment import open_experiment, spread, tasks_of
 from modules.loader.evaluation_set import explanation_eval

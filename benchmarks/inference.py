@@ -30,7 +30,7 @@ from benchmarks.measure import (
 from benchmarks.setting import train_briefly, with_made_up_texts
 from exp import MAX_TOKENS
 from modules.data.candidates import test_candidates
-from modules.decoding import BeamOptions
+from modules.decoding.exact import BeamOptions
 from modules.evaluation import Decoding, Ranker, generate_texts
 from modules.experiment import Experiment, open_experiment, spread
 from modules.loader.evaluation_set import EvalSet, direct_eval, explanation_eval, sequential_eval

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from modules.best_first import branches, count_prefixes, rank_best_first
-from modules.decoding import (
+from modules.decoding.best_first import branches, count_prefixes, rank_best_first
+from modules.decoding.exact import (
     NONE,
     Allowed,
     BeamOptions,

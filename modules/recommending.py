@@ -17,7 +17,7 @@ from torch import nn
 
 from modules.comparison import markdown
 from modules.data.dataset import RecDataset
-from modules.decoding import BeamOptions
+from modules.decoding.exact import BeamOptions
 from modules.evaluation import Decoding, Ranker, generate_texts, pick_method
 from modules.experiment import Experiment
 from modules.loader.batches import Batch

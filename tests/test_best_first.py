@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from modules.best_first import branches, count_prefixes, rank_best_first
-from modules.decoding import prefix_tree, rank_exact
+from modules.decoding.best_first import branches, count_prefixes, rank_best_first
+from modules.decoding.exact import prefix_tree, rank_exact
 from modules.evaluation import MAX_PREFIXES, pick_method
 from modules.loader.pieces import Ragged, build_trie
 from modules.model.decoder import PrefixDecoder

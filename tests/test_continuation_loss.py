@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from modules.decoding import prefix_tree, rank_exact
+from modules.decoding.exact import prefix_tree, rank_exact
 from modules.loader.evaluation_set import sequential_eval
 from modules.loader.pieces import Ragged, build_trie
 from modules.model.decoder import PrefixDecoder

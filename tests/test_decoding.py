@@ -6,7 +6,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from modules.data.dataset import item_numbers
-from modules.decoding import Allowed, BeamOptions, beam_search, prefix_tree, rank_exact
+from modules.decoding.exact import Allowed, BeamOptions, beam_search, prefix_tree, rank_exact
 from modules.loader.pieces import build_trie, prompt_pieces
 from modules.model.decoder import PrefixDecoder
 from tests.conftest import random_t5

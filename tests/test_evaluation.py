@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from modules.decoding import BeamOptions
+from modules.decoding.exact import BeamOptions
 from modules.evaluation import Decoding, Ranker, generate_texts
 from modules.loader.evaluation_set import direct_eval, explanation_eval, sequential_eval
 from modules.loader.pieces import text_targets

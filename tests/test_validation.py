@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from modules.data.candidates import valid_candidates
-from modules.decoding import prefix_tree, rank_exact
+from modules.decoding.exact import prefix_tree, rank_exact
 from modules.experiment import Experiment
 from modules.loader.evaluation_set import direct_eval, sequential_eval
 from modules.model.decoder import PrefixDecoder

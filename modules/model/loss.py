@@ -4,7 +4,7 @@
                                       softmax over the continuations of t alone
 
 Cross entropy over the whole vocabulary also teaches a model what is no item; exact ranking
-(modules/decoding.py) never asks that. With one token an item, this is a softmax over the catalogue.
+(modules/decoding/exact.py) never asks that. With one token an item, this is a softmax over the catalogue.
 """
 
 from typing import NamedTuple
