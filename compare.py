@@ -16,10 +16,10 @@ from modules import comparison, differences
 from modules.baseline_runs import make_arena, run_baseline
 from modules.baselines import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
 from modules.data.reader import load_dataset
+from modules.runs.results import RANKING_TASKS
 from utils import cli, flag_types
 from utils.errors import UserError
 from utils.files import write_text
-from utils.run_results import RANKING_TASKS
 from utils.runtime import say
 
 

@@ -15,18 +15,18 @@ import torch
 from modules import presets, training
 from modules.data.dataset import RecDataset, TrainView, train_view
 from modules.data.reader import load_dataset
-from modules.experiment import (
+from modules.loader.training_stream import StepPlan
+from modules.model.backbone import BUILT_IN, MODEL_VERSIONS
+from modules.model.loss import continuations
+from modules.run_state import claim_folder, resume_run, run_training, start_run
+from modules.runs.folder import RUN_FILE
+from modules.runs.run import (
     Experiment,
     describe_view,
     new_experiment,
     tasks_of,
     training_samplers,
 )
-from modules.loader.training_stream import StepPlan
-from modules.model.backbone import BUILT_IN, MODEL_VERSIONS
-from modules.model.loss import continuations
-from modules.run_folder import RUN_FILE
-from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.tasks import Task, WholeWords, schemes
 from modules.validation import validation_ranking, validation_sets
 from utils import cli, distributed, training_flags

@@ -14,7 +14,6 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from modules.experiment import open_experiment
 from modules.recommending import (
     as_object,
     as_table,
@@ -24,6 +23,7 @@ from modules.recommending import (
     read_names,
     recommend,
 )
+from modules.runs.run import open_experiment
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
 from utils.errors import UserError

@@ -20,10 +20,10 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.inference import ranker, samples_of
 from benchmarks.measure import default_data, print_table
-from modules.experiment import Experiment, open_experiment
 from modules.loader.batches import Batch
 from modules.model.elmrec import ELMRec
 from modules.reranking import rank_of, rerank
+from modules.runs.run import Experiment, open_experiment
 from modules.tasks import Task
 from utils.metrics.ranking import ranking_metrics
 from utils.runtime import pick_device, progress

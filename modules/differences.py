@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.comparison import markdown
+from modules.runs.results import method_of, read_result
 from utils.errors import UserError
 from utils.files import read_jsonl
 from utils.metrics.ranking import NOT_RANKED, user_hits, user_ndcg
 from utils.metrics.significance import Paired, holm, paired_test
-from utils.run_results import method_of, read_result
 from utils.runtime import Stream, rng
 
 # NDCG@1 is HR@1.

@@ -7,9 +7,9 @@ import numpy as np
 
 from modules.data.dataset import RecDataset
 from modules.evaluation import Ranker, Seconds
-from modules.experiment import Experiment
 from modules.linear_items import LinearItems
 from modules.loader.evaluation_set import EvalSet
+from modules.runs.run import Experiment
 from utils.metrics.catalogue import catalogue_figures
 from utils.report import run_record
 

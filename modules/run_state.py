@@ -13,10 +13,10 @@ from typing import Any
 
 from safetensors.torch import load_file, save
 
-from modules.experiment import Experiment, save_model, save_run
 from modules.fit_reports import EpochReport, FitResult
 from modules.loss_watch import NonFiniteLoss
-from modules.run_folder import RUN_FILE, check_data, read_run
+from modules.runs.folder import RUN_FILE, check_data, read_run
+from modules.runs.run import Experiment, save_model, save_run
 from modules.training import Trainer
 from utils import distributed
 from utils.errors import UserError

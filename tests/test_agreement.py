@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.agreement import TOP, agreement, continuations
 from benchmarks.setting import train_briefly
-from modules.experiment import open_experiment
+from modules.runs.run import open_experiment
 from modules.tasks import Task
 from utils.runtime import pick_device
 

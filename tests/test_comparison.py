@@ -10,13 +10,13 @@ from scipy import stats
 import compare
 from modules.comparison import as_csv, as_markdown, entries, markdown
 from modules.differences import differences
+from modules.runs.results import shown_name
 from tests.conftest import write_folder
 from tests.test_scripts import script
 from utils import cli
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
 from utils.metrics.ranking import ranking_metrics
-from utils.run_results import shown_name
 
 BOTH = ("sequential", "direct")
 

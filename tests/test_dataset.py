@@ -7,7 +7,7 @@ import pytest
 
 from modules.data.dataset import item_numbers, train_view
 from modules.data.reader import load_dataset
-from modules.experiment import tasks_of
+from modules.runs.run import tasks_of
 from tests.conftest import HISTORIES
 from utils.errors import UserError
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from modules.data.reader import load_dataset
-from modules.experiment import open_experiment
+from modules.runs.run import open_experiment
 from tests.faults import (
     both,
     change,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from modules.runs.results import read_run
 from modules.tasks import WholeWords
 from tests.conftest import ROOT
 from utils import html_report, plots
@@ -19,7 +20,6 @@ from utils.errors import UserError
 from utils.files import write_json, write_jsonl
 from utils.html_report import build, write_report
 from utils.report_examples import choose
-from utils.run_results import read_run
 
 NASTY = '<script>alert(1)</script> & "><img src=x onerror=alert(2)> $x^2$'
 ARGUMENTS = {

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from modules.evaluation import Ranker
-from modules.experiment import Experiment
 from modules.loader.evaluation_set import explanation_eval
 from modules.recommending import (
     NEWCOMER,
@@ -24,6 +23,7 @@ from modules.recommending import (
     read_names,
     recommend,
 )
+from modules.runs.run import Experiment
 from modules.tasks import METHODS, Task, WholeWords
 from tests.conftest import HISTORIES, N_ITEMS, ROOT, write_folder
 from tests.test_scripts import SMALL, script

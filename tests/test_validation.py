@@ -6,9 +6,9 @@ import torch
 
 from modules.data.candidates import valid_candidates
 from modules.decoding.exact import prefix_tree, rank_exact
-from modules.experiment import Experiment
 from modules.loader.evaluation_set import direct_eval, sequential_eval
 from modules.model.decoder import PrefixDecoder
+from modules.runs.run import Experiment
 from modules.tasks import Task
 from modules.validation import validation_ranking
 

@@ -17,10 +17,10 @@ from transformers.utils import cached_file
 
 from modules.data.dataset import item_numbers
 from modules.data.reader import load_dataset
-from modules.experiment import Experiment, describe_view, save_run
 from modules.foreign import import_model
 from modules.loader.pieces import check_vocabulary, load_tokenizer, prompt_pieces
-from modules.run_folder import RUN_FILE
+from modules.runs.folder import RUN_FILE
+from modules.runs.run import Experiment, describe_view, save_run
 from modules.solomon import read_published
 from utils import cli, flag_types
 from utils.errors import UserError

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from modules.runs.results import short_figure
 from utils.errors import UserError
-from utils.run_results import short_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

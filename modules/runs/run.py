@@ -33,7 +33,7 @@ from modules.model.backbone import build_backbone
 from modules.model.elmrec import ELMRec, ELMRecConfig
 from modules.model.graph import normalized_adjacency
 from modules.parallel import full_state_dict
-from modules.run_folder import (
+from modules.runs.folder import (
     check_data,
     check_files,
     read_numbers,
@@ -41,10 +41,10 @@ from modules.run_folder import (
     warn_of_versions,
     write_run,
 )
+from modules.runs.model_card import write_model_card
 from modules.tasks import Task, WholeWords, schemes
 from utils import distributed
 from utils.errors import UserError
-from utils.model_card import write_model_card
 from utils.runtime import Stream, autocast, rng, seed_everything
 
 # Of co-occurrence vectors, beside tokens that are drawn at random: a step changes less of what they

@@ -6,8 +6,8 @@ It knows the folder's JSON files and nothing of models. Written again after each
 from pathlib import Path
 from typing import Any
 
+from modules.runs.results import TASKS
 from utils.files import read_json, write_text
-from utils.run_results import TASKS
 
 _HEAD = """---
 library_name: transformers
