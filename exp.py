@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from modules.decoding.exact import BeamOptions
-from modules.evaluation import generate_texts
+from modules.evaluation.ranker import generate_texts
+from modules.evaluation.record import result_record
 from modules.loader.evaluation_set import explanation_eval
-from modules.results import result_record
 from modules.runs.run import open_experiment, spread, tasks_of
 from modules.tasks import Task
 from utils import cli, flag_types

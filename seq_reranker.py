@@ -14,11 +14,11 @@ import numpy as np
 
 from modules import presets
 from modules.data.candidates import fingerprint
-from modules.evaluation import Decoding, Ranker, pick_method
+from modules.evaluation.ranker import Decoding, Ranker, pick_method
+from modules.evaluation.record import catalogue_record, ranking_rows, result_record
+from modules.evaluation.reranking import rank_of, rerank
 from modules.linear_items import linear_items
 from modules.loader.evaluation_set import sequential_eval
-from modules.reranking import rank_of, rerank
-from modules.results import catalogue_record, ranking_rows, result_record
 from modules.runs.run import open_experiment, spread
 from modules.tasks import Task
 from utils import cli, flag_types

@@ -20,9 +20,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.inference import ranker, samples_of
 from benchmarks.measure import default_data, print_table
+from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.batches import Batch
 from modules.model.elmrec import ELMRec
-from modules.reranking import rank_of, rerank
 from modules.runs.run import Experiment, open_experiment
 from modules.tasks import Task
 from utils.metrics.ranking import ranking_metrics

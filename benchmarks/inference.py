@@ -31,7 +31,7 @@ from benchmarks.setting import train_briefly, with_made_up_texts
 from exp import MAX_TOKENS
 from modules.data.candidates import test_candidates
 from modules.decoding.exact import BeamOptions
-from modules.evaluation import Decoding, Ranker, generate_texts
+from modules.evaluation.ranker import Decoding, Ranker, generate_texts
 from modules.loader.evaluation_set import EvalSet, direct_eval, explanation_eval, sequential_eval
 from modules.runs.run import Experiment, open_experiment, spread
 from modules.tasks import Task

@@ -12,11 +12,11 @@ import numpy as np
 
 from benchmarks.measure import default_data, print_table
 from modules.data.candidates import valid_candidates
-from modules.evaluation import Decoding, Ranker
+from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.reranking import rank_of, rerank
 from modules.linear_items import LinearItems, fit_linear_items, recent_items
 from modules.loader.evaluation_set import sequential_eval
 from modules.loader.training_stream import MAX_HISTORY
-from modules.reranking import rank_of, rerank
 from modules.runs.run import open_experiment, spread
 from modules.tasks import Task
 from utils.flag_types import non_negative, numbers

@@ -23,7 +23,7 @@ from benchmarks.measure import peak_memory_gb, print_table
 from modules.data.reader import load_dataset
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
 from modules.decoding.exact import prefix_tree, rank_exact
-from modules.evaluation import MAX_PREFIXES
+from modules.evaluation.ranker import MAX_PREFIXES
 from modules.loader.pieces import build_trie, load_tokenizer, prompt_pieces, train_tokenizer
 from modules.model.backbone import BUILT_IN
 from modules.model.decoder import PrefixDecoder

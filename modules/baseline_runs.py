@@ -15,8 +15,8 @@ from scipy import sparse
 from modules.baselines import Baseline, Scorer, train_matrix, weighted_histories
 from modules.data.candidates import fingerprint, test_candidates, valid_candidates
 from modules.data.dataset import RecDataset
-from modules.reranking import rank_of
-from modules.results import ranking_rows
+from modules.evaluation.record import ranking_rows
+from modules.evaluation.reranking import rank_of
 from utils.metrics.catalogue import catalogue_figures
 from utils.metrics.ranking import NOT_RANKED, ndcg, ranking_metrics
 from utils.report import run_record, write_results

@@ -18,13 +18,13 @@ from torch import nn
 from modules.comparison import markdown
 from modules.data.dataset import RecDataset
 from modules.decoding.exact import BeamOptions
-from modules.evaluation import Decoding, Ranker, generate_texts, pick_method
+from modules.evaluation.ranker import Decoding, Ranker, generate_texts, pick_method
+from modules.evaluation.reranking import rerank
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvalSet, explanation_eval
 from modules.loader.pieces import Ragged
 from modules.loader.training_stream import MAX_HISTORY
 from modules.model.elmrec import ELMRec
-from modules.reranking import rerank
 from modules.runs.run import Experiment
 from modules.tasks import Task, WholeWords
 from utils.errors import UserError, limit

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from modules.data.candidates import valid_candidates
-from modules.evaluation import Decoding, Ranker, pick_method
+from modules.evaluation.ranker import Decoding, Ranker, pick_method
+from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvalSet, direct_eval, explanation_eval, sequential_eval
 from modules.loader.training_stream import MAX_HISTORY
-from modules.reranking import rank_of, rerank
 from modules.runs.run import Experiment, spread
 from modules.tasks import Task
 from utils import distributed

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from modules.decoding.exact import BeamOptions
-from modules.evaluation import Decoding, Ranker, generate_texts
+from modules.evaluation.ranker import Decoding, Ranker, generate_texts
+from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.evaluation_set import direct_eval, explanation_eval, sequential_eval
 from modules.loader.pieces import text_targets
-from modules.reranking import rank_of, rerank
 from modules.tasks import Task
 from utils.metrics.ranking import NOT_RANKED
 

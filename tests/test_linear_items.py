@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from modules.evaluation import Decoding, Ranker
+from modules.evaluation.ranker import Decoding, Ranker
 from modules.linear_items import LinearItems, fit_linear_items, linear_items, recent_items
 from modules.loader.evaluation_set import sequential_eval
 from modules.tasks import Task

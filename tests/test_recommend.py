@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from modules.evaluation import Ranker
+from modules.evaluation.ranker import Ranker
 from modules.loader.evaluation_set import explanation_eval
 from modules.recommending import (
     NEWCOMER,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from modules.data.dataset import RecDataset
-from modules.evaluation import Ranker, Seconds
+from modules.evaluation.ranker import Ranker, Seconds
 from modules.linear_items import LinearItems
 from modules.loader.evaluation_set import EvalSet
 from modules.runs.run import Experiment
