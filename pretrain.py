@@ -18,6 +18,7 @@ from modules.data.reader import load_dataset
 from modules.loader.training_stream import StepPlan
 from modules.model.backbone import BUILT_IN, MODEL_VERSIONS
 from modules.model.loss import continuations
+from modules.reports.page import write_report
 from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.runs.folder import RUN_FILE
 from modules.runs.run import (
@@ -31,7 +32,6 @@ from modules.tasks import Task, WholeWords, schemes
 from modules.validation import validation_ranking, validation_sets
 from utils import cli, distributed, training_flags
 from utils.errors import UserError
-from utils.html_report import write_report
 from utils.report import TrainingLog, run_record
 from utils.runtime import StopSignals, Stream, rng, say
 from utils.scalars import event_folder

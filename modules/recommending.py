@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from modules.comparison import markdown
 from modules.data.dataset import RecDataset
 from modules.decoding.exact import BeamOptions
 from modules.evaluation.ranker import Decoding, Ranker, generate_texts, pick_method
@@ -25,6 +24,7 @@ from modules.loader.evaluation_set import EvalSet, explanation_eval
 from modules.loader.pieces import Ragged
 from modules.loader.training_stream import MAX_HISTORY
 from modules.model.elmrec import ELMRec
+from modules.reports.tables import markdown
 from modules.runs.run import Experiment
 from modules.tasks import Task, WholeWords
 from utils.errors import UserError, limit

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 import compare
-from modules.comparison import as_csv, as_markdown, entries, markdown
-from modules.differences import differences
+from modules.reports.paired_tests import differences
+from modules.reports.tables import as_csv, as_markdown, entries, markdown
 from modules.runs.results import shown_name
 from tests.conftest import write_folder
 from tests.test_scripts import script

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from modules.reports import page as html_report
+from modules.reports import plots
+from modules.reports.embeddings import project, read_map
+from modules.reports.examples import choose
+from modules.reports.page import build, write_report
 from modules.runs.results import read_run
 from modules.tasks import WholeWords
 from tests.conftest import ROOT
-from utils import html_report, plots
-from utils.embedding_map import project, read_map
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
-from utils.html_report import build, write_report
-from utils.report_examples import choose
 
 NASTY = '<script>alert(1)</script> & "><img src=x onerror=alert(2)> $x^2$'
 ARGUMENTS = {
@@ -325,7 +326,7 @@ def test_axes_have_a_direction():
 
 
 def test_a_sample_of_many_nodes(monkeypatch, run_folder):
-    monkeypatch.setattr("utils.embedding_map.SAMPLE", 3)
+    monkeypatch.setattr("modules.reports.embeddings.SAMPLE", 3)
     found = read_map(run_folder, seed=0)
     assert found.is_item.tolist() == [False] * 3 + [True] * 3
     other = read_map(run_folder, seed=1)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modules.reports.page import write_report
 from modules.runs.model_card import write_model_card
 from utils import cli, distributed
 from utils.files import write_json, write_jsonl
-from utils.html_report import write_report
 from utils.metrics.trec import write_trec
 from utils.runtime import commit, progress, say, versions
 from utils.scalars import Scalars

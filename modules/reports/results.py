@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from modules.reports import plots
+from modules.reports.html import Html, figures, join, table, tag
+from modules.reports.published_figures import published
 from modules.runs.results import COLUMNS, RANKING_TASKS, Run, method_of, short_figure, shown_name
-from utils import plots
-from utils.html_parts import Html, figures, join, table, tag
-from utils.published import published
 
 OTHERWISE = "*"  # behind the name of a baseline that ranked something else
 TEXT_NOTE = (

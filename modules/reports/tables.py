@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modules.reports.published_figures import published
 from modules.runs.results import COLUMNS, TASKS, figure, method_of, read_result
 from utils.errors import UserError
 from utils.metrics.catalogue import step_label
-from utils.published import published
 
 
 class Entry(NamedTuple):

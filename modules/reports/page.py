@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from modules.reports import plots
+from modules.reports.embeddings import read_map
+from modules.reports.examples import examples
+from modules.reports.html import Html, facts, figures, page, section, table, tag, unbroken
+from modules.reports.results import results
 from modules.runs.results import (
     RANKING_TASKS,
     TASKS,
@@ -21,14 +26,9 @@ from modules.runs.results import (
     short_figure,
     shown_name,
 )
-from utils import plots
-from utils.embedding_map import read_map
 from utils.files import read_json, write_text
-from utils.html_parts import Html, facts, figures, page, section, table, tag, unbroken
 from utils.metrics.catalogue import HISTORY_STEPS, POPULARITY_STEPS, breakdown, step_label
 from utils.metrics.ranking import NOT_RANKED
-from utils.report_examples import examples
-from utils.report_results import results
 from utils.runtime import say
 
 REPORT = "report.html"

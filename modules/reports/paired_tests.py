@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.comparison import markdown
+from modules.reports.tables import markdown
 from modules.runs.results import method_of, read_result
 from utils.errors import UserError
 from utils.files import read_jsonl

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.html_parts import Html, join, tag, text, unbroken
+from modules.reports.html import Html, join, tag, text, unbroken
 
 DRAWN, HITS = 4, 2  # users at random; and of those whose test item was listed
 _TITLES = {"sequential": "Next items", "direct": "Best of the candidates"}
