@@ -16,12 +16,12 @@ from modules.evaluation.record import result_record
 from modules.loader.evaluation_set import explanation_eval
 from modules.runs.run import open_experiment, spread, tasks_of
 from modules.tasks import Task
+from modules.training.log import write_results
 from utils import cli, flag_types
 from utils.errors import UserError
 from utils.files import check_writable
 from utils.metrics.explanation import explanation_metrics
 from utils.metrics.text import text_metrics
-from utils.report import write_results
 from utils.runtime import say
 
 MAX_TOKENS = 50  # of a generated text, as published

@@ -16,9 +16,9 @@ from modules.preparation.filters import NUMBERINGS
 from modules.preparation.folder import FILES, Options, prepare_folder
 from modules.preparation.formats import KINDS
 from modules.preparation.rows import GUESSES, RawFile, open_raw
+from modules.training.log import run_record
 from utils import cli, flag_types
 from utils.errors import UserError
-from utils.report import run_record
 from utils.runtime import say
 
 

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import torch
 
-from modules import presets, training
+from modules import presets
 from modules.data.dataset import RecDataset, TrainView, train_view
 from modules.data.reader import load_dataset
 from modules.loader.training_stream import StepPlan
 from modules.model.backbone import BUILT_IN, MODEL_VERSIONS
 from modules.model.loss import continuations
 from modules.reports.page import write_report
-from modules.run_state import claim_folder, resume_run, run_training, start_run
 from modules.runs.folder import RUN_FILE
 from modules.runs.run import (
     Experiment,
@@ -29,12 +28,15 @@ from modules.runs.run import (
     training_samplers,
 )
 from modules.tasks import Task, WholeWords, schemes
-from modules.validation import validation_ranking, validation_sets
-from utils import cli, distributed, training_flags
+from modules.training import flags as training_flags
+from modules.training import trainer as training
+from modules.training.log import TrainingLog, run_record
+from modules.training.resume import claim_folder, resume_run, run_training, start_run
+from modules.training.scalars import event_folder
+from modules.training.validation import validation_ranking, validation_sets
+from utils import cli, distributed
 from utils.errors import UserError
-from utils.report import TrainingLog, run_record
 from utils.runtime import StopSignals, Stream, rng, say
-from utils.scalars import event_folder
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,10 +21,10 @@ from modules.linear_items import linear_items
 from modules.loader.evaluation_set import sequential_eval
 from modules.runs.run import open_experiment, spread
 from modules.tasks import Task
+from modules.training.log import write_results
 from utils import cli, flag_types
 from utils.files import check_writable
 from utils.metrics.ranking import ranking_metrics
-from utils.report import write_results
 from utils.runtime import say
 
 

@@ -21,11 +21,11 @@ from modules.loader.evaluation_set import direct_eval, sequential_eval
 from modules.loader.training_stream import MAX_HISTORY
 from modules.runs.run import open_experiment, spread
 from modules.tasks import Task
+from modules.training.log import write_results
 from utils import cli, flag_types
 from utils.errors import UserError
 from utils.files import check_writable
 from utils.metrics.ranking import ranking_metrics
-from utils.report import write_results
 from utils.runtime import say
 
 

@@ -22,9 +22,9 @@ from benchmarks.inference import evaluation
 from benchmarks.measure import count_flops, default_data, print_table
 from benchmarks.setting import full_size, next_batch
 from modules.loader.training_stream import TrainSampler
-from modules.optimizer import make_optimizer
 from modules.runs.run import Experiment
 from modules.tasks import Task
+from modules.training.optimizer import make_optimizer
 from utils.files import write_json
 from utils.runtime import peak_device_gb, pick_device, say, synchronize, versions
 

@@ -13,10 +13,10 @@ from modules.data.demo import made_up_sentence
 from modules.data.reader import load_dataset
 from modules.loader.batches import Batch
 from modules.loader.training_stream import StepPlan, TrainSampler
-from modules.optimizer import make_optimizer
 from modules.runs.run import Experiment, new_experiment, save_run, training_samplers
 from modules.tasks import Task
-from utils.report import run_record
+from modules.training.log import run_record
+from modules.training.optimizer import make_optimizer
 from utils.runtime import pick_device, rng, say
 
 SEED = 0

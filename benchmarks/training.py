@@ -25,8 +25,8 @@ from benchmarks.measure import (
 )
 from benchmarks.setting import full_size, next_batch
 from modules.model.encoder import encode
-from modules.optimizer import make_optimizer
 from modules.tasks import Task, WholeWords
+from modules.training.optimizer import make_optimizer
 
 LR = 1e-4  # small: the same model is stepped many times
 

@@ -17,9 +17,9 @@ from modules.data.candidates import fingerprint, test_candidates, valid_candidat
 from modules.data.dataset import RecDataset
 from modules.evaluation.record import ranking_rows
 from modules.evaluation.reranking import rank_of
+from modules.training.log import run_record, write_results
 from utils.metrics.catalogue import catalogue_figures
 from utils.metrics.ranking import NOT_RANKED, ndcg, ranking_metrics
-from utils.report import run_record, write_results
 from utils.runtime import Stream, progress, rng, say
 
 _USERS_AT_A_TIME = 512

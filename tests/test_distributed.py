@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modules.validation import validation_losses  # noqa: F401  imports torch once, before forking
+from modules.training.validation import validation_losses  # noqa: F401  imports torch once, before forking
 from tests.conftest import ROOT
 from utils import distributed
 

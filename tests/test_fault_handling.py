@@ -22,6 +22,7 @@ from modules.loader.pieces import train_tokenizer
 from modules.model.backbone import build_backbone
 from modules.model.elmrec import ELMRec, ELMRecConfig
 from modules.runs.run import open_experiment
+from modules.training.log import run_record, write_results
 from tests.conftest import ROOT, random_t5
 from tests.faults import (
     Place,
@@ -38,7 +39,6 @@ from tests.faults import (
 )
 from utils import cli
 from utils.errors import UserError
-from utils.report import run_record, write_results
 
 SEQUENTIAL, MAPS = "data/sequential.txt", "data/datamaps.json"
 NEGATIVE, TEXTS = "data/negative.txt", "data/explanation.json"

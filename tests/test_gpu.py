@@ -50,7 +50,14 @@ def test_the_demo_trains_and_ranks_on_a_gpu(tmp_path) -> None:
 
 
 def test_importing_touches_no_cuda() -> None:
-    files = ["pretrain", "seq_reranker", "topn", "exp", "modules.training", "benchmarks.gpu"]
+    files = [
+        "pretrain",
+        "seq_reranker",
+        "topn",
+        "exp",
+        "modules.training.trainer",
+        "benchmarks.gpu",
+    ]
     code = f"import torch, {', '.join(files)}; assert not torch.cuda.is_initialized()"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

@@ -142,7 +142,7 @@ def page_of(folder, baselines=None):
 def test_two_builds_are_the_same_bytes(run_folder):
     write_report(run_folder)
     first = (run_folder / "report.html").read_bytes()
-    command = [sys.executable, "-m", "utils.report", str(run_folder)]
+    command = [sys.executable, "-m", "modules.training.log", str(run_folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (run_folder / "report.html").read_bytes() == first

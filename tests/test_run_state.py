@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from modules.run_state import check_same_run, claim_folder, load_state, saved_states
+from modules.training.resume import check_same_run, claim_folder, load_state, saved_states
 from tests.conftest import ROOT
 from utils import files as checkpoint
 from utils.errors import UserError

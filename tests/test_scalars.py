@@ -7,9 +7,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pretrain
+from modules.training.scalars import Scalars, event_folder
 from tests.conftest import write_folder
 from utils.errors import UserError
-from utils.scalars import Scalars, event_folder
 
 # A state at every step, so that a run can be taken back to the one before its last.
 RUN = "--backbone tiny --batch_size 2 --negative_num 5 --log_interval 1 --save_minutes 0.00001"

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from modules import training
 from modules.data.negatives import NegativeSampler
 from modules.loader.evaluation_set import direct_eval, sequential_eval
 from modules.loader.training_stream import StepPlan, TrainSampler
-from modules.loss_watch import LossWatch
 from modules.tasks import Task
-from modules.validation import validation_losses
+from modules.training import trainer as training
+from modules.training.loss_meter import LossWatch
+from modules.training.validation import validation_losses
 from utils.errors import UserError
 
 

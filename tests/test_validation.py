@@ -10,7 +10,7 @@ from modules.loader.evaluation_set import direct_eval, sequential_eval
 from modules.model.decoder import PrefixDecoder
 from modules.runs.run import Experiment
 from modules.tasks import Task
-from modules.validation import validation_ranking
+from modules.training.validation import validation_ranking
 
 
 @pytest.fixture

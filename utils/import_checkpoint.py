@@ -22,9 +22,9 @@ from modules.loader.pieces import check_vocabulary, load_tokenizer, prompt_piece
 from modules.runs.folder import RUN_FILE
 from modules.runs.run import Experiment, describe_view, save_run
 from modules.solomon import read_published
+from modules.training.log import run_record
 from utils import cli, flag_types
 from utils.errors import UserError
-from utils.report import run_record
 from utils.runtime import Stream, rng, say
 
 # How the published models were trained, where the file does not say it and the test scripts ask.

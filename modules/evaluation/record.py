@@ -10,8 +10,8 @@ from modules.evaluation.ranker import Ranker, Seconds
 from modules.linear_items import LinearItems
 from modules.loader.evaluation_set import EvalSet
 from modules.runs.run import Experiment
+from modules.training.log import run_record
 from utils.metrics.catalogue import catalogue_figures
-from utils.report import run_record
 
 LAST_ITEMS = 10  # of a history, in a user's row
 TRAINING = ("command", "arguments", "versions", "commit", "resumed")  # of run.json, with a result

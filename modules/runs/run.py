@@ -32,7 +32,6 @@ from modules.loader.training_stream import StepPlan, TrainSampler
 from modules.model.backbone import build_backbone
 from modules.model.elmrec import ELMRec, ELMRecConfig
 from modules.model.graph import normalized_adjacency
-from modules.parallel import full_state_dict
 from modules.runs.folder import (
     check_data,
     check_files,
@@ -43,6 +42,7 @@ from modules.runs.folder import (
 )
 from modules.runs.model_card import write_model_card
 from modules.tasks import Task, WholeWords, schemes
+from modules.training.parallel import full_state_dict
 from utils import distributed
 from utils.errors import UserError
 from utils.runtime import Stream, autocast, rng, seed_everything

@@ -1,7 +1,7 @@
 """The training loop: batches of the tasks in turn, validation, early stopping.
 
 It returns and reports numbers, and prints nothing itself. How several processes share the work is
-in modules/parallel.py.
+in modules/training/parallel.py.
 """
 
 import math
@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from modules.fit_reports import EpochReport, FitResult, StepReport
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvalSet
 from modules.loader.training_stream import TrainSampler, TrainStep
-from modules.loss_watch import LossWatch, MeanLosses, nonfinite
 from modules.model.elmrec import ELMRec
-from modules.optimizer import make_optimizer, rate_of_step
-from modules.parallel import no_sync, parallel
 from modules.tasks import Task
-from modules.validation import validation_losses
+from modules.training.events import EpochReport, FitResult, StepReport
+from modules.training.loss_meter import LossWatch, MeanLosses, nonfinite
+from modules.training.optimizer import make_optimizer, rate_of_step
+from modules.training.parallel import no_sync, parallel
+from modules.training.validation import validation_losses
 from utils import distributed
 from utils.errors import UserError
 from utils.runtime import is_out_of_memory, rng_state, set_rng_state

@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 
 class NonFiniteLoss(UserError):
-    """A loss that is NaN or infinite; modules/run_state.py adds the last good state's name."""
+    """A loss that is NaN or infinite; modules/training/resume.py adds the last good state's name."""
 
 
 def nonfinite(what: str, value: float) -> NonFiniteLoss:

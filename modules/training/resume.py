@@ -13,11 +13,13 @@ from typing import Any
 
 from safetensors.torch import load_file, save
 
-from modules.fit_reports import EpochReport, FitResult
-from modules.loss_watch import NonFiniteLoss
 from modules.runs.folder import RUN_FILE, check_data, read_run
 from modules.runs.run import Experiment, save_model, save_run
-from modules.training import Trainer
+from modules.training.events import EpochReport, FitResult
+from modules.training.log import TrainingLog
+from modules.training.loss_meter import NonFiniteLoss
+from modules.training.scalars import EVENTS
+from modules.training.trainer import Trainer
 from utils import distributed
 from utils.errors import UserError
 from utils.files import (
@@ -28,8 +30,6 @@ from utils.files import (
     write_folder,
     write_json,
 )
-from utils.report import TrainingLog
-from utils.scalars import EVENTS
 
 KEPT = 2
 TENSORS, VALUES = "state.safetensors", "state.json"

@@ -1,6 +1,6 @@
 """What a run leaves behind: metrics as JSON, predictions as JSON lines, the training log, a page.
 
-python -m utils.report ./checkpoint/beauty/    # writes report.html once more
+python -m modules.training.log ./checkpoint/beauty/    # writes report.html once more
 """
 
 import json
@@ -11,11 +11,11 @@ from typing import Any
 
 from modules.reports.page import write_report
 from modules.runs.model_card import write_model_card
+from modules.training.scalars import Scalars
 from utils import cli, distributed
 from utils.files import write_json, write_jsonl
 from utils.metrics.trec import write_trec
 from utils.runtime import commit, progress, say, versions
-from utils.scalars import Scalars
 
 
 def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
