@@ -12,8 +12,8 @@ method (seeds) are joined by commas: python compare.py test a-0,a-1,a-2 b-0,b-1,
 import argparse
 from pathlib import Path
 
-from modules.baseline_runs import make_arena, run_baseline
-from modules.baselines import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
+from modules.baselines.simple import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
+from modules.baselines.tuning import make_arena, run_baseline
 from modules.data.reader import load_dataset
 from modules.reports import paired_tests as differences
 from modules.reports import tables as comparison

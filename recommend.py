@@ -14,7 +14,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from modules.recommending import (
+from modules.recommend import (
     as_object,
     as_table,
     known,

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from modules import presets
+from modules.baselines.linear import linear_items
 from modules.data.candidates import fingerprint
 from modules.evaluation.ranker import Decoding, Ranker, pick_method
 from modules.evaluation.record import catalogue_record, ranking_rows, result_record
 from modules.evaluation.reranking import rank_of, rerank
-from modules.linear_items import linear_items
 from modules.loader.evaluation_set import sequential_eval
 from modules.runs.run import open_experiment, spread
 from modules.tasks import Task

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from modules.baselines.linear import linear_items
 from modules.data.candidates import fingerprint, test_candidates
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.record import catalogue_record, ranking_rows, result_record
 from modules.evaluation.reranking import rank_of, rerank
-from modules.linear_items import linear_items
 from modules.loader.evaluation_set import direct_eval, sequential_eval
 from modules.loader.training_stream import MAX_HISTORY
 from modules.runs.run import open_experiment, spread

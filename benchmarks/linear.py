@@ -11,10 +11,10 @@ import argparse
 import numpy as np
 
 from benchmarks.measure import default_data, print_table
+from modules.baselines.linear import LinearItems, fit_linear_items, recent_items
 from modules.data.candidates import valid_candidates
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
-from modules.linear_items import LinearItems, fit_linear_items, recent_items
 from modules.loader.evaluation_set import sequential_eval
 from modules.loader.training_stream import MAX_HISTORY
 from modules.runs.run import open_experiment, spread

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from modules.baseline_runs import make_arena, rank_all, rank_rows, run_baseline, tune
-from modules.baselines import BASELINES, Baseline
+from modules.baselines.simple import BASELINES, Baseline
+from modules.baselines.tuning import make_arena, rank_all, rank_rows, run_baseline, tune
 from tests.conftest import HISTORIES
 from utils.metrics.ranking import NOT_RANKED
 

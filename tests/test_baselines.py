@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from modules import baselines
-from modules.baselines import BASELINES, ease, item_knn, train_matrix, weighted_histories
+from modules.baselines import simple as baselines
+from modules.baselines.simple import BASELINES, ease, item_knn, train_matrix, weighted_histories
 from modules.data import candidates
 from modules.data.reader import load_dataset
 from tests.conftest import HISTORIES

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from modules.baselines.linear import LinearItems, fit_linear_items, linear_items, recent_items
 from modules.evaluation.ranker import Decoding, Ranker
-from modules.linear_items import LinearItems, fit_linear_items, linear_items, recent_items
 from modules.loader.evaluation_set import sequential_eval
 from modules.tasks import Task
 from tests.conftest import HISTORIES

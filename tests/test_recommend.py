@@ -12,7 +12,7 @@ import torch
 
 from modules.evaluation.ranker import Ranker
 from modules.loader.evaluation_set import explanation_eval
-from modules.recommending import (
+from modules.recommend import (
     NEWCOMER,
     NewcomerModel,
     Person,

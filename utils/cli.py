@@ -124,7 +124,7 @@ def add_linear_flag(group: argparse._ActionsContainer) -> None:
         type=non_negative,
         default=0.0,
         metavar="WEIGHT",
-        help="add so much of a linear model of the train histories (modules/linear_items.py) to "
+        help="add so much of a linear model of the train histories (modules/baselines/linear.py) to "
         "each log-probability; choose it on validation with python -m benchmarks.linear",
     )
 

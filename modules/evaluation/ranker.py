@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from modules.baselines.linear import LinearItems
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
 from modules.decoding.exact import (
     NONE,
@@ -21,7 +22,6 @@ from modules.decoding.exact import (
     prefix_tree,
     rank_exact,
 )
-from modules.linear_items import LinearItems
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvalSet
 from modules.loader.pieces import ItemTrie, Ragged

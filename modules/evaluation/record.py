@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from modules.baselines.linear import LinearItems
 from modules.data.dataset import RecDataset
 from modules.evaluation.ranker import Ranker, Seconds
-from modules.linear_items import LinearItems
 from modules.loader.evaluation_set import EvalSet
 from modules.runs.run import Experiment
 from modules.training.log import run_record

@@ -1,7 +1,7 @@
 """Recommenders of a few lines each, which a model must beat to be worth its GPU.
 
 Each is fitted on the train interactions and gives a ``Scorer``: weighted histories in, a score for
-every item out. How they are tuned, ranked and written is in modules/baseline_runs.py.
+every item out. How they are tuned, ranked and written is in modules/baselines/tuning.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
 
+from modules.baselines.linear import fit_linear_items
 from modules.data.dataset import RecDataset
-from modules.linear_items import fit_linear_items
 from utils.errors import UserError
 
 # (b, I + 1) weighted histories and (b,) last items -> (b, I + 1) scores. Column 0 is no item.
@@ -142,7 +142,7 @@ def matrix_factorisation(
 def linear_next_items(
     dataset: RecDataset, *, seed: int, l2: float, past: float, future: float
 ) -> Scorer:
-    """See modules/linear_items.py: unlike the others it knows what came before what."""
+    """See modules/baselines/linear.py: unlike the others it knows what came before what."""
     matrix = fit_linear_items(dataset, l2, past, future)
     return lambda histories, last: histories @ matrix
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from modules.baselines import Baseline, Scorer, train_matrix, weighted_histories
+from modules.baselines.simple import Baseline, Scorer, train_matrix, weighted_histories
 from modules.data.candidates import fingerprint, test_candidates, valid_candidates
 from modules.data.dataset import RecDataset
 from modules.evaluation.record import ranking_rows
