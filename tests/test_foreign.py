@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from modules.foreign import import_model
 from modules.loader.batches import Batch
-from modules.solomon import read_published
+from modules.released.convert import import_model
+from modules.released.reader import read_published
 from modules.tasks import Task
 from tests.solomon import (
     D,

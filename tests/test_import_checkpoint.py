@@ -7,12 +7,12 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
+from modules.released import import_checkpoint
 from tests.conftest import write_folder
 from tests.solomon import add_graph, authors_module, new_solomon, save_on_gpu
 from tests.test_foreign import TRAIN
 from tests.test_safe_pickle import Hostile
 from tests.test_scripts import script
-from utils import import_checkpoint
 from utils.errors import UserError
 
 
@@ -37,7 +37,7 @@ def files(tmp_path_factory, tokenizer):
 
 def command(base, model, out, *more, data="few", tokenizer="tokenizer"):
     return [
-        *("utils.import_checkpoint", base / model, "--data_dir", base / data),
+        *("modules.released.import_checkpoint", base / model, "--data_dir", base / data),
         *("--out", out, "--tokenizer", base / tokenizer, *more),
     ]
 
@@ -135,4 +135,7 @@ def test_help(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["import_checkpoint", "--help"])
     with pytest.raises(SystemExit):
         import_checkpoint.main()
-    assert "python -m utils.import_checkpoint model.pt --data_dir" in capsys.readouterr().out
+    assert (
+        "python -m modules.released.import_checkpoint model.pt --data_dir"
+        in capsys.readouterr().out
+    )

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from modules.released.torch_file import Dense, Record, SparseCoo, read_torch_file
 from utils.errors import UserError
-from utils.safe_pickle import Dense, Record, SparseCoo, read_torch_file
 
 
 def of_torch(module, name):

@@ -1,9 +1,9 @@
 """A model that the authors released (or POD's), made a checkpoint folder of this program.
 
-    python -m utils.import_checkpoint model.pt --data_dir ./data/beauty/ --out ./checkpoint/beauty/
+    python -m modules.released.import_checkpoint model.pt --data_dir ./data/beauty/ --out ./checkpoint/beauty/
     python topn.py ./data/beauty/ --checkpoint ./checkpoint/beauty/
 
-Reads a whole pickled Solomon module without running anything of it (utils/safe_pickle.py); says
+Reads a whole pickled Solomon module without running anything of it (modules/released/torch_file.py); says
 what it found and what it left. The folder is that of a run with --item_ids published --protocol
 paper, which is how these models were trained.
 """
@@ -17,11 +17,11 @@ from transformers.utils import cached_file
 
 from modules.data.dataset import item_numbers
 from modules.data.reader import load_dataset
-from modules.foreign import import_model
 from modules.loader.pieces import check_vocabulary, load_tokenizer, prompt_pieces
+from modules.released.convert import import_model
+from modules.released.reader import read_published
 from modules.runs.folder import RUN_FILE
 from modules.runs.run import Experiment, describe_view, save_run
-from modules.solomon import read_published
 from modules.training.log import run_record
 from utils import cli, flag_types
 from utils.errors import UserError

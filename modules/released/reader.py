@@ -1,7 +1,7 @@
 """The published models as their files hold them: a pickled ``Solomon`` module (ELMRec's, POD's).
 
 It knows how such a module is made: T5 subclassed, three more tables, numbers as attributes. What
-becomes of it is for modules/foreign.py. Nothing here unpickles (utils/safe_pickle.py).
+becomes of it is for modules/released/convert.py. Nothing here unpickles (modules/released/torch_file.py).
 """
 
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+from modules.released.torch_file import Dense, Record, SparseCoo, read_torch_file
 from utils.errors import UserError, limit
-from utils.safe_pickle import Dense, Record, SparseCoo, read_torch_file
 
 CLASS = "Solomon"  # in both repositories; its module is model.module (ELMRec) or module (POD)
 _INERT = (  # where the other classes of a pickled T5 live

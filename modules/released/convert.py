@@ -19,7 +19,7 @@ from modules.data.dataset import RecDataset, TrainView, held_out_keys, train_vie
 from modules.loader.batches import POSITION_ROWS
 from modules.model.elmrec import ELMRec, ELMRecConfig
 from modules.model.graph import Graph, normalized_adjacency
-from modules.solomon import Published, published_t5
+from modules.released.reader import Published, published_t5
 from modules.tasks import Task
 from utils.errors import UserError
 
