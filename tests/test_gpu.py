@@ -9,7 +9,7 @@ import torch
 
 from modules.model.elmrec import ELMRec
 from tests.conftest import ROOT, SHARED
-from tests.test_model import batch_of
+from tests.model.test_elmrec import batch_of
 
 gpu = pytest.mark.gpu
 needs_gpu = pytest.mark.skipif("not torch.cuda.is_available()", reason="no CUDA device")

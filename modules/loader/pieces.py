@@ -3,7 +3,7 @@
 The only place where text becomes tokens. A prompt is put together from *pieces*: every word
 that names a user or an item, and every stretch of template text between them, is tokenised when
 the data set is loaded. SentencePiece never joins characters across a space, so these pieces side
-by side are what the tokenizer makes of the whole text (tests/test_tokens.py holds it to that).
+by side are what the tokenizer makes of the whole text (tests/loader/test_pieces.py holds it to that).
 """
 
 import io

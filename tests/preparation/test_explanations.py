@@ -16,7 +16,7 @@ from modules.preparation.explanations import (
     spool_records,
     write_explanations,
 )
-from tests.test_preparing import FIVE, as_chunks, make
+from tests.preparation.test_filters import FIVE, as_chunks, make
 from utils.errors import UserError
 
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from modules.released import import_checkpoint
 from tests.conftest import write_folder
+from tests.released.test_convert import TRAIN
+from tests.released.test_torch_file import Hostile
 from tests.solomon import add_graph, authors_module, new_solomon, save_on_gpu
-from tests.test_foreign import TRAIN
-from tests.test_safe_pickle import Hostile
 from tests.test_scripts import script
 from utils.errors import UserError
 
