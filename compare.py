@@ -15,13 +15,14 @@ from pathlib import Path
 from modules.baselines.simple import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
 from modules.baselines.tuning import make_arena, run_baseline
 from modules.data.reader import load_dataset
+from modules.evaluation import flags
 from modules.reports import paired_tests as differences
 from modules.reports import tables as comparison
-from modules.runs.results import RANKING_TASKS
+from modules.tasks import RANKING_TASKS
 from utils import cli, flag_types
+from utils.console import say
 from utils.errors import UserError
 from utils.files import write_text
-from utils.runtime import say
 
 
 def parse_args() -> argparse.Namespace:
@@ -78,7 +79,7 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
     parser.add_argument("--seed", type=flag_types.natural, default=0, help="of negatives and ties")
     parser.add_argument("--checkpoint", default="./checkpoint/", help="where the folders go")
-    cli.add_trec_flag(parser)
+    flags.add_trec_flag(parser)
 
 
 def baselines(args: argparse.Namespace) -> None:

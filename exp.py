@@ -11,18 +11,21 @@ from functools import partial
 from pathlib import Path
 
 from modules.decoding.exact import BeamOptions
+from modules.evaluation import flags
 from modules.evaluation.ranker import generate_texts
 from modules.evaluation.record import result_record
 from modules.loader.evaluation_set import explanation_eval
+from modules.reports.page import write_report
+from modules.runs.results import write_results
 from modules.runs.run import open_experiment, spread, tasks_of
 from modules.tasks import Task
-from modules.training.log import write_results
 from utils import cli, flag_types
+from utils.console import say
 from utils.errors import UserError
 from utils.files import check_writable
 from utils.metrics.explanation import explanation_metrics
 from utils.metrics.text import text_metrics
-from utils.runtime import say
+from utils.runtime import start_machine
 
 MAX_TOKENS = 50  # of a generated text, as published
 
@@ -56,11 +59,11 @@ def parse_args() -> argparse.Namespace:
     )
     group.add_argument(
         "--outf",
-        type=flag_types.file_name,
+        type=flags.file_name,
         default="explanation",
         help="name of the written files, without ending",
     )
-    cli.add_evaluation_flags(group)
+    flags.add_evaluation_flags(group)
     cli.add_machine_flags(parser, batch_size=16)
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args)
@@ -79,7 +82,7 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     folder = Path(args.checkpoint)
-    device = cli.start_machine(args)
+    device, args.precision = start_machine(args.cuda, args.deterministic, args.precision)
     experiment, run = open_experiment(
         folder, args.data_dir, device, args.precision, ["explanation.json"]
     )
@@ -125,6 +128,7 @@ def main() -> None:
         for r, reference, text in zip(chosen, references, texts)
     ]
     write_results(folder, args.outf, result, rows)
+    write_report(folder)
 
 
 if __name__ == "__main__":

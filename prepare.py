@@ -16,10 +16,10 @@ from modules.preparation.filters import NUMBERINGS
 from modules.preparation.folder import FILES, Options, prepare_folder
 from modules.preparation.formats import KINDS
 from modules.preparation.rows import GUESSES, RawFile, open_raw
-from modules.training.log import run_record
 from utils import cli, flag_types
+from utils.console import say
 from utils.errors import UserError
-from utils.runtime import say
+from utils.provenance import provenance
 
 
 def parse_args() -> argparse.Namespace:
@@ -97,7 +97,7 @@ def main() -> None:
     args = parse_args()
     raw = open_files(args)
     options = {name: getattr(args, name) for name in Options.__annotations__}
-    record = run_record(vars(args))
+    record = provenance(vars(args))
     stats = prepare_folder(raw, Path(args.out), Options(**options), record)
     say(
         f"{args.out}: {stats['users']:,} users, {stats['items']:,} items, "

@@ -18,6 +18,7 @@ from modules.data.reader import load_dataset
 from modules.loader.training_stream import StepPlan
 from modules.model.backbone import BUILT_IN, MODEL_VERSIONS
 from modules.model.loss import continuations
+from modules.randomness import Stream, rng
 from modules.reports.page import write_report
 from modules.runs.folder import RUN_FILE
 from modules.runs.run import (
@@ -30,13 +31,14 @@ from modules.runs.run import (
 from modules.tasks import Task, WholeWords, schemes
 from modules.training import flags as training_flags
 from modules.training import trainer as training
-from modules.training.log import TrainingLog, run_record
+from modules.training.log import TrainingLog, event_folder
 from modules.training.resume import claim_folder, resume_run, run_training, start_run
-from modules.training.scalars import event_folder
 from modules.training.validation import validation_ranking, validation_sets
 from utils import cli, distributed
+from utils.console import say
 from utils.errors import UserError
-from utils.runtime import StopSignals, Stream, rng, say
+from utils.provenance import provenance
+from utils.runtime import StopSignals, start_machine
 
 
 def parse_args() -> argparse.Namespace:
@@ -171,7 +173,7 @@ def make_trainer(
 def main() -> None:
     """Data, model, training; the folder is written as it goes."""
     args = parse_args()
-    device = cli.start_machine(args)
+    device, args.precision = start_machine(args.cuda, args.deterministic, args.precision)
     folder = Path(args.checkpoint)
     claim_folder(folder, args.resume, args.overwrite)
     dataset = load_dataset(args.data_dir)
@@ -191,7 +193,7 @@ def main() -> None:
         f"{args.method} on {args.backbone}: {parameters / 1e6:.1f} M parameters, {args.precision} "
         f"on {device}; {args.optimizer}, learning rate {args.lr:g}"
     )
-    record = run_record(vars(args)) | {
+    record = provenance(vars(args)) | {
         "dataset": dataset.name,
         "held_out_edges_seen": view.held_out_edges,
         "held_out_records_seen": view.held_out_records,
@@ -212,8 +214,7 @@ def main() -> None:
         say(f"the state is saved in {folder / 'state'}: the same command with --resume goes on")
         raise SystemExit(128 + signals.number)
     say(f"model written to {folder}")
-    if distributed.is_main():
-        write_report(folder)
+    write_report(folder)
 
 
 if __name__ == "__main__":

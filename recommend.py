@@ -27,6 +27,7 @@ from modules.runs.run import open_experiment
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
 from utils.errors import UserError
+from utils.runtime import start_machine
 
 
 def parse_args() -> argparse.Namespace:
@@ -88,7 +89,7 @@ def main() -> None:
     """Answer for one user, many, or a newcomer."""
     args = parse_args()
     started = time.perf_counter()
-    device = cli.start_machine(args)
+    device, args.precision = start_machine(args.cuda, args.deterministic, args.precision)
     with redirect_stdout(sys.stderr):  # what is said on the way is no part of the answer
         experiment, run = open_experiment(args.checkpoint, args.data_dir, device, args.precision)
     dataset, tasks = experiment.dataset, run["arguments"]["tasks"]

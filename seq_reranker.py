@@ -15,24 +15,27 @@ import numpy as np
 from modules import presets
 from modules.baselines.linear import linear_items
 from modules.data.candidates import fingerprint
+from modules.evaluation import flags
 from modules.evaluation.ranker import Decoding, Ranker, pick_method
 from modules.evaluation.record import catalogue_record, ranking_rows, result_record
 from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.evaluation_set import sequential_eval
+from modules.reports.page import write_report
+from modules.runs.results import write_results
 from modules.runs.run import open_experiment, spread
 from modules.tasks import Task
-from modules.training.log import write_results
 from utils import cli, flag_types
+from utils.console import say
 from utils.files import check_writable
 from utils.metrics.ranking import ranking_metrics
-from utils.runtime import say
+from utils.runtime import start_machine
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
-    group = cli.add_ranking_flags(parser, 30, cli.DECODE_CATALOGUE)
+    group = flags.add_ranking_flags(parser, 30, flags.DECODE_CATALOGUE)
     group.add_argument(
         "--N",
         type=flag_types.natural,
@@ -40,8 +43,8 @@ def parse_args() -> argparse.Namespace:
         help="items taken beyond top_n before reranking (N); default by data set "
         "as in the authors' table",
     )
-    cli.add_catalogue_flag(group)
-    cli.add_linear_flag(group)
+    flags.add_catalogue_flag(group)
+    flags.add_linear_flag(group)
     group.add_argument(
         "--no_rerank",
         action="store_true",
@@ -58,14 +61,14 @@ def main() -> None:
     args = parse_args()
     started = time.perf_counter()
     folder = Path(args.checkpoint)
-    device = cli.start_machine(args)
+    device, args.precision = start_machine(args.cuda, args.deterministic, args.precision)
     experiment, run = open_experiment(folder, args.data_dir, device, args.precision)
     check_writable(folder)
     dataset = experiment.dataset
     if args.N is None:
         preset = run["arguments"]["preset"]
         args.N = presets.published_row(preset, dataset.name, "sequential")[0].reach
-    cli.check_beams(args, args.top_n + args.N)
+    flags.check_beams(args, args.top_n + args.N)
     users = spread(dataset.n_users, args.limit_users) + 1
     scheme = experiment.scheme(Task.SEQUENTIAL)
     size = (args.batch_size, args.batch_tokens)
@@ -73,7 +76,7 @@ def main() -> None:
     samples = sequential_eval(dataset, users, 1, experiment.pieces, scheme, *size, causal)
     trie = experiment.trie()
     method = pick_method(args.decode, trie)
-    cli.check_linear(args, method)
+    flags.check_linear(args, method)
     ranker = Ranker(
         experiment.model,
         trie,
@@ -100,6 +103,7 @@ def main() -> None:
         result["catalogue"] = catalogue_record(experiment, ranker, samples, items, lengths, linear)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
     write_results(folder, "sequential", result, rows, args.trec)
+    write_report(folder)
 
 
 if __name__ == "__main__":

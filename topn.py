@@ -14,33 +14,36 @@ import numpy as np
 
 from modules.baselines.linear import linear_items
 from modules.data.candidates import fingerprint, test_candidates
+from modules.evaluation import flags
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.record import catalogue_record, ranking_rows, result_record
 from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.evaluation_set import direct_eval, sequential_eval
 from modules.loader.training_stream import MAX_HISTORY
+from modules.reports.page import write_report
+from modules.runs.results import write_results
 from modules.runs.run import open_experiment, spread
 from modules.tasks import Task
-from modules.training.log import write_results
 from utils import cli, flag_types
+from utils.console import say
 from utils.errors import UserError
 from utils.files import check_writable
 from utils.metrics.ranking import ranking_metrics
-from utils.runtime import say
+from utils.runtime import start_machine
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
-    group = cli.add_ranking_flags(parser, 20, cli.DECODE_CANDIDATES)
+    group = flags.add_ranking_flags(parser, 20, flags.DECODE_CANDIDATES)
     group.add_argument(
         "--negative_num",
         type=flag_types.positive_int,
         help="negatives beside the test item; default as in training",
     )
-    cli.add_catalogue_flag(group)
-    cli.add_linear_flag(group)
+    flags.add_catalogue_flag(group)
+    flags.add_linear_flag(group)
     group.add_argument(
         "--prompt",
         choices=("candidates", "history"),
@@ -57,10 +60,10 @@ def main() -> None:
     """Rank each user's candidates, write."""
     args = parse_args()
     started = time.perf_counter()
-    cli.check_beams(args, args.top_n)
-    cli.check_linear(args, args.decode)
+    flags.check_beams(args, args.top_n)
+    flags.check_linear(args, args.decode)
     folder = Path(args.checkpoint)
-    device = cli.start_machine(args)
+    device, args.precision = start_machine(args.cuda, args.deterministic, args.precision)
     experiment, run = open_experiment(
         folder, args.data_dir, device, args.precision, ["negative.txt"]
     )
@@ -113,6 +116,7 @@ def main() -> None:
         result["catalogue"] = catalogue_record(experiment, ranker, samples, lists, lengths, linear)
     rows = ranking_rows(dataset, users, items, scores, targets, ranks)
     write_results(folder, "direct", result, rows, args.trec)
+    write_report(folder)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from modules.loader.batches import Batch
 from modules.model.elmrec import ELMRec
 from modules.runs.run import Experiment, open_experiment
 from modules.tasks import Task
+from utils.console import progress
 from utils.metrics.ranking import ranking_metrics
-from utils.runtime import pick_device, progress
+from utils.runtime import pick_device
 
 TIE = 2e-5  # float32 sums of a few log-probabilities of about -10
 TOP = 25  # items compared: top_n + N of the authors' table

@@ -25,8 +25,10 @@ from modules.loader.training_stream import TrainSampler
 from modules.runs.run import Experiment
 from modules.tasks import Task
 from modules.training.optimizer import make_optimizer
+from utils.console import say
 from utils.files import write_json
-from utils.runtime import peak_device_gb, pick_device, say, synchronize, versions
+from utils.provenance import versions
+from utils.runtime import peak_device_gb, pick_device, synchronize
 
 
 def timed(work: Callable[[], Any], device: torch.device) -> float:

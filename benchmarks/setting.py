@@ -13,11 +13,13 @@ from modules.data.demo import made_up_sentence
 from modules.data.reader import load_dataset
 from modules.loader.batches import Batch
 from modules.loader.training_stream import StepPlan, TrainSampler
+from modules.randomness import rng
 from modules.runs.run import Experiment, new_experiment, save_run, training_samplers
 from modules.tasks import Task
-from modules.training.log import run_record
 from modules.training.optimizer import make_optimizer
-from utils.runtime import pick_device, rng, say
+from utils.console import say
+from utils.provenance import provenance
+from utils.runtime import pick_device
 
 SEED = 0
 
@@ -90,5 +92,5 @@ def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> Non
     arguments["tasks"] = [task.label for task in streams]
     record = {"dataset": experiment.dataset.name}
     record |= {"held_out_edges_seen": 0, "held_out_records_seen": 0}
-    save_run(experiment, folder, run_record(arguments) | record)
+    save_run(experiment, folder, provenance(arguments) | record)
     experiment.model.save_pretrained(folder)

@@ -8,7 +8,6 @@ from utils.errors import UserError
 # Beyond these a run would only hang, or fill the memory.
 MAX_LAYERS = 100  # L: after a few hops all nodes look alike
 MAX_PROMPTS = 1000  # K
-LARGEST = 1e30  # α, σ: what float32 can hold, with room to be multiplied
 
 
 class Row(NamedTuple):

@@ -24,10 +24,10 @@ from modules.loader.evaluation_set import EvalSet, explanation_eval
 from modules.loader.pieces import Ragged
 from modules.loader.training_stream import MAX_HISTORY
 from modules.model.elmrec import ELMRec
-from modules.reports.tables import markdown
 from modules.runs.run import Experiment
 from modules.tasks import Task, WholeWords
 from utils.errors import UserError, limit
+from utils.tables import markdown
 
 NEWCOMER = 0  # the number of somebody who is not in the data
 # As exp.py has it by default: 21 beams in 3 groups without penalty are one search of 7.

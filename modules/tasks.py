@@ -22,6 +22,11 @@ class Task(IntEnum):
         return self.name.lower()
 
 
+# By name, in the order of tables and pages.
+RANKING_TASKS = (Task.SEQUENTIAL.label, Task.DIRECT.label)
+TASKS = (*RANKING_TASKS, Task.EXPLANATION.label)
+
+
 class WholeWords(Enum):
     """What id the tokens of a ``user_`` or ``item_`` mention carry."""
 

@@ -21,8 +21,8 @@ from modules.data.reader import load_dataset
 from modules.loader.pieces import train_tokenizer
 from modules.model.backbone import build_backbone
 from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.runs.results import write_results
 from modules.runs.run import open_experiment
-from modules.training.log import run_record, write_results
 from tests.conftest import ROOT, random_t5
 from tests.faults import (
     Place,
@@ -39,6 +39,7 @@ from tests.faults import (
 )
 from utils import cli
 from utils.errors import UserError
+from utils.provenance import provenance
 
 SEQUENTIAL, MAPS = "data/sequential.txt", "data/datamaps.json"
 NEGATIVE, TEXTS = "data/negative.txt", "data/explanation.json"
@@ -57,23 +58,23 @@ SCRIPTS = {"topn": topn, "exp": exp, "seq_reranker": seq_reranker, "pretrain": p
 MANY = "1" + "0" * 29
 FLAGS = [
     ("topn --top_n 10^29", "--top_n: '1000", "no whole number from 1 up to 2147483647"),
-    ("topn --top_n 0", "--top_n: '0' is no whole number from 1"),
-    ("topn --batch_size -2", "--batch_size: '-2' is no whole number"),
-    ("topn --limit_users 1.5", "--limit_users: '1.5' is no whole number"),
-    ("topn --length_penalty 1e30", "--length_penalty: '1e30' is no number from -10 to 10"),
-    ("topn --length_penalty nan", "--length_penalty: 'nan' is no number"),
+    ("topn --top_n 0", "--top_n: '0' must be a whole number from 1"),
+    ("topn --batch_size -2", "--batch_size: '-2' must be a whole number"),
+    ("topn --limit_users 1.5", "--limit_users: '1.5' must be a whole number"),
+    ("topn --length_penalty 1e30", "--length_penalty: '1e30' must be a number from -10 to 10"),
+    ("topn --length_penalty nan", "--length_penalty: 'nan' must be a number"),
     ("topn --precision fp16", "--precision: invalid choice: 'fp16'"),
     ("topn --negative_num 6", "negative.txt holds 5 negatives a user"),
-    ("seq_reranker --N -1", "--N: '-1' is no whole number from 0"),
+    ("seq_reranker --N -1", "--N: '-1' must be a whole number from 0"),
     ("exp --outf run", "--outf: 'run' is no name for results"),
     ("exp --outf ../out", "--outf: '../out' is no name for results"),
     ("exp --outf model", "--outf: 'model' is no name for results"),
-    ("exp --num_beams x", "--num_beams: 'x' is no whole number"),
-    ("exp --diversity_penalty inf", "--diversity_penalty: 'inf' is no number from 0 up"),
+    ("exp --num_beams x", "--num_beams: 'x' must be a whole number"),
+    ("exp --diversity_penalty inf", "--diversity_penalty: 'inf' must be a number from 0 up"),
     ("pretrain --seed 10^29", "--seed: '1000", "no whole number from 0 up to 2147483647"),
-    ("pretrain --L 1000000000", "--L: '1000000000' is no whole number from 0 up to 100"),
-    ("pretrain --prompt_num 1000000000", "--prompt_num: '1000000000' is no whole number"),
-    ("pretrain --sigma 1e999", "--sigma: '1e999' is no number from 0 up"),
+    ("pretrain --L 1000000000", "--L: '1000000000' must be a whole number from 0 to 100"),
+    ("pretrain --prompt_num 1000000000", "--prompt_num: '1000000000' must be a whole number"),
+    ("pretrain --sigma 1e999", "--sigma: '1e999' must be a number from 0 up"),
 ]
 
 
@@ -206,7 +207,7 @@ def test_a_disk_that_is_full(mounted, capsys):
     disk = mounted("size=64k")
     result = {"protocol": "clean", "item_ids": "random", "metrics": {"BLEU-1": 0.25}, "users": 1}
     result |= {"dataset": "few", "seed": 0, "decode": "beam", "held_out_edges_seen": 0}
-    result |= {"held_out_records_seen": 0, "method": "by hand", **run_record({})}
+    result |= {"held_out_records_seen": 0, "method": "by hand", **provenance({})}
     write_results(disk, "explanation", result, [{"user": 1}])
     with pytest.raises(UserError, match=r"explanation\.jsonl: cannot be written \(No space"):
         write_results(disk, "explanation", result, [{"user": 1, "text": "x" * 10**5}])

@@ -199,9 +199,9 @@ def pretrain_errors(data):
         ([data, "--backbone", "tiny"], "--batch_size 64 is more than the"),
         ([data, "--backbone", "tiny", "--batch_size", "2"], "--negative_num 99"),
         ([data, "--tasks", "sequential,sleeping"], "name some of explanation,sequential,direct"),
-        ([data, "--lr", "-1"], "'-1' is no number above 0"),
-        ([data, "--L", "x"], "'x' is no whole number"),
-        ([data, "--alpha", "nan"], "'nan' is no number"),
+        ([data, "--lr", "-1"], "'-1' must be a number above 0"),
+        ([data, "--L", "x"], "'x' must be a whole number"),
+        ([data, "--alpha", "nan"], "'nan' must be a number"),
     ]
 
 

@@ -2,38 +2,51 @@
 
 The only place that asks about ranks. Without torchrun there is one process, and everything here
 gives what one process needs: nothing is sent anywhere. Every function that gathers must be called
-by all ranks.
+by all ranks. torch is imported by those that need it alone: a script that prints its help, or
+prepares data, does not wait for it.
 """
 
 import os
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.distributed as dist
+
+if TYPE_CHECKING:
+    import torch
+
+
+def _group() -> Any:
+    """torch.distributed where this process has joined a group; else None."""
+    dist = sys.modules.get("torch.distributed")
+    return dist if dist is not None and dist.is_available() and dist.is_initialized() else None
 
 
 def start(cuda: bool) -> None:
     """Join the process group where torchrun started this process; else do nothing."""
-    if "WORLD_SIZE" in os.environ and not dist.is_initialized():
+    if "WORLD_SIZE" in os.environ and _group() is None:
+        import torch.distributed as dist
+
         # CPU tensors go by gloo also beside NCCL, so that a flag costs no GPU synchronisation.
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
 
 
 def stop() -> None:
     """Leave the process group."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    if group := _group():
+        group.destroy_process_group()
 
 
 def rank() -> int:
     """This process's number, 0 for the one that writes."""
-    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))
+    group = _group()
+    return group.get_rank() if group else int(os.environ.get("RANK", 0))
 
 
 def world_size() -> int:
     """Number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    group = _group()
+    return group.get_world_size() if group else 1
 
 
 def local_rank() -> int:
@@ -66,7 +79,7 @@ def gather(value: Any) -> list[Any]:
     if world_size() == 1:
         return [value]
     found: list[Any] = [None] * world_size()
-    dist.all_gather_object(found, value)
+    _group().all_gather_object(found, value)
     return found
 
 
@@ -80,10 +93,10 @@ def merge_rows(rows: list[np.ndarray], *arrays: np.ndarray) -> None:
             array[theirs] = part
 
 
-def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
+def sum_over_ranks(values: "torch.Tensor") -> "torch.Tensor":
     """The sum over ranks, in place."""
     if world_size() > 1:
-        dist.all_reduce(values)
+        _group().all_reduce(values)
     return values
 
 
@@ -91,10 +104,12 @@ def any_rank(*flags: bool) -> list[bool]:
     """Is each flag set on any rank? All ranks must ask together."""
     if world_size() == 1:
         return list(flags)
+    import torch
+
     return sum_over_ranks(torch.tensor(flags, dtype=torch.int64)).bool().tolist()
 
 
 def wait_for_all() -> None:
     """Go on once every rank is here."""
     if world_size() > 1:
-        dist.barrier()
+        _group().barrier()

@@ -1,77 +1,43 @@
 """What the value of a flag may be: parsers for argparse, each with its error."""
 
 import argparse
-import re
 from collections.abc import Callable, Collection
 
-from modules.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
 from utils.errors import limit
 
+LARGEST = 1e30  # of a number: what float32 can hold, with room to be multiplied
+_MOST = 2**31 - 1  # what an int32 holds: no list or batch is longer, and NumPy takes it as a seed
 
-def _bounded(kind: type, low: float, high: float, note: str) -> Callable[[str], float]:
+
+def bounded(kind: type, low: float, high: float, what: str) -> Callable[[str], float]:
+    """A parser of numbers from ``low`` to ``high``. what: how the error calls them."""
+
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
             value = None
         if value is None or not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{limit(text)} is no {note}")
+            raise argparse.ArgumentTypeError(f"{limit(text)} must be {what}")
         return value
 
     return parse
 
 
-_MOST = 2**31 - 1  # what an int32 holds: no list or batch is longer, and NumPy takes it as a seed
-
-# Names of other files in a run's folder, without ending: results must not take their place.
-TAKEN = ("run", "config", "model", "item_numbers", "tokenizer", "tokenizer_config", "train_log")
-
-positive_int = _bounded(int, 1, _MOST, f"whole number from 1 up to {_MOST}")
-natural = _bounded(int, 0, _MOST, f"whole number from 0 up to {_MOST}")
-layers = _bounded(int, 0, MAX_LAYERS, f"whole number from 0 up to {MAX_LAYERS}")
-prompts = _bounded(int, 1, MAX_PROMPTS, f"whole number from 1 up to {MAX_PROMPTS}")
-non_negative = _bounded(float, 0.0, LARGEST, "number from 0 up")
-positive = _bounded(float, 1e-12, LARGEST, "number above 0")
-real = _bounded(float, -LARGEST, LARGEST, "number")
-exponent = _bounded(float, -10.0, 10.0, "number from -10 to 10")
-
-
-def file_name(text: str) -> str:
-    """A plain name for files in the run's folder, and none of those that stand there already."""
-    if not re.fullmatch(r"\w[\w.-]{0,99}", text) or text in TAKEN:
-        raise argparse.ArgumentTypeError(
-            f"{limit(text)} is no name for results: letters, digits, '_', '-' and '.', and none of "
-            f"{', '.join(TAKEN)}"
-        )
-    return text
-
-
-_TASKS = ("explanation", "sequential", "direct")
+positive_int = bounded(int, 1, _MOST, f"a whole number from 1 to {_MOST}")
+natural = bounded(int, 0, _MOST, f"a whole number from 0 to {_MOST}")
+non_negative = bounded(float, 0.0, LARGEST, "a number from 0 up")
+positive = bounded(float, 1e-12, LARGEST, "a number above 0")
+real = bounded(float, -LARGEST, LARGEST, "a number")
+exponent = bounded(float, -10.0, 10.0, "a number from -10 to 10")
 
 
 def share(text: str) -> float:
+    """A number from 0 to below 1."""
     value = non_negative(text)
     if value >= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to below 1")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 to below 1")
     return value
-
-
-def task_list(text: str) -> list[str]:
-    """``sequential,direct`` -> its names, in the order in which batches go round."""
-    chosen = names(_TASKS)(text)
-    return [name for name in _TASKS if name in chosen]
-
-
-def whole_word_list(text: str) -> dict[str, str]:
-    """``direct=position,sequential=graph`` -> ids by task."""
-    found = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
-    known = set(found) <= set(_TASKS) and set(found.values()) <= {"position", "graph"}
-    if not known or len(found) < text.count(",") + 1:
-        raise argparse.ArgumentTypeError(
-            f"{limit(text)}: give tasks ({', '.join(_TASKS)}), each once, and their ids (position "
-            "or graph), as in direct=position,sequential=graph"
-        )
-    return found
 
 
 def names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:

@@ -1,44 +1,18 @@
-"""The machine: seeds, device, precision, versions. The only place that asks about CUDA."""
+"""The machine: seeds, device, precision, signals. The only place that asks about CUDA."""
 
 import ctypes
 import os
 import platform
 import random
 import signal
-import subprocess
-import sys
-import time
 from contextlib import AbstractContextManager, nullcontext
-from enum import IntEnum
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from utils import distributed
 from utils.errors import UserError
-
-
-class Stream(IntEnum):
-    """Independent random streams of one run, all derived from its one seed."""
-
-    ITEM_NUMBERS = 0
-    VALID_CANDIDATES = 1
-    TEST_NEGATIVES = 2
-    TEST_ORDER = 3
-    TRAIN = 4  # TRAIN + the task's number, 0 to 2
-    TIES = 7  # order of items that a baseline scores alike
-    RESAMPLING = 8  # permutations and bootstrap of a comparison
-    LEAK = 9  # edges of a simulated published graph
-    PREPARE_NUMBERS = 16
-    PREPARE_NEGATIVES = 17
-    PREPARE_EXPLANATIONS = 18
-
-
-def rng(seed: int, stream: int) -> np.random.Generator:
-    """The generator of one stream of a run."""
-    return np.random.default_rng([seed, stream])
 
 
 def seed_everything(seed: int) -> None:
@@ -46,6 +20,33 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  libraries that draw from the global state
     torch.manual_seed(seed)
+
+
+class Machine(NamedTuple):
+    """Where the model runs, and in which precision."""
+
+    device: torch.device
+    precision: str  # "fp32" or "bf16"
+
+    def autocast(self) -> AbstractContextManager:
+        """The precision of a forward pass. ``bf16``: autocast of float32 weights. ``fp32``: as
+        they are. T5 overflows in fp16."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+def start_machine(cuda: bool, deterministic: bool, precision: str | None) -> Machine:
+    """Join the other processes, if any, and take the device. precision: None = the machine's best.
+
+    Raises:
+        UserError: where a CUDA device is asked for and there is none.
+    """
+    distributed.start(cuda)
+    if deterministic:
+        make_deterministic()
+    device = pick_device(cuda)
+    return Machine(device, pick_precision(precision, device))
 
 
 def pick_device(cuda: bool) -> torch.device:
@@ -121,9 +122,11 @@ def peak_device_gb(device: torch.device) -> float:
     return peak
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Does the error say that the device, or this machine, has no memory left?"""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: Exception) -> bool:
+    """Is this what Python, NumPy or PyTorch raise when memory is short? On CPUs PyTorch has no
+    class of its own for it."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def _keep_freed_memory() -> None:
@@ -146,60 +149,3 @@ def pick_precision(precision: str | None, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """``bf16``: autocast of float32 weights. ``fp32``: as they are. T5 overflows in fp16."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Is this what Python, NumPy or PyTorch raise when memory is short? On CPUs PyTorch has no
-    class of its own for it."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result may depend on."""
-    import sentencepiece
-    import transformers
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "sentencepiece": sentencepiece.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def commit() -> str | None:
-    """The git commit of the code, with "+" where files differ from it; None outside of git."""
-    root = Path(__file__).resolve().parent.parent
-    ask = ["git", "-C", str(root)]
-    try:
-        head = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True)
-        state = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True)
-    except FileNotFoundError:  # no git on this machine
-        return None
-    if head.returncode:
-        return None
-    return head.stdout.strip() + ("+" if state.stdout.strip() else "")
-
-
-def progress(total: int, title: str, unit: str, shown: bool = True) -> tqdm:
-    """A progress bar: live at a terminal, a line every half minute in a log file."""
-    interval = 0.1 if sys.stderr.isatty() else 30.0
-    shown = shown and distributed.is_main()
-    return tqdm(
-        total=total, desc=title, unit=unit, disable=not shown, mininterval=interval, maxinterval=60
-    )
-
-
-def say(message: str) -> None:
-    """One line for the person at the terminal, with the time; of several processes, one speaks."""
-    if distributed.is_main():
-        print(time.strftime("[%H:%M:%S] ") + message, flush=True)

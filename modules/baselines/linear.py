@@ -15,8 +15,8 @@ from scipy.linalg import lapack
 
 from modules.data.dataset import RecDataset
 from modules.loader.training_stream import MAX_HISTORY
+from utils.console import say
 from utils.errors import UserError
-from utils.runtime import say
 
 PAST, FUTURE, L2 = 0.5, 0.5, 30.0  # chosen on Beauty's validation items
 MAX_ITEMS = 30_000  # two matrices of their square in float32 take 7 GB

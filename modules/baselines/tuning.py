@@ -17,10 +17,13 @@ from modules.data.candidates import fingerprint, test_candidates, valid_candidat
 from modules.data.dataset import RecDataset
 from modules.evaluation.record import ranking_rows
 from modules.evaluation.reranking import rank_of
-from modules.training.log import run_record, write_results
+from modules.randomness import Stream, rng
+from modules.reports.page import write_report
+from modules.runs.results import write_results
+from utils.console import progress, say
 from utils.metrics.catalogue import catalogue_figures
 from utils.metrics.ranking import NOT_RANKED, ndcg, ranking_metrics
-from utils.runtime import Stream, progress, rng, say
+from utils.provenance import provenance
 
 _USERS_AT_A_TIME = 512
 
@@ -201,9 +204,10 @@ def run_baseline(
             "item_ids": baseline.item_ids,
             "tuning": [choice._asdict() for choice in choices],
             "seconds": {"tuning": tuned, **result["seconds"]},
-            **run_record(arguments),
+            **provenance(arguments),
         }
         write_results(folder, task, result, rows, trec)
+        write_report(folder)
 
 
 def _test(

@@ -10,10 +10,10 @@ import numpy as np
 
 from modules.data.dataset import RecDataset
 from modules.data.negatives import NegativeSampler, shuffled_candidates
+from modules.randomness import Stream, rng
 from utils import distributed
 from utils.errors import UserError
 from utils.files import write_text
-from utils.runtime import Stream, rng
 
 
 def valid_candidates(

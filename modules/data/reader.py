@@ -15,7 +15,7 @@ import numpy as np
 
 from modules.data.dataset import Explanations, RecDataset
 from utils.errors import UserError, limit
-from utils.inputs import BYTE_ORDER_MARK, parse_json, read_file
+from utils.files import BYTE_ORDER_MARK, parse_json, read_file
 
 MIN_HISTORY = 4  # one test item, one validation item, and a sequence of two to train on
 SPLITS = ("train", "val", "test")

@@ -6,12 +6,11 @@ The encoder runs once a user. Results come back one row a user, in the order of 
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
-from modules.baselines.linear import LinearItems
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
 from modules.decoding.exact import (
     NONE,
@@ -28,7 +27,7 @@ from modules.loader.pieces import ItemTrie, Ragged
 from modules.model.decoder import PrefixDecoder
 from modules.model.elmrec import ELMRec
 from utils import distributed
-from utils.runtime import progress
+from utils.console import progress
 
 
 class Seconds(NamedTuple):
@@ -36,6 +35,13 @@ class Seconds(NamedTuple):
 
     encode: float
     decode: float
+
+
+class AddedScores(Protocol):
+    """What is added to a model's log-probabilities (``--linear``: modules/baselines/linear.py)."""
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """(b,) rows of the evaluation set -> (b, I + 1) float32; column 0 is no item."""
 
 
 class Decoding(NamedTuple):
@@ -89,7 +95,7 @@ class Ranker:
         samples: EvalSet,
         candidates: np.ndarray,
         k: int,
-        linear: LinearItems | None = None,
+        linear: AddedScores | None = None,
     ) -> tuple[np.ndarray, ...]:
         """The best ``k`` candidates of each row.
 
@@ -148,7 +154,7 @@ class Ranker:
         samples: EvalSet,
         targets: np.ndarray,
         had: list[np.ndarray],
-        linear: LinearItems | None = None,
+        linear: AddedScores | None = None,
     ) -> np.ndarray:
         """Exact 0-based ranks of n targets in the whole catalogue, but what each user had.
 

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from modules.baselines.linear import LinearItems
 from modules.data.dataset import RecDataset
-from modules.evaluation.ranker import Ranker, Seconds
+from modules.evaluation.ranker import AddedScores, Ranker, Seconds
 from modules.loader.evaluation_set import EvalSet
 from modules.runs.run import Experiment
-from modules.training.log import run_record
 from utils.metrics.catalogue import catalogue_figures
+from utils.provenance import provenance
 
 LAST_ITEMS = 10  # of a history, in a user's row
 TRAINING = ("command", "arguments", "versions", "commit", "resumed")  # of run.json, with a result
@@ -41,7 +40,7 @@ def result_record(
         "decode": decode,
         "seed": experiment.seed,
         "seconds": {"loading": loading, "encoding": seconds.encode, "decoding": seconds.decode},
-        **run_record(vars(args)),
+        **provenance(vars(args)),
         "training": {key: run[key] for key in TRAINING if key in run},
     }
 
@@ -52,7 +51,7 @@ def catalogue_record(
     samples: EvalSet,
     lists: np.ndarray,
     history_lengths: np.ndarray,
-    linear: LinearItems | None = None,
+    linear: AddedScores | None = None,
 ) -> dict[str, Any]:
     """What stands under "catalogue": exact ranks of the test items, and what the lists are like.
 

@@ -18,7 +18,7 @@ from transformers import AddedToken, PreTrainedTokenizerBase, T5Tokenizer
 
 from modules.tasks import TEMPLATES, Task
 from utils.errors import UserError
-from utils.inputs import readable
+from utils.files import readable
 
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")  # either will do
 IGNORED = -100  # label of a pad position: PyTorch's cross entropy does not score it

@@ -10,7 +10,7 @@ from transformers.utils import cached_file
 
 from modules.loader.pieces import check_vocabulary, load_tokenizer, train_tokenizer
 from utils.errors import UserError
-from utils.inputs import readable
+from utils.files import readable
 
 MODEL_VERSIONS = ("t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b")  # --model_version 0..4
 

@@ -33,10 +33,11 @@ from modules.model.weights import (
     to_model,
     write_model,
 )
-from modules.presets import LARGEST, MAX_LAYERS, MAX_PROMPTS
+from modules.presets import MAX_LAYERS, MAX_PROMPTS
 from modules.tasks import METHODS, Task, WholeWords, schemes
 from utils.errors import UserError
-from utils.inputs import readable
+from utils.files import readable
+from utils.flag_types import LARGEST
 
 
 @dataclass(frozen=True)

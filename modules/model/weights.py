@@ -17,8 +17,16 @@ from safetensors.torch import save
 from transformers import T5Config
 
 from utils.errors import UserError, limit
-from utils.files import MISSING, to_json, write_bytes, write_text
-from utils.inputs import check_file, parse_json, read_file, readable
+from utils.files import (
+    MISSING,
+    check_file,
+    parse_json,
+    read_file,
+    readable,
+    to_json,
+    write_bytes,
+    write_text,
+)
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

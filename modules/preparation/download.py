@@ -27,9 +27,9 @@ from modules.data.reader import load_dataset
 from modules.preparation.formats import BadLines
 from modules.preparation.rows import open_raw, read_rows
 from utils import cli
+from utils.console import progress, say
 from utils.errors import UserError
 from utils.files import write_text
-from utils.runtime import progress, say
 
 
 class Published(NamedTuple):

@@ -24,9 +24,10 @@ from modules.preparation.filters import (
 )
 from modules.preparation.formats import BadLines
 from modules.preparation.rows import RawFile, Rows, read_rows
+from modules.randomness import Stream, rng
+from utils.console import progress, say
 from utils.errors import UserError
 from utils.files import sha256, write_json
-from utils.runtime import Stream, progress, rng, say
 
 FILES = ("sequential.txt", "datamaps.json", "negative.txt", "explanation.json", "stats.json")
 MANY_TIES = 0.05  # share of users from which ties in time are worth a word

@@ -18,14 +18,16 @@ from transformers.utils import cached_file
 from modules.data.dataset import item_numbers
 from modules.data.reader import load_dataset
 from modules.loader.pieces import check_vocabulary, load_tokenizer, prompt_pieces
+from modules.randomness import Stream, rng
 from modules.released.convert import import_model
 from modules.released.reader import read_published
 from modules.runs.folder import RUN_FILE
 from modules.runs.run import Experiment, describe_view, save_run
-from modules.training.log import run_record
+from modules.training.flags import layers
 from utils import cli, flag_types
+from utils.console import say
 from utils.errors import UserError
-from utils.runtime import Stream, rng, say
+from utils.provenance import provenance
 
 # How the published models were trained, where the file does not say it and the test scripts ask.
 TRAINED = {
@@ -50,7 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--alpha", type=flag_types.non_negative, help="α, where the file has no attribute alpha"
     )
-    parser.add_argument("--L", type=flag_types.layers, help="L, where the file has no attribute L")
+    parser.add_argument("--L", type=layers, help="L, where the file has no attribute L")
     parser.add_argument(
         "--seed",
         type=flag_types.natural,
@@ -106,7 +108,7 @@ def main() -> None:
         "sigma": config.sigma,
         "L": config.graph_layers,
     }
-    record = run_record(vars(args) | TRAINED | settings) | {
+    record = provenance(vars(args) | TRAINED | settings) | {
         "dataset": dataset.name,
         "held_out_edges_seen": view.held_out_edges,
         "held_out_records_seen": view.held_out_records,

@@ -1,5 +1,7 @@
 """``report.html``: one file that tells a run, made of what the run's folder holds.
 
+    python -m modules.reports.page ./checkpoint/beauty/    # writes it once more
+
 The same folder gives the same bytes: samples are seeded, and no date is written. A folder may
 hold a trained model, results, or both; what is missing is left out.
 """
@@ -16,32 +18,27 @@ from modules.reports.embeddings import read_map
 from modules.reports.examples import examples
 from modules.reports.html import Html, facts, figures, page, section, table, tag, unbroken
 from modules.reports.results import results
-from modules.runs.results import (
-    RANKING_TASKS,
-    TASKS,
-    Run,
-    is_baseline,
-    method_of,
-    read_run,
-    short_figure,
-    shown_name,
-)
+from modules.runs.results import Run, is_baseline, method_of, read_run, short_figure, shown_name
+from modules.tasks import RANKING_TASKS, TASKS
+from utils import cli, distributed
+from utils.console import say
 from utils.files import read_json, write_text
 from utils.metrics.catalogue import HISTORY_STEPS, POPULARITY_STEPS, breakdown, step_label
 from utils.metrics.ranking import NOT_RANKED
-from utils.runtime import say
 
 REPORT = "report.html"
 
 
 def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) -> None:
-    """Write ``report.html`` into a run's folder.
+    """Write ``report.html`` into a run's folder; of several processes, the main one does.
 
     baselines: their folders; None = those beside the run's, named ``<data>-<baseline>``.
 
     Raises:
         UserError: where the folder holds neither a run nor a result, or a file is broken.
     """
+    if not distributed.is_main():
+        return
     path = Path(folder) / REPORT
     write_text(path, build(read_run(Path(folder), baselines)))
     say(f"report: {path}")
@@ -227,3 +224,22 @@ def _value(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def main() -> None:
+    """Write ``report.html`` of the folder on the command line."""
+    parser = cli.new_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--baselines",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="of compare.py baselines, for comparison; default: those beside RUN, <data>-<name>",
+    )
+    args = parser.parse_args()
+    write_report(args.run, args.baselines)
+
+
+if __name__ == "__main__":
+    cli.run(main)

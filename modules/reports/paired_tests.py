@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.reports.tables import markdown
+from modules.randomness import Stream, rng
 from modules.runs.results import method_of, read_result
 from utils.errors import UserError
 from utils.files import read_jsonl
 from utils.metrics.ranking import NOT_RANKED, user_hits, user_ndcg
 from utils.metrics.significance import Paired, holm, paired_test
-from utils.runtime import Stream, rng
+from utils.tables import markdown
 
 # NDCG@1 is HR@1.
 METRICS = {

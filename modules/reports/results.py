@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from modules.reports import plots
 from modules.reports.html import Html, figures, join, table, tag
 from modules.reports.published_figures import published
-from modules.runs.results import COLUMNS, RANKING_TASKS, Run, method_of, short_figure, shown_name
+from modules.runs.results import COLUMNS, Run, method_of, short_figure, shown_name
+from modules.tasks import RANKING_TASKS
 
 OTHERWISE = "*"  # behind the name of a baseline that ranked something else
 TEXT_NOTE = (

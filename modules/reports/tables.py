@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modules.reports.published_figures import published
-from modules.runs.results import COLUMNS, TASKS, figure, method_of, read_result
+from modules.runs.results import COLUMNS, figure, method_of, read_result
+from modules.tasks import TASKS
 from utils.errors import UserError
 from utils.metrics.catalogue import step_label
+from utils.tables import markdown
 
 
 class Entry(NamedTuple):
@@ -78,16 +80,6 @@ def _measured(folder: Path, task: str, result: dict[str, Any]) -> Entry:
 
 
 # ------------------------------------------------------------------------------------ tables
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded so that it reads as plain text too."""
-    widths = [max(map(len, column)) for column in zip(header, *rows)]
-    lines = [header, ["-" * max(3, width) for width in widths], *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(max(3, width)) for cell, width in zip(line, widths)) + " |"
-        for line in lines
-    )
 
 
 def as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:

@@ -17,10 +17,10 @@ from transformers import PreTrainedTokenizerBase
 from modules.data.dataset import ITEM_IDS, PROTOCOLS, RecDataset
 from modules.presets import PRESETS
 from modules.tasks import Task
+from utils.console import say
 from utils.errors import UserError, limit
-from utils.files import read_json, sha256, write_bytes, write_json
-from utils.inputs import check_file
-from utils.runtime import say, versions
+from utils.files import check_file, read_json, sha256, write_bytes, write_json
+from utils.provenance import versions
 
 RUN_FILE = "run.json"
 NUMBERS_FILE = "item_numbers.json"

@@ -6,7 +6,7 @@ It knows the folder's JSON files and nothing of models. Written again after each
 from pathlib import Path
 from typing import Any
 
-from modules.runs.results import TASKS
+from modules.tasks import TASKS
 from utils.files import read_json, write_text
 
 _HEAD = """---

@@ -4,15 +4,18 @@ Models and baselines leave the same files; a baseline's result names its ``metho
 that of its training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modules.runs.model_card import write_model_card
+from modules.tasks import TASKS
+from utils import distributed
+from utils.console import say
 from utils.errors import UserError
-from utils.files import read_json, read_jsonl
+from utils.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.metrics.trec import write_trec
 
-TASKS = ("sequential", "direct", "explanation")
-RANKING_TASKS = ("sequential", "direct")
 # What a report reads of a training's record, and of a result's.
 RECORD = ("dataset", "command", "arguments", "versions", "commit", "held_out_edges_seen")
 RECORD += ("held_out_records_seen",)
@@ -162,3 +165,33 @@ def _baselines(
         for task, result in fitting.items() if other.resolve() != folder.resolve() else ():
             found[task].append(result)
     return found
+
+
+# ---------------------------------------------------------------------------------- writing
+
+
+def write_results(
+    folder: Path,
+    name: str,
+    result: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    trec: bool = False,
+) -> None:
+    """Say the metrics, and write ``<name>.json``, ``<name>.jsonl`` and the model card; of several
+    processes, the main one does.
+
+    trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
+    """
+    if not distributed.is_main():
+        return
+    metrics = result["metrics"]
+    width = max(map(len, metrics))
+    say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
+    for metric, value in metrics.items():  # before they are written: a full disk takes them not
+        print(f"    {metric:<{width}}  {value:.4f}", flush=True)
+    write_jsonl(folder / f"{name}.jsonl", rows)
+    if trec:
+        write_trec(folder, name, rows)
+    write_json(folder / f"{name}.json", result)
+    write_model_card(folder)
+    say(f"written: {folder / name}.json, {folder / name}.jsonl")

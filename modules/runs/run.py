@@ -32,6 +32,7 @@ from modules.loader.training_stream import StepPlan, TrainSampler
 from modules.model.backbone import build_backbone
 from modules.model.elmrec import ELMRec, ELMRecConfig
 from modules.model.graph import normalized_adjacency
+from modules.randomness import Stream, rng
 from modules.runs.folder import (
     check_data,
     check_files,
@@ -42,10 +43,9 @@ from modules.runs.folder import (
 )
 from modules.runs.model_card import write_model_card
 from modules.tasks import Task, WholeWords, schemes
-from modules.training.parallel import full_state_dict
 from utils import distributed
 from utils.errors import UserError
-from utils.runtime import Stream, autocast, rng, seed_everything
+from utils.runtime import Machine, seed_everything
 
 # Of co-occurrence vectors, beside tokens that are drawn at random: a step changes less of what they
 # know. From 1 to 6 was tried (benchmarks/EXPERIMENTS.md).
@@ -66,7 +66,7 @@ class Experiment(NamedTuple):
 
     def autocast(self) -> AbstractContextManager:
         """The precision of a forward pass."""
-        return autocast(self.device, self.precision)
+        return Machine(self.device, self.precision).autocast()
 
     def scheme(self, task: Task) -> WholeWords:
         """The task's whole-word ids."""
@@ -212,14 +212,6 @@ def save_run(experiment: Experiment, folder: Path, run: dict[str, Any]) -> None:
     """Write what evaluation needs beside the model: tokenizer, numbering, the run's record."""
     write_run(folder, run, experiment.dataset, experiment.tokenizer, experiment.numbers)
     write_model_card(folder)
-
-
-def save_model(experiment: Experiment, folder: Path, metadata: dict[str, str]) -> None:
-    """Write the model folder's weights; all ranks must call it, rank 0 writes."""
-    tensors = full_state_dict(experiment.model)
-    if distributed.is_main():
-        experiment.model.save_pretrained(folder, metadata, tensors)
-    distributed.wait_for_all()
 
 
 def open_experiment(

@@ -3,21 +3,45 @@
 import argparse
 
 from modules.data.dataset import ITEM_IDS
-from modules.presets import PRESETS
+from modules.presets import MAX_LAYERS, MAX_PROMPTS, PRESETS
+from modules.tasks import Task, WholeWords
+from utils.errors import limit
 from utils.flag_types import (
-    layers,
+    bounded,
+    names,
     natural,
     non_negative,
     positive,
     positive_int,
-    prompts,
     real,
     share,
-    task_list,
-    whole_word_list,
 )
 
 OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
+
+
+layers = bounded(int, 0, MAX_LAYERS, f"a whole number from 0 to {MAX_LAYERS}")
+prompts = bounded(int, 1, MAX_PROMPTS, f"a whole number from 1 to {MAX_PROMPTS}")
+_TASKS = tuple(task.label for task in Task)
+_IDS = tuple(scheme.value for scheme in WholeWords)
+
+
+def task_list(text: str) -> list[str]:
+    """``sequential,direct`` -> its names, in the order in which batches go round."""
+    chosen = names(_TASKS)(text)
+    return [name for name in _TASKS if name in chosen]
+
+
+def whole_word_list(text: str) -> dict[str, str]:
+    """``direct=position,sequential=graph`` -> ids by task."""
+    found = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+    known = set(found) <= set(_TASKS) and set(found.values()) <= set(_IDS)
+    if not known or len(found) < text.count(",") + 1:
+        raise argparse.ArgumentTypeError(
+            f"{limit(text)}: give tasks ({', '.join(_TASKS)}), each once, and their ids "
+            f"({' or '.join(_IDS)}), as in direct=position,sequential=graph"
+        )
+    return found
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

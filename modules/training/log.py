@@ -1,59 +1,72 @@
-"""What a run leaves behind: metrics as JSON, predictions as JSON lines, the training log, a page.
+"""What a training run says as it goes: the progress bar, ``train_log.jsonl``, curves for TensorBoard.
 
-python -m modules.training.log ./checkpoint/beauty/    # writes report.html once more
+The package tensorboard is optional, and imported only where ``--tensorboard`` asks for it.
 """
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modules.reports.page import write_report
-from modules.runs.model_card import write_model_card
-from modules.training.scalars import Scalars
-from utils import cli, distributed
-from utils.files import write_json, write_jsonl
-from utils.metrics.trec import write_trec
-from utils.runtime import commit, progress, say, versions
+from utils import distributed
+from utils.console import progress, say
+from utils.errors import UserError
+from utils.files import check_writable
+
+EVENTS = "tensorboard"  # the folder by default, in the run's
 
 
-def run_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What every result carries: the command, its arguments, versions and commit."""
-    return {
-        "command": " ".join(["python", *sys.argv]),
-        "arguments": dict(arguments),
-        "versions": versions(),
-        "commit": commit(),
-    }
+def event_folder(given: str | None, run: str | Path) -> str | None:
+    """Where the event files go: as ``--tensorboard`` says, "" = into the run's folder; None = none.
 
-
-def write_results(
-    folder: Path,
-    name: str,
-    result: Mapping[str, Any],
-    rows: list[dict[str, Any]],
-    trec: bool = False,
-) -> None:
-    """Say the metrics, and write ``<name>.json``, ``<name>.jsonl`` and the pages that show them; of
-    several processes, the main one does.
-
-    trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
+    Raises:
+        UserError: where they are asked for, and the package is missing.
     """
-    if not distributed.is_main():
-        return
-    metrics = result["metrics"]
-    width = max(map(len, metrics))
-    say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
-    for metric, value in metrics.items():  # before they are written: a full disk takes them not
-        print(f"    {metric:<{width}}  {value:.4f}", flush=True)
-    write_jsonl(folder / f"{name}.jsonl", rows)
-    if trec:
-        write_trec(folder, name, rows)
-    write_json(folder / f"{name}.json", result)
-    write_model_card(folder)
-    say(f"written: {folder / name}.json, {folder / name}.jsonl")
-    write_report(folder)
+    if given is None:
+        return None
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"--tensorboard: the package tensorboard is missing ({error}). Install it with "
+            "pip install tensorboard, or leave the flag out: train_log.jsonl has the same numbers."
+        ) from error
+    return given or str(Path(run) / EVENTS)
+
+
+class Scalars:
+    """Event files of one run in one folder."""
+
+    def __init__(self, folder: str, done: int) -> None:
+        """done: steps made before the run was resumed. What the folder holds of later steps, of
+        this run or another, TensorBoard leaves out: these are made again."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--tensorboard {folder}: no folder, and none can be made there "
+                f"({error.strerror or error}). Name another."
+            ) from error
+        check_writable(folder)
+        self._writer = SummaryWriter(folder, purge_step=done + 1)
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Take a line of ``train_log.jsonl``."""
+        for kind in ("train", "valid"):
+            for task, loss in line.get(kind, {}).items():
+                self._writer.add_scalar(f"{kind}/{task}", loss, line["step"])
+        for name, value in line.get("metrics", {}).items():
+            self._writer.add_scalar(f"valid/{name}", value, line["step"])
+        for name in ("valid_mean", "learning_rate", "samples_per_second"):
+            if name in line:
+                self._writer.add_scalar(name.replace("valid_", "valid/"), line[name], line["step"])
+        self._writer.flush()  # a run that is killed loses no point of its curves
+
+    def close(self) -> None:
+        """End the file."""
+        self._writer.close()
 
 
 class TrainingLog:
@@ -134,22 +147,3 @@ class TrainingLog:
             self._scalars.close()
         if self._file is not None:
             self._file.close()
-
-
-def main() -> None:
-    """Write ``report.html`` of the folder on the command line."""
-    parser = cli.new_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument(
-        "--baselines",
-        nargs="+",
-        type=Path,
-        metavar="FOLDER",
-        help="of compare.py baselines, for comparison; default: those beside RUN, <data>-<name>",
-    )
-    args = parser.parse_args()
-    write_report(args.run, args.baselines)
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -14,11 +14,11 @@ from typing import Any
 from safetensors.torch import load_file, save
 
 from modules.runs.folder import RUN_FILE, check_data, read_run
-from modules.runs.run import Experiment, save_model, save_run
+from modules.runs.run import Experiment, save_run
 from modules.training.events import EpochReport, FitResult
-from modules.training.log import TrainingLog
+from modules.training.log import EVENTS, TrainingLog
 from modules.training.loss_meter import NonFiniteLoss
-from modules.training.scalars import EVENTS
+from modules.training.parallel import full_state_dict
 from modules.training.trainer import Trainer
 from utils import distributed
 from utils.errors import UserError
@@ -38,6 +38,14 @@ FREE = {
     "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
     "log_interval", "checkpoint", "data", "data_dir", "tensorboard",
 }  # fmt: skip
+
+
+def save_model(experiment: Experiment, folder: Path, metadata: dict[str, str]) -> None:
+    """Write the model folder's weights; all ranks must call it, rank 0 writes."""
+    tensors = full_state_dict(experiment.model)
+    if distributed.is_main():
+        experiment.model.save_pretrained(folder, metadata, tensors)
+    distributed.wait_for_all()
 
 
 def saved_states(folder: Path) -> list[Path]:

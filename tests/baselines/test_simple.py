@@ -8,10 +8,10 @@ from modules.baselines import simple as baselines
 from modules.baselines.simple import BASELINES, ease, item_knn, train_matrix, weighted_histories
 from modules.data import candidates
 from modules.data.reader import load_dataset
+from modules.randomness import Stream, rng
 from tests.conftest import HISTORIES
 from utils.errors import UserError
 from utils.metrics.ranking import hit_rate
-from utils.runtime import Stream, rng
 
 # Users in rows; column 0 is no item. Item 3 goes with 1 twice, with 2 once; nobody has item 4.
 DENSE = np.array([[0, 1, 1, 1, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0]], dtype=np.float32)

@@ -170,7 +170,7 @@ REFUSED = [
     (["--negative_num", "99"], "between 1 and 2"),
     (["--core", "50"], "--core 50: of"),
     (["--user", "nobody"], "--user nobody"),
-    (["--core", "0"], "'0' is no whole number from 1 up"),
+    (["--core", "0"], "'0' must be a whole number from 1"),
     (["--format", "csv"], "which column is the user?"),
     (["--columns", "a,b"], "--columns names the columns of tables"),
 ]

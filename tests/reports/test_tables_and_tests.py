@@ -9,7 +9,7 @@ from scipy import stats
 
 import compare
 from modules.reports.paired_tests import differences
-from modules.reports.tables import as_csv, as_markdown, entries, markdown
+from modules.reports.tables import as_csv, as_markdown, entries
 from modules.runs.results import shown_name
 from tests.conftest import write_folder
 from tests.test_scripts import script
@@ -17,6 +17,7 @@ from utils import cli
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
 from utils.metrics.ranking import ranking_metrics
+from utils.tables import markdown
 
 BOTH = ("sequential", "direct")
 
@@ -179,7 +180,7 @@ def test_the_whole_way(tmp_path):
         (["table", "run", "--out", "t.txt"], "neither in .md nor in .csv"),
         (["test", "run", ","], "needs a folder"),
         (["baselines", "few", "--methods", "magic"], "name some of popularity,"),
-        (["baselines", "few", "--ease_l2", "1,x"], "'x' is no number above 0"),
+        (["baselines", "few", "--ease_l2", "1,x"], "'x' must be a number above 0"),
         (["baselines", "few"], "--negative_num 99"),
         (["baselines"], "no data folder"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pretrain
-from modules.training.scalars import Scalars, event_folder
+from modules.training.log import Scalars, event_folder
 from tests.conftest import write_folder
 from utils.errors import UserError
 

@@ -1,0 +1,39 @@
+"""Where a result comes from: the command, its arguments, versions of libraries, the commit."""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def provenance(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What every result carries: the command, its arguments, versions and commit."""
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "arguments": dict(arguments),
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result may depend on, read without importing any of it."""
+    packages = ("torch", "transformers", "sentencepiece", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def commit() -> str | None:
+    """The git commit of the code, with "+" where files differ from it; None outside of git."""
+    root = Path(__file__).resolve().parent.parent
+    ask = ["git", "-C", str(root)]
+    try:
+        head = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True)
+        state = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    if head.returncode:
+        return None
+    return head.stdout.strip() + ("+" if state.stdout.strip() else "")
