@@ -12,12 +12,9 @@ method (seeds) are joined by commas: python compare.py test a-0,a-1,a-2 b-0,b-1,
 import argparse
 from pathlib import Path
 
-from modules.baselines.simple import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2, ease_settings
-from modules.baselines.tuning import make_arena, run_baseline
-from modules.data.reader import load_dataset
+from modules import baselines, data, reports
+from modules.baselines.simple import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2
 from modules.evaluation import flags
-from modules.reports import paired_tests as differences
-from modules.reports import tables as comparison
 from modules.tasks import RANKING_TASKS
 from utils import cli, flag_types
 from utils.console import say
@@ -52,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     )
     args = parser.parse_args()
     if args.command == "baselines":
-        args.data_dir = cli.data_folder(args)
+        args.data_dir = cli.data_folder(args.data, args.data_dir)
     return args
 
 
@@ -82,43 +79,45 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
     flags.add_trec_flag(parser)
 
 
-def baselines(args: argparse.Namespace) -> None:
+def run_baselines(args: argparse.Namespace) -> None:
     """Tune, test and write each baseline."""
-    dataset = load_dataset(args.data_dir)
-    arena = make_arena(dataset, args.seed, args.negative_num, args.top_n, args.decay)
-    tried = BASELINES | {"ease": BASELINES["ease"]._replace(settings=ease_settings(args.ease_l2))}
+    dataset = data.load_dataset(args.data_dir)
+    arena = baselines.make_arena(dataset, args.seed, args.negative_num, args.top_n, args.decay)
+    grid = tuple({"l2": value} for value in args.ease_l2)
+    tried = BASELINES | {"ease": BASELINES["ease"]._replace(settings=grid)}
     for name in args.methods:
         folder = Path(args.checkpoint) / f"{dataset.name}-{name}"
-        run_baseline(arena, name, tried[name], folder, vars(args), args.trec)
+        baselines.run_baseline(arena, name, tried[name], folder, vars(args), args.trec)
 
 
-def table(args: argparse.Namespace) -> None:
+def print_table(args: argparse.Namespace) -> None:
     """Print the table; write it where asked."""
     if args.out and args.out.suffix not in (".md", ".csv"):
-        raise UserError(f"--out {args.out}: ends neither in .md nor in .csv.")
-    rows = comparison.entries([Path(run) for run in args.runs])
-    text = comparison.as_markdown(rows, args.catalogue)
+        raise UserError(f"--out {args.out}: must end in .md or .csv.")
+    entries = reports.entries([Path(run) for run in args.runs])
+    text = reports.entries_as_markdown(entries, args.catalogue)
     print(text)
     if args.out:
-        write_text(args.out, comparison.as_csv(rows) if args.out.suffix == ".csv" else text)
+        write_text(args.out, reports.entries_as_csv(entries) if args.out.suffix == ".csv" else text)
         say(f"written: {args.out}")
 
 
-def test(args: argparse.Namespace) -> None:
+def print_test(args: argparse.Namespace) -> None:
     """Print the paired differences."""
     sides = [[Path(run) for run in text.split(",") if run] for text in (args.a, args.b)]
     if not all(sides):
         raise UserError("compare.py test: each of the two methods needs a folder.")
-    found, runs = differences.differences(*sides, args.tasks, args.seed, args.resamples)
-    print(differences.describe(runs, args.level, len(found)))
+    found, runs = reports.differences(*sides, args.tasks, args.seed, args.resamples)
+    print(reports.describe_sides(runs, args.level, len(found)))
     print()
-    print(differences.as_markdown(found, args.level))
+    print(reports.differences_as_markdown(found, args.level))
 
 
 def main() -> None:
     """Run the chosen command."""
     args = parse_args()
-    {"baselines": baselines, "table": table, "test": test}[args.command](args)
+    commands = {"baselines": run_baselines, "table": print_table, "test": print_test}
+    commands[args.command](args)
 
 
 if __name__ == "__main__":

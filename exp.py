@@ -6,26 +6,12 @@ Writes explanation.json and explanation.jsonl (--outf names another file for the
 """
 
 import argparse
-import time
-from functools import partial
-from pathlib import Path
 
-from modules.decoding.exact import BeamOptions
+from modules import decoding, evaluation, loader, reports, runs
 from modules.evaluation import flags
-from modules.evaluation.ranker import generate_texts
-from modules.evaluation.record import result_record
-from modules.loader.evaluation_set import explanation_eval
-from modules.reports.page import write_report
-from modules.runs.results import write_results
-from modules.runs.run import open_experiment, spread, tasks_of
-from modules.tasks import Task
 from utils import cli, flag_types
 from utils.console import say
 from utils.errors import UserError
-from utils.files import check_writable
-from utils.metrics.explanation import explanation_metrics
-from utils.metrics.text import text_metrics
-from utils.runtime import start_machine
 
 MAX_TOKENS = 50  # of a generated text, as published
 
@@ -64,9 +50,9 @@ def parse_args() -> argparse.Namespace:
         help="name of the written files, without ending",
     )
     flags.add_evaluation_flags(group)
-    cli.add_machine_flags(parser, batch_size=16)
+    cli.add_machine_flags(parser.add_argument_group("machine and output"))
     args = parser.parse_args()
-    args.data_dir = cli.data_folder(args)
+    args.data_dir = cli.data_folder(args.data, args.data_dir)
     if args.num_beams % args.num_beam_groups:
         raise UserError(
             f"--num_beams {args.num_beams} is no multiple of --num_beam_groups "
@@ -80,55 +66,34 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Generate a text for every test record, write."""
     args = parse_args()
-    started = time.perf_counter()
-    folder = Path(args.checkpoint)
-    device, args.precision = start_machine(args.cuda, args.deterministic, args.precision)
-    experiment, run = open_experiment(
-        folder, args.data_dir, device, args.precision, ["explanation.json"]
-    )
-    check_writable(folder)
-    dataset = experiment.dataset
-    tasks_of(dataset, ["explanation"])
-    args.exp_len = args.exp_len or run["arguments"]["exp_len"]
-    targets, references = experiment.targets("test", args.exp_len)
-    records = dataset.explanations["test"]
-    chosen = spread(len(records.users), args.limit_users)
-    samples = explanation_eval(
-        records.users[chosen],
-        records.items[chosen],
-        targets.gather(chosen),
-        experiment.pieces,
-        experiment.scheme(Task.EXPLANATION),
-        args.batch_size,
-        args.batch_tokens,
-    )
-    options = BeamOptions(
+    machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
+    run = runs.open_run(args.checkpoint, args.data_dir, machine, ["explanation.json"])
+    runs.tasks_of(run.dataset, ["explanation"])
+    exp_len = args.exp_len or run.record.arguments["exp_len"]
+
+    targets, all_references = run.texts("test", exp_len)
+    records = run.dataset.explanations["test"]
+    chosen = runs.spread(len(records.users), args.limit_users)
+    references = [all_references[row] for row in chosen]
+    pairs = records.users[chosen], records.items[chosen]
+    size = loader.BatchSize(args.batch_size, args.batch_tokens)
+    samples = run.prompts.explanation(*pairs, targets.gather(chosen), size)
+
+    say(f"writing {len(chosen):,} explanations")
+    options = decoding.BeamOptions(
         *(args.num_beams, MAX_TOKENS, args.min_len),
         groups=args.num_beam_groups,
         diversity_penalty=args.diversity_penalty,
         early_stopping=True,
     )
-    decode = partial(experiment.tokenizer.batch_decode, skip_special_tokens=True)
-    loaded = time.perf_counter()
-    say(f"writing {len(chosen):,} explanations")
-    texts, seconds = generate_texts(experiment.model, samples, options, decode, experiment.autocast)
-    references = [references[r] for r in chosen]
-    features = [records.features[r] for r in chosen]
-    result = result_record(experiment, run, args, "beam", len(chosen), loaded - started, seconds)
-    named = {f for split in dataset.explanations.values() for f in split.features}
-    result["metrics"] = text_metrics(texts, references)
-    result["metrics"] |= explanation_metrics(texts, features, named)
-    rows = [
-        {
-            "user": int(records.users[r]),
-            "item": int(records.items[r]),
-            "reference": reference,
-            "text": text,
-        }
-        for r, reference, text in zip(chosen, references, texts)
-    ]
-    write_results(folder, args.outf, result, rows)
-    write_report(folder)
+    texts, seconds = evaluation.write_texts(run, samples, options)
+
+    arguments = vars(args) | {"exp_len": exp_len}
+    result = evaluation.result_record(run, arguments, "beam", len(chosen), seconds)
+    result["metrics"] = evaluation.text_figures(run.dataset, chosen, texts, references)
+    rows = evaluation.text_rows(run.dataset, chosen, texts, references)
+    runs.write_results(run.folder, args.outf, result, rows)
+    reports.write_report(run.folder)
 
 
 if __name__ == "__main__":

@@ -8,26 +8,17 @@ original ones. The answer goes to the standard output, all remarks to the standa
 """
 
 import argparse
-import json
 import sys
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from modules.recommend import (
-    as_object,
-    as_table,
-    known,
-    newcomer,
-    newcomer_remark,
-    read_names,
-    recommend,
-)
-from modules.runs.run import open_experiment
+import modules
+from modules import runs
+from modules.evaluation.flags import add_batch_size
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
 from utils.errors import UserError
-from utils.runtime import start_machine
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,9 +46,11 @@ def parse_args() -> argparse.Namespace:
         help="say why for the first N items; default: all, with --users_file none",
     )
     group.add_argument("--json", action="store_true", help="an object a user, a line each")
-    cli.add_machine_flags(parser, batch_size=16)
+    group = parser.add_argument_group("machine and output")
+    add_batch_size(group)
+    cli.add_machine_flags(group)
     args = parser.parse_args()
-    args.data_dir = cli.data_folder(args)
+    args.data_dir = cli.data_folder(args.data, args.data_dir)
     if args.history is not None and args.held_out:
         raise UserError(f"--held_out {args.held_out}: for users of the data. Shorten --history.")
     return args
@@ -87,30 +80,29 @@ def remark(message: str) -> None:
 
 def main() -> None:
     """Answer for one user, many, or a newcomer."""
-    args = parse_args()
-    started = time.perf_counter()
-    device, args.precision = start_machine(args.cuda, args.deterministic, args.precision)
+    args, started, advice = parse_args(), time.perf_counter(), modules.recommend
     with redirect_stdout(sys.stderr):  # what is said on the way is no part of the answer
-        experiment, run = open_experiment(args.checkpoint, args.data_dir, device, args.precision)
-    dataset, tasks = experiment.dataset, run["arguments"]["tasks"]
-    if Task.SEQUENTIAL.label not in tasks:
-        raise UserError(
-            f"--checkpoint {args.checkpoint}: trained on {', '.join(tasks)}; what comes next is "
-            "the sequential task. Train with it."
-        )
-    if args.history is not None:
-        people = [newcomer(dataset, args.history)]
-    else:
-        names = read_names(args.users_file) if args.users_file else [("--user", args.user)]
-        people = known(dataset, names, args.held_out)
-    count = explained(args, tasks)
-    if args.history is not None:
-        remark(newcomer_remark(experiment, count))
-    loaded = time.perf_counter()
-    answers = recommend(experiment, people, args.top_n, count, args.batch_size)
+        machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
+        run = runs.open_run(args.checkpoint, args.data_dir, machine, writes=False)
+        dataset, tasks = run.dataset, run.record.tasks
+        if Task.SEQUENTIAL.label not in tasks:
+            raise UserError(
+                f"--checkpoint {args.checkpoint}: trained on {', '.join(tasks)}; what comes next "
+                "is the sequential task. Train with it."
+            )
+        if args.history is not None:
+            people = [advice.newcomer(dataset, args.history)]
+        else:
+            listed = args.users_file and advice.read_names(args.users_file)
+            people = advice.known(dataset, listed or [("--user", args.user)], args.held_out)
+        count = explained(args, tasks)
+        if args.history is not None:
+            remark(advice.newcomer_remark(run, count))
+        loaded = time.perf_counter()
+        answers = advice.recommend(run, people, args.top_n, count, args.batch_size)
+    as_text = advice.as_json if args.json else advice.as_table
     for answer in answers if distributed.is_main() else ():
-        line = json.dumps(as_object(dataset, answer), ensure_ascii=False) if args.json else None
-        print(line or as_table(dataset, answer))
+        print(as_text(dataset, answer))
     seconds = time.perf_counter() - loaded
     remark(f"{loaded - started:.1f} s to read the model and the data, {seconds:.1f} s to answer")
 

@@ -21,7 +21,7 @@ from benchmarks.agreement import TIE, agreement
 from benchmarks.inference import evaluation
 from benchmarks.measure import count_flops, default_data, print_table
 from benchmarks.setting import full_size, next_batch
-from modules.loader.training_stream import TrainSampler
+from modules.loader.training_stream import TrainingStream
 from modules.runs.run import Experiment
 from modules.tasks import Task
 from modules.training.optimizer import make_optimizer
@@ -50,7 +50,7 @@ def rates(device: torch.device, n: int = 8192) -> dict[str, float]:
 
 
 def training_row(
-    experiment: Experiment, stream: TrainSampler, turns: int, limit: float
+    experiment: Experiment, stream: TrainingStream, turns: int, limit: float
 ) -> dict[str, Any]:
     """Median seconds of a step, its memory, and its share of the floor."""
     model, device = experiment.model.train(), experiment.device

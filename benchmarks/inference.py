@@ -30,9 +30,14 @@ from benchmarks.measure import (
 from benchmarks.setting import train_briefly, with_made_up_texts
 from exp import MAX_TOKENS
 from modules.data.candidates import test_candidates
-from modules.decoding.exact import BeamOptions
+from modules.decoding.beam import BeamOptions
 from modules.evaluation.ranker import Decoding, Ranker, generate_texts
-from modules.loader.evaluation_set import EvalSet, direct_eval, explanation_eval, sequential_eval
+from modules.loader.evaluation_set import (
+    EvaluationSet,
+    direct_eval,
+    explanation_eval,
+    sequential_eval,
+)
 from modules.runs.run import Experiment, open_experiment, spread
 from modules.tasks import Task
 from utils.runtime import pick_device
@@ -40,7 +45,7 @@ from utils.runtime import pick_device
 
 def samples_of(
     experiment: Experiment, folder: str, task: Task, n: int, batch_size: int
-) -> tuple[EvalSet, np.ndarray | None]:
+) -> tuple[EvaluationSet, np.ndarray | None]:
     """The test samples of n users, and the direct task's candidates."""
     dataset = experiment.dataset
     users = spread(dataset.n_users, n) + 1

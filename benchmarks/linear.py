@@ -16,9 +16,8 @@ from modules.data.candidates import valid_candidates
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.evaluation_set import sequential_eval
-from modules.loader.training_stream import MAX_HISTORY
 from modules.runs.run import open_experiment, spread
-from modules.tasks import Task
+from modules.tasks import MAX_HISTORY, Task
 from utils.flag_types import non_negative, numbers
 from utils.metrics.ranking import hit_rate, ndcg
 from utils.runtime import pick_device, pick_precision

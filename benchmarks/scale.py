@@ -24,7 +24,9 @@ from modules.data.reader import load_dataset
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
 from modules.decoding.exact import prefix_tree, rank_exact
 from modules.evaluation.ranker import MAX_PREFIXES
-from modules.loader.pieces import build_trie, load_tokenizer, prompt_pieces, train_tokenizer
+from modules.loader.pieces import prompt_pieces
+from modules.loader.tokenizer import load_tokenizer, train_tokenizer
+from modules.loader.trie import build_trie
 from modules.model.backbone import BUILT_IN
 from modules.model.decoder import PrefixDecoder
 from modules.model.graph import normalized_adjacency, propagate

@@ -8,11 +8,12 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from modules.data.dataset import Explanations, RecDataset, train_view
+from modules.data.dataset import Explanations, RecDataset
 from modules.data.demo import made_up_sentence
+from modules.data.protocols import train_view
 from modules.data.reader import load_dataset
 from modules.loader.batches import Batch
-from modules.loader.training_stream import StepPlan, TrainSampler
+from modules.loader.training_stream import StepPlan, TrainingStream
 from modules.randomness import rng
 from modules.runs.run import Experiment, new_experiment, save_run, training_samplers
 from modules.tasks import Task
@@ -40,7 +41,7 @@ def with_made_up_texts(dataset: RecDataset, records: int = 4096) -> RecDataset:
 
 def full_size(
     data_dir: str, backbone: str, precision: str, cuda: bool = False
-) -> tuple[Experiment, Callable[..., dict[Task, TrainSampler]]]:
+) -> tuple[Experiment, Callable[..., dict[Task, TrainingStream]]]:
     """An experiment with random weights, and what makes its training streams."""
     dataset = with_made_up_texts(load_dataset(data_dir))
     view = train_view(dataset, "clean")
@@ -60,7 +61,7 @@ def full_size(
         seed=SEED,
     )
 
-    def samplers(batch_size: int, negative_num: int = 99) -> dict[Task, TrainSampler]:
+    def samplers(batch_size: int, negative_num: int = 99) -> dict[Task, TrainingStream]:
         return training_samplers(
             experiment, view, list(Task), StepPlan(batch_size), negative_num, 20
         )
@@ -68,7 +69,7 @@ def full_size(
     return experiment, samplers
 
 
-def next_batch(stream: TrainSampler) -> Batch:
+def next_batch(stream: TrainingStream) -> Batch:
     """The batch of a step that is a single one."""
     return next(stream).batches[0]
 

@@ -1,1 +1,5 @@
-"""The model, its data, its training and its decoding. Imports run scripts -> modules -> utils."""
+"""The model, its data, its training and its decoding, in packages on floors (docs/code.md)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["recommend"])

@@ -1,9 +1,6 @@
-"""The authors' table of settings, by data set and objective; and how far settings may go."""
+"""The authors' table of settings, our own, built-in backbones, and how far settings may go."""
 
-import argparse
 from typing import NamedTuple
-
-from utils.errors import UserError
 
 # Beyond these a run would only hang, or fill the memory.
 MAX_LAYERS = 100  # L: after a few hops all nodes look alike
@@ -31,14 +28,15 @@ PRESETS: dict[str, dict[str, dict[str, Row]]] = {
         "toys": {"direct": Row(11, 5, 10, 4), "sequential": Row(9, 5, 10, 4)},
     },
 }
-# No table of the authors: see benchmarks/EXPERIMENTS.md. The paper's own settings of α, σ, L, and
-# lists long enough that no history empties them.
-PRESETS["best"] = {
+# Ours, of benchmarks/EXPERIMENTS.md: the authors' α, σ, L, and lists long enough that no history
+# empties them.
+PRESETS["item_tokens"] = {
     dataset: {objective: row._replace(reach=20) for objective, row in rows.items()}
     for dataset, rows in PRESETS["readme"].items()
 }
-# Defaults of pretrain.py's other flags with --preset best.
-BEST = {
+ALIASES = {"best": "item_tokens"}  # former names of presets
+# Defaults of pretrain.py's other flags with --preset item_tokens.
+ITEM_TOKENS = {
     "backbone": "shallow",
     "item_ids": "own",
     "item_vectors": "cooccurrence",
@@ -56,36 +54,37 @@ BEST = {
     "endure_times": 14,
     "eval_users": 4000,
 }
-# For data sets without a published row: whole words as loud as the tokens of a fresh T5.
+# For data sets without a published row: whole words of the size of a fresh T5's tokens.
 UNPUBLISHED = Row(1, 1, 10, 4)
+
+
+MODEL_VERSIONS = ("t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b")  # --model_version 0..4
+
+# Built-in sizes of T5: always from scratch, with a tokenizer trained on the data set.
+BACKBONES = {
+    "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 256, "num_layers": 2, "num_heads": 4},
+    "mini": {"d_model": 256, "d_kv": 64, "d_ff": 1024, "num_layers": 4, "num_heads": 4},
+    # For items that are tokens of their own: short prompts, and all the answer in one embedding.
+    # Untied is T5 1.1's word for outputs that are not scaled by D^-1/2.
+    "narrow": {
+        "d_model": 128, "d_kv": 64, "d_ff": 512, "num_layers": 2, "num_decoder_layers": 1,
+        "num_heads": 2, "tie_word_embeddings": False,
+    },
+    "shallow": {
+        "d_model": 256, "d_kv": 64, "d_ff": 1024, "num_layers": 2, "num_decoder_layers": 1,
+        "num_heads": 4, "tie_word_embeddings": False,
+    },
+}  # fmt: skip
 
 
 def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
     """The settings of a data set, and where they are from, for the log."""
-    table = PRESETS[preset].get(dataset.lower())
+    table = PRESETS[ALIASES.get(preset, preset)].get(dataset.lower())
     if table is None:
         return UNPUBLISHED, f"no published settings for {dataset!r}: {UNPUBLISHED}"
     return table[objective], f"--preset {preset}, {dataset}, {objective}: {table[objective]}"
 
 
-def fill_settings(args: argparse.Namespace, dataset: str, has_graph: bool) -> str:
-    """alpha, sigma and L from the published table where they are not given; where they are from.
-
-    has_graph: whether ``args.method`` has one.
-    """
-    row, source = published_row(args.preset, dataset, args.objective)
-    if not has_graph:
-        row = row._replace(alpha=1.0)  # POD and P5 have no alpha
-        for flag in ("sigma", "L"):
-            if getattr(args, flag) is not None:
-                raise UserError(f"--{flag} is of the graph, which --method {args.method} lacks.")
-        if args.graph_every > 1:
-            raise UserError(
-                f"--graph_every {args.graph_every}: {args.method} has no graph. Leave it out."
-            )
-        source = f"--method {args.method}: no graph, α = 1"
-    given = [flag for flag in ("alpha", "sigma", "L") if getattr(args, flag) is not None]
-    for flag, value in (("alpha", row.alpha), ("sigma", row.sigma), ("L", row.layers)):
-        if getattr(args, flag) is None:
-            setattr(args, flag, value)
-    return source + (f"; given: {', '.join(given)}" if given else "")
+def extra_items(given: int | None, preset: str, dataset: str) -> int:
+    """N, the items taken beyond top_n before reranking: as given, else the preset's."""
+    return published_row(preset, dataset, "sequential")[0].reach if given is None else given

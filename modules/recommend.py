@@ -6,26 +6,26 @@ that no training prompt holds. Explanations read the graph; see ``NewcomerModel`
 """
 
 import difflib
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from modules.data.dataset import RecDataset
-from modules.decoding.exact import BeamOptions
-from modules.evaluation.ranker import Decoding, Ranker, generate_texts, pick_method
-from modules.evaluation.reranking import rerank
-from modules.loader.batches import Batch
-from modules.loader.evaluation_set import EvalSet, explanation_eval
-from modules.loader.pieces import Ragged
-from modules.loader.training_stream import MAX_HISTORY
+from modules.decoding.beam import BeamOptions
+from modules.evaluation.ranker import Decoding, Ranker, pick_method
+from modules.evaluation.reranking import Ranked, rerank
+from modules.evaluation.texts import generate_texts
+from modules.loader.batches import Batch, BatchSize
+from modules.loader.ragged import Ragged
 from modules.model.elmrec import ELMRec
-from modules.runs.run import Experiment
-from modules.tasks import Task, WholeWords
+from modules.runs.run import Run
+from modules.tasks import MAX_HISTORY, Task, WholeWords
 from utils.errors import UserError, limit
 from utils.tables import markdown
 
@@ -131,14 +131,14 @@ class NewcomerModel(nn.Module):
             k = embeds.shape[1] - of_user.shape[1]
             of_user = nn.functional.pad(of_user, (k, 0))[..., None]  # (B, K + S, 1)
             embeds = embeds + self._model.config.alpha * of_user * mean
-        return self._model.states(embeds, mask, batch.reads)
+        return self._model.states(embeds, mask, batch.target_places)
 
 
-def newcomer_remark(experiment: Experiment, explained: int) -> str:
+def newcomer_remark(run: Run, explained: int) -> str:
     """What a reader of a newcomer's answer must know. explained: texts that are generated."""
     text = "not in the data: the prompt says user_0, whom training did not know"
     tasks = [Task.SEQUENTIAL] + [Task.EXPLANATION] * (explained > 0)
-    by_graph = [t.label for t in tasks if experiment.scheme(t) is WholeWords.GRAPH]
+    by_graph = [t.label for t in tasks if run.prompts.schemes[t] is WholeWords.GRAPH]
     if by_graph:
         text += (
             f"; not in the graph either: for the {' and '.join(by_graph)} task, the mean of the "
@@ -147,86 +147,75 @@ def newcomer_remark(experiment: Experiment, explained: int) -> str:
     return text
 
 
-def _model_for(experiment: Experiment, people: Sequence[Person]) -> ELMRec | NewcomerModel:
+def _model_for(run: Run, people: Sequence[Person]) -> ELMRec | NewcomerModel:
     strange = [person for person in people if person.user == NEWCOMER]
     if not strange:
-        return experiment.model
+        return run.model
     if len(people) > 1:
         raise ValueError("a newcomer is asked for alone")
-    return NewcomerModel(experiment.model, strange[0].history).eval()
+    return NewcomerModel(run.model, strange[0].history).eval()
 
 
 # ---------------------------------------------------------------------------------- answers
 
 
 def recommend(
-    experiment: Experiment, people: Sequence[Person], top_n: int, explained: int, batch_size: int
+    run: Run, people: Sequence[Person], top_n: int, explained: int, batch_size: int
 ) -> list[Answer]:
     """The next ``top_n`` items of each person, none of them had already, and why.
 
     explained: generate a text for the first so many of each list; 0 = none.
     """
-    items, scores = _next_items(experiment, people, top_n, batch_size)
-    texts = _explain(experiment, people, items[:, :explained], batch_size)
+    ranked = _next_items(run, people, top_n, batch_size)
+    texts = _explain(run, people, ranked.items[:, :explained], batch_size)
     answers = []
-    for person, line, line_scores, why in zip(people, items, scores, texts):
+    for person, line, scores, why in zip(people, *ranked[:2], texts):
         found = line > 0  # a small catalogue may end before the list does
-        chances = np.exp(line_scores[found].astype(np.float64))
+        chances = np.exp(scores[found].astype(np.float64))
         answers.append(Answer(person, line[found].tolist(), chances.tolist(), why))
     return answers
 
 
-def _next_items(
-    experiment: Experiment, people: Sequence[Person], top_n: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    pieces, trie = experiment.pieces, experiment.trie()
-    samples = EvalSet(
-        Task.SEQUENTIAL,
+def _next_items(run: Run, people: Sequence[Person], top_n: int, batch_size: int) -> Ranked:
+    trie, pieces = run.trie, run.prompts.pieces
+    samples = run.prompts.sequential(
         np.array([person.user for person in people]),
         Ragged.of([person.history[-MAX_HISTORY:].tolist() for person in people]),
-        pieces.item_targets.gather(np.zeros(len(people), dtype=np.int64)),  # nothing is held out
-        pieces,
-        experiment.scheme(Task.SEQUENTIAL),
-        batch_size,
-        causal=experiment.causal(Task.SEQUENTIAL),
+        np.zeros(len(people), dtype=np.int64),  # nothing is held out
+        BatchSize(batch_size),
     )
     ranker = Ranker(
-        _model_for(experiment, people),
+        _model_for(run, people),
         trie,
         pieces.item_targets,
         Decoding(pick_method("auto", trie)),
-        experiment.autocast,
+        run.machine.autocast,
         show_progress=len(people) > batch_size,
     )
     # So many more that a list is full whatever its reader already had.
     extra = max(len(np.unique(person.history)) for person in people)
-    catalogue = np.arange(1, experiment.dataset.n_items + 1)[None]
-    items, scores, _ = ranker.rank(samples, catalogue, top_n + extra)
-    return rerank(items, scores, [person.history for person in people], top_n)
+    ranked = ranker.rank(samples, run.dataset.catalogue, top_n + extra)
+    return rerank(ranked, [person.history for person in people], top_n)
 
 
 def _explain(
-    experiment: Experiment, people: Sequence[Person], items: np.ndarray, batch_size: int
+    run: Run, people: Sequence[Person], items: np.ndarray, batch_size: int
 ) -> list[list[str]]:
     """Why each of (n, m) items, 0 = none, would please its person."""
     rows, places = np.nonzero(items)
     if not len(rows):
         return [[] for _ in people]
-    pieces = experiment.pieces
-    samples = explanation_eval(
-        np.array([person.user for person in people])[rows],
-        items[rows, places],
-        pieces.item_targets.gather(np.zeros(len(rows), dtype=np.int64)),  # no reference
-        pieces,
-        experiment.scheme(Task.EXPLANATION),
-        batch_size,
+    no_reference = run.prompts.pieces.item_targets.gather(np.zeros(len(rows), dtype=np.int64))
+    users = np.array([person.user for person in people])[rows]
+    samples = run.prompts.explanation(
+        users, items[rows, places], no_reference, BatchSize(batch_size)
     )
     texts, _ = generate_texts(
-        _model_for(experiment, people),
+        _model_for(run, people),
         samples,
         _BEAMS,
-        partial(experiment.tokenizer.batch_decode, skip_special_tokens=True),
-        experiment.autocast,
+        partial(run.tokenizer.batch_decode, skip_special_tokens=True),
+        run.machine.autocast,
         show_progress=len(rows) > batch_size,
     )
     out: list[list[str]] = [[] for _ in people]
@@ -256,10 +245,10 @@ def as_table(dataset: RecDataset, answer: Answer) -> str:
     return f"{head}\n  {' '.join(read)}\n\n{markdown(header, rows)}\n"
 
 
-def as_object(dataset: RecDataset, answer: Answer) -> dict[str, Any]:
-    """An answer for programs: ids are the original ones."""
+def as_json(dataset: RecDataset, answer: Answer) -> str:
+    """An answer for programs, in one line of JSON: ids are the original ones."""
     person = answer.person
-    return {
+    table = {
         "user_id": None if person.user == NEWCOMER else person.name,
         "history": [dataset.item_names[item] for item in person.history],
         "items": [
@@ -271,3 +260,4 @@ def as_object(dataset: RecDataset, answer: Answer) -> dict[str, Any]:
             for place, (item, chance) in enumerate(zip(answer.items, answer.probabilities))
         ],
     }
+    return json.dumps(table, ensure_ascii=False)

@@ -22,6 +22,8 @@ class Task(IntEnum):
         return self.name.lower()
 
 
+MAX_HISTORY = 20  # items of a sequential prompt; the target is the 21st
+
 # By name, in the order of tables and pages.
 RANKING_TASKS = (Task.SEQUENTIAL.label, Task.DIRECT.label)
 TASKS = (*RANKING_TASKS, Task.EXPLANATION.label)
@@ -35,8 +37,9 @@ class WholeWords(Enum):
 
 
 class Method(NamedTuple):
-    """A member of the paper family: whole-word schemes, and whether it has soft prompts."""
+    """A member of the paper family: its name, whole-word ids, and whether it has soft prompts."""
 
+    title: str
     whole_words: dict[Task, WholeWords]
     soft_prompts: bool
 
@@ -46,6 +49,7 @@ METHODS = {
     # Sequential stays with positions: by graph ids a model recommends what is near the user's
     # early items rather than the recent ones.
     "elmrec": Method(
+        "ELMRec",
         {
             Task.EXPLANATION: WholeWords.GRAPH,
             Task.SEQUENTIAL: WholeWords.POSITION,
@@ -53,8 +57,8 @@ METHODS = {
         },
         soft_prompts=True,
     ),
-    "pod": Method(_POSITIONS, soft_prompts=True),
-    "p5": Method(_POSITIONS, soft_prompts=False),
+    "pod": Method("POD", _POSITIONS, soft_prompts=True),
+    "p5": Method("P5", _POSITIONS, soft_prompts=False),
 }
 
 

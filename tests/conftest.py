@@ -12,10 +12,17 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 import pretrain
 from modules.data.reader import load_dataset
-from modules.loader.pieces import build_trie, prompt_pieces, train_tokenizer
-from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.loader.pieces import prompt_pieces
+from modules.loader.prompts import Prompts
+from modules.loader.tokenizer import train_tokenizer
+from modules.loader.trie import build_trie
+from modules.model.config import ELMRecConfig
+from modules.model.elmrec import ELMRec
 from modules.model.graph import normalized_adjacency
+from modules.runs.record import RunRecord
+from modules.runs.run import Run
 from tests.faults import Place
+from utils.runtime import Machine
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # real data, where a developer has them; never needed to run
@@ -76,6 +83,11 @@ def pieces(dataset, tokenizer):
 
 
 @pytest.fixture
+def prompts(pieces, model) -> Prompts:
+    return Prompts(pieces, model.schemes)
+
+
+@pytest.fixture
 def trie(pieces):
     return build_trie(pieces.item_targets, pieces.pad)
 
@@ -106,6 +118,16 @@ def model(dataset, tokenizer) -> ELMRec:
     graph = normalized_adjacency(dataset.train_pairs(), dataset.n_users, dataset.n_items)
     config = ELMRecConfig(dataset.n_users, dataset.n_items, alpha=2.0, sigma=1.5, graph_layers=2)
     return ELMRec(random_t5(len(tokenizer)), config, graph).eval()
+
+
+@pytest.fixture
+def run(dataset, tokenizer, prompts, model) -> Run:
+    """A run of the model on the four users, as training would have made it."""
+    numbers = np.arange(dataset.n_items + 1)
+    arguments = {"seed": 0, "tasks": ["explanation", "sequential", "direct"], "item_ids": "random"}
+    record = RunRecord.now(arguments, dataset.name, 0, 0)
+    machine = Machine(torch.device("cpu"), "fp32")
+    return Run(dataset.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
 
 
 # ---------------------------------------------------------------- folders to spoil: tests/faults.py

@@ -18,9 +18,10 @@ import pretrain
 import seq_reranker
 import topn
 from modules.data.reader import load_dataset
-from modules.loader.pieces import train_tokenizer
+from modules.loader.tokenizer import train_tokenizer
 from modules.model.backbone import build_backbone
-from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.model.config import ELMRecConfig
+from modules.model.elmrec import ELMRec
 from modules.runs.results import write_results
 from modules.runs.run import open_experiment
 from tests.conftest import ROOT, random_t5

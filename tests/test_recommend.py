@@ -5,13 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from modules.evaluation.ranker import Ranker
-from modules.loader.evaluation_set import explanation_eval
+from modules.loader.batches import BatchSize
+from modules.model.elmrec import ELMRec
+from modules.model.graph import Graph
 from modules.recommend import (
     NEWCOMER,
     NewcomerModel,
@@ -23,7 +26,6 @@ from modules.recommend import (
     read_names,
     recommend,
 )
-from modules.runs.run import Experiment
 from modules.tasks import METHODS, Task, WholeWords
 from tests.conftest import HISTORIES, N_ITEMS, ROOT, write_folder
 from tests.test_scripts import SMALL, script
@@ -156,25 +158,17 @@ def test_bad_input(evaluated, tmp_path):
 # ------------------------------------------------------------------------------- in process
 
 
-@pytest.fixture
-def experiment(dataset, tokenizer, pieces, model):
-    numbers = np.arange(dataset.n_items + 1)
-    return Experiment(
-        dataset, tokenizer, pieces, numbers, model, torch.device("cpu"), "fp32", seed=0
-    )
-
-
 def everyone(dataset):
     return known(dataset, [("test", f"U{user}") for user in HISTORIES], 0)
 
 
-def test_many_are_ranked_in_one_call_and_as_each_alone(experiment, monkeypatch):
-    people = everyone(experiment.dataset)
-    alone = [recommend(experiment, [person], 5, 2, 8)[0] for person in people]
+def test_many_are_ranked_in_one_call_and_as_each_alone(run, monkeypatch):
+    people = everyone(run.dataset)
+    alone = [recommend(run, [person], 5, 2, 8)[0] for person in people]
     calls = []
     rank = Ranker.rank
     monkeypatch.setattr(Ranker, "rank", lambda *args: calls.append(1) or rank(*args))
-    together = recommend(experiment, people, 5, 2, 2)
+    together = recommend(run, people, 5, 2, 2)
     assert len(calls) == 1
     for one, other in zip(alone, together):
         assert one.items == other.items
@@ -183,17 +177,17 @@ def test_many_are_ranked_in_one_call_and_as_each_alone(experiment, monkeypatch):
         assert one.probabilities == pytest.approx(other.probabilities, rel=1e-4)
 
 
-def test_all_that_was_not_had_is_listed_with_what_is_left_of_certainty(experiment):
-    (answer,) = recommend(experiment, [newcomer(experiment.dataset, "I12")], 99, 0, 4)
+def test_all_that_was_not_had_is_listed_with_what_is_left_of_certainty(run):
+    (answer,) = recommend(run, [newcomer(run.dataset, "I12")], 99, 0, 4)
     assert sorted(answer.items) == list(range(1, N_ITEMS))  # all but I12
     assert answer.probabilities == sorted(answer.probabilities, reverse=True)
     assert 0.5 < sum(answer.probabilities) < 1
     assert answer.texts == []
 
 
-def test_a_list_is_full_whatever_its_reader_had(experiment):
-    person = newcomer(experiment.dataset, ",".join(f"I{i}" for i in range(1, 10)))
-    (answer,) = recommend(experiment, [person], 3, 0, 4)
+def test_a_list_is_full_whatever_its_reader_had(run):
+    person = newcomer(run.dataset, ",".join(f"I{i}" for i in range(1, 10)))
+    (answer,) = recommend(run, [person], 3, 0, 4)
     assert sorted(answer.items) == [10, 11, 12]
 
 
@@ -221,20 +215,17 @@ def by_hand(model, tokenizer, history, item):
 
 
 @pytest.mark.parametrize("own_encoder", [True, False])
-def test_a_newcomers_node_is_the_mean_of_the_items(experiment, model, tokenizer, own_encoder):
-    model.own_encoder = own_encoder
+def test_a_newcomers_node_is_the_mean_of_the_items(prompts, model, tokenizer, own_encoder):
+    graph = Graph(model.graph_crow, model.graph_col, model.graph_values)
+    other = ELMRec(model.t5, model.config, graph, own_encoder=own_encoder).eval()
+    other.load_state_dict(model.state_dict())
+    model = other
     calls = []
     model.t5.encoder.register_forward_hook(lambda *_: calls.append(1))
     history = np.array([3, 7, 7])
-    nothing = experiment.pieces.item_targets.gather(np.zeros(2, dtype=np.int64))
-    samples = explanation_eval(
-        np.zeros(2, dtype=np.int64),
-        np.array([10, 4]),
-        nothing,
-        experiment.pieces,
-        experiment.scheme(Task.EXPLANATION),
-        batch_size=2,
-    )
+    nothing = prompts.pieces.item_targets.gather(np.zeros(2, dtype=np.int64))
+    nobody = np.zeros(2, dtype=np.int64)
+    samples = prompts.explanation(nobody, np.array([10, 4]), nothing, BatchSize(2))
     with torch.no_grad():
         for rows, batch in samples:
             calls.clear()
@@ -242,32 +233,38 @@ def test_a_newcomers_node_is_the_mean_of_the_items(experiment, model, tokenizer,
             assert bool(calls) is not own_encoder  # the way that the model was told to go
             plain, _ = model.encode(batch)
             for row, line in zip(rows, range(len(rows))):
-                expected = by_hand(model, tokenizer, history, int(samples.items.flat[row]))
+                expected = by_hand(model, tokenizer, history, int(samples.samples.items.flat[row]))
                 found = states[line, mask[line] > 0]
                 torch.testing.assert_close(found, expected[0], rtol=1e-4, atol=1e-4)
                 assert not torch.allclose(plain[line, mask[line] > 0], found, atol=1e-2)
 
 
-def test_where_no_graph_is_read_a_newcomer_needs_none(experiment, model):
+def reading(run, schemes):
+    """The run, its tasks with other whole-word ids."""
+    run.model.schemes = schemes
+    return replace(run, prompts=replace(run.prompts, schemes=schemes))
+
+
+def test_where_no_graph_is_read_a_newcomer_needs_none(run):
     """The sequential task reads positions: the stand-in changes nothing."""
-    person = newcomer(experiment.dataset, "I3,I7")
-    (answer,) = recommend(experiment, [person], 5, 0, 4)
-    model.schemes = METHODS["pod"].whole_words
-    (other,) = recommend(experiment, [person], 5, 3, 4)
+    person = newcomer(run.dataset, "I3,I7")
+    (answer,) = recommend(run, [person], 5, 0, 4)
+    run = reading(run, METHODS["pod"].whole_words)
+    (other,) = recommend(run, [person], 5, 3, 4)
     assert answer.items == other.items
-    assert "graph" not in newcomer_remark(experiment, 3)
-    model.schemes = dict.fromkeys(Task, WholeWords.GRAPH)
-    assert "for the sequential task" in newcomer_remark(experiment, 0)
-    (third,) = recommend(experiment, [person], 5, 0, 4)
+    assert "graph" not in newcomer_remark(run, 3)
+    run = reading(run, dict.fromkeys(Task, WholeWords.GRAPH))
+    assert "for the sequential task" in newcomer_remark(run, 0)
+    (third,) = recommend(run, [person], 5, 0, 4)
     assert third.probabilities != pytest.approx(answer.probabilities, rel=1e-3)
 
 
-def test_a_long_history_is_read_from_its_end(experiment):
-    long = newcomer(experiment.dataset, ",".join(f"I{1 + n % 9}" for n in range(30)))
+def test_a_long_history_is_read_from_its_end(run):
+    long = newcomer(run.dataset, ",".join(f"I{1 + n % 9}" for n in range(30)))
     short = Person(NEWCOMER, long.name, long.history[-20:])
-    (one,), (other,) = (recommend(experiment, [p], 3, 0, 4) for p in (long, short))
+    (one,), (other,) = (recommend(run, [p], 3, 0, 4) for p in (long, short))
     assert one.probabilities == other.probabilities
-    text = as_table(experiment.dataset, one)
+    text = as_table(run.dataset, one)
     assert "had 30 items, oldest first, of which the model reads the last 20:" in text
     assert len(text.splitlines()[1].split()) == 20
 

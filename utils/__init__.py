@@ -1,1 +1,1 @@
-"""What any experiment needs: flags, run folders, runtime, metrics, reports."""
+"""What any experiment needs; knows neither users nor items."""

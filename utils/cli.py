@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from utils import distributed
 from utils.errors import UserError, limit
-from utils.flag_types import positive_int
+from utils.provenance import VERSION
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -23,7 +23,9 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that a script's flags are added to, group by group."""
-    return argparse.ArgumentParser(description=description, formatter_class=_Formatter)
+    parser = argparse.ArgumentParser(description=description, formatter_class=_Formatter)
+    parser.add_argument("--version", action="version", version=f"ELMRec {VERSION}")
+    return parser
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +37,8 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data_dir", help="the same, as a flag")
 
 
-def add_machine_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
-    """Device, precision, batch size and the run's folder."""
-    group = parser.add_argument_group("machine and output")
+def add_machine_flags(group: argparse._ArgumentGroup) -> None:
+    """Device, precision and the run's folder."""
     group.add_argument("--cuda", action="store_true", help="run on the CUDA device")
     group.add_argument(
         "--deterministic",
@@ -50,25 +51,19 @@ def add_machine_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
         help="bf16: autocast of float32 weights; default: bf16 where the processor has it",
     )
     group.add_argument(
-        "--batch_size", type=positive_int, default=batch_size, help="samples a batch"
-    )
-    group.add_argument(
         "--checkpoint",
         default="./checkpoint/elmrec/",
         help="the run's folder: model, logs, results",
     )
 
 
-def data_folder(args: argparse.Namespace) -> str:
+def data_folder(positional: str | None, flag: str | None) -> str:
     """The data folder of the command line; UserError where it is named twice or not at all."""
-    if args.data and args.data_dir and args.data != args.data_dir:
-        raise UserError(
-            f"two data folders: {args.data!r} and --data_dir {args.data_dir!r}. Name one."
-        )
-    folder = args.data or args.data_dir
-    if not folder:
+    if positional and flag and positional != flag:
+        raise UserError(f"two data folders: {positional!r} and --data_dir {flag!r}. Name one.")
+    if not (positional or flag):
         raise UserError("no data folder: name one, as in `pretrain.py ./data/beauty/`.")
-    return folder
+    return positional or flag
 
 
 def run(main: Callable[[], None]) -> None:

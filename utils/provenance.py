@@ -3,10 +3,14 @@
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+_STARTED = time.perf_counter()
+VERSION = "0.3.0"  # of this code; CHANGELOG.md says what changed
 
 
 def provenance(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,6 +21,11 @@ def provenance(arguments: Mapping[str, Any]) -> dict[str, Any]:
         "versions": versions(),
         "commit": commit(),
     }
+
+
+def seconds_since_start() -> float:
+    """Seconds since the program began to load."""
+    return time.perf_counter() - _STARTED
 
 
 def versions() -> dict[str, str]:

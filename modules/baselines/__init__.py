@@ -1,0 +1,12 @@
+"""Simple models in the same harness. Parts load at first use."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "simple": ["BASELINES"],
+        "linear": ["linear_items"],
+        "tuning": ["make_arena", "run_baseline"],
+    },
+)

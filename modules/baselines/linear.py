@@ -6,43 +6,21 @@ A row of S is a prefix of a train history, its items weighted past^age (the last
 T is what follows it, future^distance (the next one: 1). This is the model of partial sessions of
 SLIST (Choi et al., "Session-aware Linear Item-Item Models", WWW 2021), without its weights of age.
 It has a number for every pair of items, which no vectors of a few hundred numbers have: a baseline
-in compare.py, and for seq_reranker.py and topn.py (``--linear``) a second opinion to rank by.
+in compare.py, and in seq_reranker.py and topn.py (``--linear``) what can be added to a T5's scores.
 """
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
 
-from modules.data.dataset import RecDataset
-from modules.loader.training_stream import MAX_HISTORY
+from modules.baselines.histories import weighted_histories, weighted_stretches
+from modules.data.dataset import HeldOut, RecDataset
+from modules.tasks import MAX_HISTORY
 from utils.console import say
 from utils.errors import UserError
 
 PAST, FUTURE, L2 = 0.5, 0.5, 30.0  # chosen on Beauty's validation items
 MAX_ITEMS = 30_000  # two matrices of their square in float32 take 7 GB
-
-
-def _weighted(
-    dataset: RecDataset, ends: np.ndarray, limits: np.ndarray, step: int, decay: float
-) -> sparse.csr_array:
-    """(n, I + 1) of the items from each place on, forwards or backwards up to a limit."""
-    rows, items, weights = [], [], []
-    for distance in range(MAX_HISTORY):
-        at = ends + step * distance
-        inside = np.flatnonzero(at < limits if step > 0 else at >= limits)
-        rows.append(inside)
-        items.append(dataset.items[at[inside]])
-        weights.append(np.full(len(inside), decay**distance, dtype=np.float32))
-    shape = (len(ends), dataset.n_items + 1)
-    where = np.concatenate(rows), np.concatenate(items)
-    return sparse.coo_array((np.concatenate(weights), where), shape=shape).tocsr()
-
-
-def recent_items(dataset: RecDataset, held_out: int, past: float = PAST) -> sparse.csr_array:
-    """(U, I + 1) weighted histories: a row of S for each user. held_out: 1 = before the test
-    item, 2 = before the validation item."""
-    starts, ends = dataset.offsets[:-1], dataset.offsets[1:]
-    return _weighted(dataset, ends - held_out - 1, starts, -1, past)
 
 
 def fit_linear_items(
@@ -64,8 +42,10 @@ def fit_linear_items(
     user = np.repeat(np.arange(dataset.n_users), dataset.lengths)
     inside = (targets > starts[user]) & (targets < stops[user])
     targets, user = targets[inside], user[inside]
-    before = _weighted(dataset, targets - 1, starts[user], -1, past)
-    after = _weighted(dataset, targets, stops[user], 1, future)
+    first = np.maximum(starts[user], targets - MAX_HISTORY)
+    last = np.minimum(stops[user], targets + MAX_HISTORY)
+    before = weighted_stretches(dataset, first, targets, past)
+    after = weighted_stretches(dataset, targets, last, future, forwards=True)
     gram = (before.T @ before).toarray()
     gram.flat[:: n + 1] += l2
     # LAPACK reads columns first; the Gram matrix is symmetric, so its transpose is itself.
@@ -80,7 +60,7 @@ def fit_linear_items(
 class LinearItems:
     """Scores of all items for some users, times a weight."""
 
-    def __init__(self, matrix: np.ndarray, histories: sparse.csr_array, weight: float) -> None:
+    def __init__(self, matrix: np.ndarray, histories: sparse.csr_matrix, weight: float) -> None:
         """matrix: (I + 1, I + 1) B; histories: (n, I + 1), a row a sample; weight: β."""
         self._matrix, self._histories, self._weight = matrix, histories, np.float32(weight)
 
@@ -90,12 +70,12 @@ class LinearItems:
 
 
 def linear_items(
-    dataset: RecDataset, users: np.ndarray, held_out: int, weight: float
+    dataset: RecDataset, users: np.ndarray, held_out: HeldOut, weight: float
 ) -> LinearItems | None:
-    """The linear model fitted, for (n,) users before their test (1) or validation (2) item; None
-    where its weight is 0."""
+    """The linear model fitted, for (n,) users before the held-out item; None where its weight is
+    0."""
     if not weight:
         return None
     say(f"fitting the linear model of {dataset.n_items:,} items")
-    histories = recent_items(dataset, held_out)[users - 1]
+    histories = weighted_histories(dataset, held_out, PAST, MAX_HISTORY)[users - 1]
     return LinearItems(fit_linear_items(dataset), histories, weight)

@@ -4,7 +4,7 @@ Each is fitted on the train interactions and gives a ``Scorer``: weighted histor
 every item out. How they are tuned, ranked and written is in modules/baselines/tuning.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,31 +25,13 @@ _BLOCK = 512  # rows or columns handled at a time, so that temporaries stay smal
 class Baseline(NamedTuple):
     """One baseline, and what is tried on the validation items."""
 
+    title: str  # in tables and reports
     fit: Callable[..., Scorer]  # (train, seed=..., **one of settings)
     settings: tuple[dict[str, Any], ...] = ({},)
     weighs_recency: bool = False
     ordered: bool = False  # fitted on the data set's train histories, in place of the matrix
     tasks: tuple[str, ...] = ("sequential", "direct")
     item_ids: str = "not used"  # "published": reads something out of the numbers themselves
-
-
-def train_matrix(dataset: RecDataset) -> sparse.csr_matrix:
-    """(U, I + 1) float32: 1 where the user has the item in train."""
-    users, items = dataset.train_pairs()
-    ones = np.ones(len(users), dtype=np.float32)
-    return sparse.csr_matrix((ones, (users - 1, items)), (dataset.n_users, dataset.n_items + 1))
-
-
-def weighted_histories(dataset: RecDataset, held_out: int, decay: float) -> sparse.csr_matrix:
-    """(U, I + 1) float32: the last item before the target weighs 1, the one before it ``decay``,
-    then decay^2, and so on; 0 = not there. held_out: 1 before the test item, 2 before validation.
-    """
-    lengths = dataset.lengths - held_out
-    rows = np.repeat(np.arange(dataset.n_users), lengths)
-    age = np.cumsum(lengths)[rows] - 1 - np.arange(len(rows))  # 0 = the last one
-    items = dataset.items[(dataset.offsets[1:] - held_out - 1)[rows] - age]
-    weights = (float(decay) ** age).astype(np.float32)
-    return sparse.csr_matrix((weights, (rows, items)), (dataset.n_users, dataset.n_items + 1))
 
 
 def popularity(train: sparse.csr_matrix, *, seed: int) -> Scorer:
@@ -158,28 +140,30 @@ def next_number(train: sparse.csr_matrix, *, seed: int) -> Scorer:
     return lambda histories, last: -((numbers - last[:, None] - 1) % n_items).astype(np.float32)
 
 
-def ease_settings(l2: Sequence[float]) -> tuple[dict[str, float], ...]:
-    """What is tried of EASE, for these penalties."""
-    return tuple({"l2": value} for value in l2)
-
-
 EASE_L2 = (100.0, 200.0, 500.0, 1000.0)
 DECAYS = (1.0, 0.8, 0.6, 0.4)  # weight of an item by that of the one after it
 BASELINES = {
-    "popularity": Baseline(popularity),
+    "popularity": Baseline("popularity", popularity),
     "item_knn": Baseline(
-        item_knn, tuple({"neighbours": k} for k in (100, 200, None)), weighs_recency=True
+        "item-kNN",
+        item_knn,
+        tuple({"neighbours": k} for k in (100, 200, None)),
+        weighs_recency=True,
     ),
-    "ease": Baseline(ease, ease_settings(EASE_L2), weighs_recency=True),
+    "ease": Baseline("EASE", ease, tuple({"l2": value} for value in EASE_L2), weighs_recency=True),
     "linear": Baseline(
+        "linear",
         linear_next_items,
         tuple({"l2": 30.0, "past": decay, "future": decay} for decay in (0.5, 0.7)),
         weighs_recency=True,
         tasks=("sequential",),
         ordered=True,
     ),
-    "next_number": Baseline(next_number, tasks=("sequential",), item_ids="published"),
+    "next_number": Baseline(
+        "next number", next_number, tasks=("sequential",), item_ids="published"
+    ),
     "matrix_factorisation": Baseline(
+        "matrix factorisation",
         matrix_factorisation,
         tuple({"factors": f, "alpha": a} for f in (64, 128) for a in (10.0, 40.0)),
         weighs_recency=True,

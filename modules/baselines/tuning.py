@@ -12,17 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from modules.baselines.simple import Baseline, Scorer, train_matrix, weighted_histories
-from modules.data.candidates import fingerprint, test_candidates, valid_candidates
-from modules.data.dataset import RecDataset
-from modules.evaluation.record import ranking_rows
-from modules.evaluation.reranking import rank_of
+from modules.baselines.histories import train_matrix, weighted_histories
+from modules.baselines.simple import Baseline, Scorer
+from modules.data.candidates import test_candidates, valid_candidates
+from modules.data.dataset import HeldOut, RecDataset
+from modules.evaluation.record import ranking_figures, ranking_rows
+from modules.evaluation.reranking import Ranked, Seconds
 from modules.randomness import Stream, rng
 from modules.reports.page import write_report
 from modules.runs.results import write_results
 from utils.console import progress, say
 from utils.metrics.catalogue import catalogue_figures
-from utils.metrics.ranking import NOT_RANKED, ndcg, ranking_metrics
+from utils.metrics.ranking import NOT_RANKED, ndcg
 from utils.provenance import provenance
 
 _USERS_AT_A_TIME = 512
@@ -40,8 +41,8 @@ class Arena(NamedTuple):
     decays: tuple[float, ...]
 
 
-class Ranked(NamedTuple):
-    """Ranked items of n users."""
+class RankedExactly(NamedTuple):
+    """Lists of n users, and the exact rank of their targets."""
 
     items: np.ndarray  # (n, k) best first, 0 behind the end of a short list
     scores: np.ndarray  # (n, k)
@@ -72,7 +73,7 @@ def make_arena(
 
 def rank_rows(
     scores: np.ndarray, items: np.ndarray, place: np.ndarray, targets: np.ndarray, k: int
-) -> Ranked:
+) -> RankedExactly:
     """Rank b rows of n candidates.
 
     Args:
@@ -98,28 +99,29 @@ def rank_rows(
             best[row] = good[np.lexsort((places[row, good], -scores[row, good]))[:k]]
     listed = np.take_along_axis(scores, best, axis=1)
     chosen = np.take_along_axis(np.broadcast_to(items, scores.shape), best, axis=1)
-    return Ranked(np.where(np.isfinite(listed), chosen, 0), listed, ranks)
+    return RankedExactly(np.where(np.isfinite(listed), chosen, 0), listed, ranks)
 
 
 def rank_all(
     arena: Arena,
     score: Scorer,
     histories: sparse.csr_matrix,
-    held_out: int,
+    held_out: HeldOut,
     k: int,
     candidates: np.ndarray | None = None,
-) -> Ranked:
+) -> RankedExactly:
     """Rank every user's candidates, or the catalogue without what the user already had.
 
     Args:
         histories: (U, I + 1) weighted, as the scorer takes them.
-        held_out: 1 = the target is the test item, 2 = the validation item.
+        held_out: which item is the target.
         k: length of the lists; 0 = ranks only.
         candidates: (U, C); None = the catalogue.
     """
     dataset = arena.dataset
-    ends = dataset.offsets[1:] - held_out
-    targets, last = dataset.items[ends].astype(np.int64), dataset.items[ends - 1]
+    users = np.arange(1, dataset.n_users + 1)
+    targets = dataset.targets(users, held_out).astype(np.int64)
+    last = dataset.items[dataset.offsets[1:] - held_out - 1]
     had = weighted_histories(dataset, held_out, 1.0)
     catalogue = np.arange(dataset.n_items + 1)[None]
     parts = []
@@ -137,10 +139,10 @@ def rank_all(
         parts.append(rank_rows(scores, items, arena.tie_place, targets[rows], k))
         bar.update(len(scores))
     bar.close()
-    return Ranked(*(np.concatenate(part) for part in zip(*parts)))
+    return RankedExactly(*(np.concatenate(part) for part in zip(*parts)))
 
 
-def _task_histories(arena: Arena, task: str, held_out: int, decay: float) -> sparse.csr_matrix:
+def _task_histories(arena: Arena, task: str, held_out: HeldOut, decay: float) -> sparse.csr_matrix:
     """The direct task knows the train items, whatever it is tested on, and no order."""
     if task == "direct":
         return arena.train
@@ -165,9 +167,9 @@ def tune(arena: Arena, baseline: Baseline) -> dict[str, list[Choice]]:
         for task in baseline.tasks:
             recency = task == "sequential" and baseline.weighs_recency
             for decay in arena.decays if recency else (1.0,):
-                histories = _task_histories(arena, task, 2, decay)
+                histories = _task_histories(arena, task, HeldOut.VALIDATION, decay)
                 candidates = negatives if task == "direct" else None
-                ranks = rank_all(arena, score, histories, 2, 0, candidates).ranks
+                ranks = rank_all(arena, score, histories, HeldOut.VALIDATION, 0, candidates).ranks
                 quality = ndcg(ranks, 10)
                 choices[task].append(Choice(setting, decay, quality))
                 say(f"  {task}, {setting}, decay {decay:g}: validation NDCG@10 {quality:.4f}")
@@ -201,6 +203,7 @@ def run_baseline(
         result, rows = _test(arena, task, fitted[1], best, folder)
         result |= {
             "method": name,
+            "title": baseline.title,
             "item_ids": baseline.item_ids,
             "tuning": [choice._asdict() for choice in choices],
             "seconds": {"tuning": tuned, **result["seconds"]},
@@ -217,15 +220,15 @@ def _test(
     users = np.arange(1, dataset.n_users + 1)
     targets = dataset.test_items.astype(np.int64)
     started = time.perf_counter()
-    histories = _task_histories(arena, task, 1, best.decay)
-    whole = rank_all(arena, score, histories, 1, arena.top_n)
-    ranked, candidates = whole, np.arange(1, dataset.n_items + 1)[None]
+    histories = _task_histories(arena, task, HeldOut.TEST, best.decay)
+    whole = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n)
+    ranked, candidates = whole, dataset.catalogue
     result: dict[str, Any] = {}
     if task == "direct":
         candidates, source = test_candidates(dataset, users, arena.negative_num, arena.seed, folder)
-        ranked = rank_all(arena, score, histories, 1, arena.top_n, candidates)
+        ranked = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n, candidates)
         result["negatives"] = source
-    ranks = rank_of(ranked.items, targets)
+    lists = Ranked(ranked.items, ranked.scores, Seconds(0.0, 0.0, 0.0))
     result |= {
         "users": dataset.n_users,
         "dataset": dataset.name,
@@ -235,16 +238,14 @@ def _test(
         "decode": "exact",
         "seed": arena.seed,
         "setting": {**best.setting, "decay": best.decay},
-        "candidates": fingerprint(candidates),
         "seconds": {"ranking": time.perf_counter() - started},
-        "metrics": ranking_metrics(ranks),
+        **ranking_figures(lists, targets, candidates),
         "catalogue": catalogue_figures(
             whole.ranks,
             whole.items,
-            np.asarray(arena.train.sum(axis=0), dtype=np.int64).ravel()[1:],
-            dataset.lengths - (2 if task == "direct" else 1),
+            dataset.popularity[1:],
+            dataset.lengths - (HeldOut.VALIDATION if task == "direct" else HeldOut.TEST),
             targets,
         ),
     }
-    rows = ranking_rows(dataset, users, ranked.items, ranked.scores, targets, ranks)
-    return result, rows
+    return result, ranking_rows(dataset, users, lists, targets)

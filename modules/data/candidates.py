@@ -1,4 +1,4 @@
-"""Whom the direct task ranks: held-out item and negatives, the same for a model and a baseline.
+"""What the direct task ranks: held-out item and negatives, the same for a model and a baseline.
 
 They depend on the data set, the seed and the number of negatives, and on nothing of a model.
 """
@@ -12,6 +12,7 @@ from modules.data.dataset import RecDataset
 from modules.data.negatives import NegativeSampler, shuffled_candidates
 from modules.randomness import Stream, rng
 from utils import distributed
+from utils.console import say
 from utils.errors import UserError
 from utils.files import write_text
 
@@ -50,6 +51,7 @@ def test_candidates(
             lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
             write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
         source = f"drawn with seed {seed}, kept in {kept}"
+    say(f"negatives: {source}")
     # Drawn for everyone, so that --limit_users changes nobody's list.
     order = rng(seed, Stream.TEST_ORDER)
     candidates = shuffled_candidates(dataset.test_items.astype(np.int64), negatives, order)

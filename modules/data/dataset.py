@@ -1,19 +1,26 @@
-"""``RecDataset``: histories, negatives and explanations, and what a protocol shows of them.
+"""``RecDataset``: histories, negatives and explanations of a data folder.
 
-It knows neither files (modules/data/reader.py), nor torch, nor tokens: users and items are the integers
-of the data folder, 1 to U and 1 to I, everywhere in the program. How an item is *written* in a
-prompt is another matter; ``item_numbers`` decides it (see "Two protocols" in the README).
+Users and items are the integers of the data folder, 1 to U and 1 to I, everywhere in the program.
+It knows neither files (modules/data/reader.py), nor torch, nor tokens. How an item is *written* in
+a prompt is another matter: modules/data/protocols.py.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-LEAKED = 0.53  # of all interactions are train records of the published split, by POD's batch counts
-PROTOCOLS = ("clean", "paper")
-ITEM_IDS = ("random", "published", "collaborative", "own")
+
+class HeldOut(IntEnum):
+    """Which item of a history is the target, counted from its end; those behind it stay unseen."""
+
+    TEST = 1
+    VALIDATION = 2
+    LAST_TRAIN = 3  # training with every item a target
 
 
 class Explanations(NamedTuple):
@@ -51,6 +58,11 @@ class RecDataset:
     explanations: dict[str, Explanations] | None  # by split; None without explanation.json
     fingerprints: dict[str, str]  # file name -> SHA-256
 
+    def __str__(self) -> str:
+        """One line for the log."""
+        sizes = f"{self.n_users:,} users, {self.n_items:,} items"
+        return f"{self.name}: {sizes}, {len(self.items):,} interactions"
+
     @property
     def n_users(self) -> int:
         """U."""
@@ -71,100 +83,58 @@ class RecDataset:
         return self.items[self.offsets[user - 1] : self.offsets[user]]
 
     @property
+    def catalogue(self) -> np.ndarray:
+        """(1, I) int64: every item, as candidates that all users share."""
+        return np.arange(1, self.n_items + 1)[None]
+
+    def targets(self, users: np.ndarray, held_out: HeldOut) -> np.ndarray:
+        """(n,) users -> (n,) int32: the item of each that is asked for."""
+        return self.items[self.offsets[users] - held_out]
+
+    def had(self, users: Sequence[int], held_out: HeldOut) -> list[np.ndarray]:
+        """What each of n users had before the target, oldest first."""
+        return [self.history(user)[:-held_out] for user in users]
+
+    @property
     def test_items(self) -> np.ndarray:
         """(U,) the last item of each user."""
-        return self.items[self.offsets[1:] - 1]
+        return self.items[self.offsets[1:] - HeldOut.TEST]
 
     @property
     def valid_items(self) -> np.ndarray:
         """(U,) the last item but one of each user."""
-        return self.items[self.offsets[1:] - 2]
+        return self.items[self.offsets[1:] - HeldOut.VALIDATION]
 
-    def pair_keys(self) -> np.ndarray:
-        """Sorted unique ``user * (I + 1) + item`` of every interaction: what a user "had"."""
-        users = np.repeat(np.arange(1, self.n_users + 1, dtype=np.int64), self.lengths)
-        return np.unique(users * (self.n_items + 1) + self.items)
+    def pair_key(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """(n,) and (n,) -> (n,) int64: one number for each (user, item) pair."""
+        return np.asarray(users, dtype=np.int64) * (self.n_items + 1) + items
 
-    def train_pairs(self) -> np.ndarray:
-        """(2, E) int64 unique (user, item) pairs of the train part of the sequences."""
-        keep = np.ones(len(self.items), dtype=bool)
-        keep[self.offsets[1:] - 1] = False
-        keep[self.offsets[1:] - 2] = False
-        users = np.repeat(np.arange(1, self.n_users + 1, dtype=np.int64), self.lengths)
-        keys = np.unique(users[keep] * (self.n_items + 1) + self.items[keep])
+    def pairs_of(self, keys: np.ndarray) -> np.ndarray:
+        """The inverse of ``pair_key``: (n,) keys -> (2, n) int64 users and items."""
         return np.stack(np.divmod(keys, self.n_items + 1))
 
+    @cached_property
+    def _users(self) -> np.ndarray:
+        """(interactions,) int64: the user of each."""
+        return np.repeat(np.arange(1, self.n_users + 1, dtype=np.int64), self.lengths)
 
-class TrainView(NamedTuple):
-    """What a protocol lets training see, and how much of that is held out."""
+    def pair_keys(self) -> np.ndarray:
+        """Sorted unique keys of every interaction: what a user "had"."""
+        return np.unique(self.pair_key(self._users, self.items))
 
-    edges: np.ndarray  # (2, E) int64: user, item
-    explanations: Explanations | None  # train records
-    held_out_edges: int  # (user, validation or test item) pairs among the edges
-    held_out_records: int  # ... and among the train records
-    dropped_records: int  # train records left out because their pair is held out
+    @cached_property
+    def train_keys(self) -> np.ndarray:
+        """Sorted unique keys of the train part of the histories."""
+        keep = np.ones(len(self.items), dtype=bool)
+        keep[self.offsets[1:] - HeldOut.TEST] = False
+        keep[self.offsets[1:] - HeldOut.VALIDATION] = False
+        return np.unique(self.pair_key(self._users[keep], self.items[keep]))
 
+    def train_pairs(self) -> np.ndarray:
+        """(2, E) int64 unique (user, item) pairs of the train part."""
+        return self.pairs_of(self.train_keys)
 
-def train_view(
-    dataset: RecDataset, protocol: str, leak: np.random.Generator | None = None
-) -> TrainView:
-    """Edges of the graph and explanation records for training, by protocol.
-
-    ``clean``: edges are the train interactions; records of held-out pairs leave training.
-    ``paper``: edges are the pairs of the train records (the train interactions, where a set has
-    no explanations), and all records train: about half of the test pairs are then seen.
-
-    leak: with ``paper``, simulate the published graph of a set whose explanations are not there:
-    ``LEAKED`` of all pairs, held-out ones among them, drawn from this generator.
-    """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol {protocol!r} is none of {PROTOCOLS}")
-    width = dataset.n_items + 1
-    train = dataset.train_pairs()
-    held_out = held_out_keys(dataset)
-
-    records = dataset.explanations["train"] if dataset.explanations else None
-    dropped = seen_records = 0
-    if records is not None:
-        leaks = np.isin(records.users.astype(np.int64) * width + records.items, held_out)
-        if protocol == "clean":
-            dropped = int(leaks.sum())
-            records = records.select(~leaks)
-        else:
-            seen_records = int(leaks.sum())
-    if leak is not None:
-        pairs = dataset.pair_keys()
-        keys = np.sort(leak.choice(pairs, round(LEAKED * len(pairs)), replace=False))
-        edges = np.stack(np.divmod(keys, width))
-    elif protocol == "paper" and records is not None:
-        keys = np.unique(records.users.astype(np.int64) * width + records.items)
-        edges = np.stack(np.divmod(keys, width))
-    else:
-        edges = train
-    seen_edges = int(np.isin(edges[0] * width + edges[1], held_out).sum())
-    return TrainView(edges, records, seen_edges, seen_records, dropped)
-
-
-def held_out_keys(dataset: RecDataset) -> np.ndarray:
-    """Sorted ``user * (I + 1) + item`` of the validation and test pairs."""
-    width = dataset.n_items + 1
-    users = np.arange(1, dataset.n_users + 1, dtype=np.int64) * width
-    targets = np.concatenate([users + dataset.valid_items, users + dataset.test_items])
-    train = dataset.train_pairs()
-    # An item bought again after it was held out is in train anyway: nothing leaks.
-    return np.setdiff1d(targets, train[0] * width + train[1])
-
-
-def item_numbers(scheme: str, n_items: int, rng: np.random.Generator) -> np.ndarray:
-    """(I + 1,) int64: the number by which each item is written in prompts; [0] is 0.
-
-    ``published`` is the folder's own numbering; ``random`` is a permutation of it, so that
-    consecutive purchases no longer have consecutive numbers; with ``own`` that permutation only
-    names the items' own tokens. For ``collaborative`` see modules/data/cooccurrence.py.
-    """
-    if scheme not in ("random", "published", "own"):
-        raise ValueError(f"item numbering {scheme!r} is none of random, published, own")
-    numbers = np.arange(n_items + 1, dtype=np.int64)
-    if scheme in ("random", "own"):
-        numbers[1:] = rng.permutation(numbers[1:])
-    return numbers
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """(I + 1,) int64: how many users have the item in train; [0] is no item."""
+        return np.bincount(self.train_pairs()[1], minlength=self.n_items + 1)

@@ -14,10 +14,9 @@ class NegativeSampler:
 
     def __init__(self, dataset: RecDataset, count: int) -> None:
         """count: negatives a user. Raises UserError where the catalogue is too small."""
-        self.n_items = dataset.n_items
-        self.count = count
+        self._dataset, self.n_items, self.count = dataset, dataset.n_items, count
         self._had = dataset.pair_keys()
-        distinct = np.bincount(self._had // (self.n_items + 1), minlength=dataset.n_users + 1)
+        distinct = np.bincount(dataset.pairs_of(self._had)[0], minlength=dataset.n_users + 1)
         free = self.n_items - int(distinct.max())
         if not 1 <= count <= free:
             raise UserError(
@@ -29,7 +28,7 @@ class NegativeSampler:
         self._dense = 4 * (count + int(distinct.max())) > self.n_items
 
     def _is_had(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        keys = users[:, None] * (self.n_items + 1) + items
+        keys = self._dataset.pair_key(users[:, None], items)
         at = np.searchsorted(self._had, keys)
         return self._had[np.minimum(at, len(self._had) - 1)] == keys
 
@@ -56,7 +55,7 @@ class NegativeSampler:
 
 
 def _first_of_kind(rows: np.ndarray) -> np.ndarray:
-    """(B, n) -> (B, n) bool: is this the first time that the value stands in its row?"""
+    """(B, n) -> (B, n) bool: is this the first time that the value is in its row?"""
     order = np.argsort(rows, axis=1, kind="stable")
     ordered = np.take_along_axis(rows, order, axis=1)
     new = np.ones_like(rows, dtype=bool)

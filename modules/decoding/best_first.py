@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from modules.loader.pieces import ItemTrie
+from modules.loader.trie import ItemTrie, branching
 from modules.model.decoder import PrefixDecoder
 
 NOTHING = float("-inf")
@@ -37,46 +37,31 @@ class Branches(NamedTuple):
 
 def count_prefixes(trie: ItemTrie) -> int:
     """Prefixes that a decoder pass over the whole trie would hold."""
-    return int(_needed(trie).sum())
-
-
-def _needed(trie: ItemTrie) -> np.ndarray:
-    """(N,) bool: nodes with two continuations or more, and their ancestors."""
-    leaving = trie.paths >= 0
-    edges = np.unique(trie.paths[leaving] * len(trie.vocabulary) + trie.columns[leaving])
-    fanout = np.bincount(edges // len(trie.vocabulary), minlength=len(trie.tokens))
-    needed = fanout > 1
-    needed[0] = True
-    for depth in range(int(trie.depths.max()), 0, -1):  # children before their parents
-        here = np.flatnonzero(needed & (trie.depths == depth))
-        needed[trie.parents[here]] = True
-    return needed
+    return len(branching(trie, np.arange(1, len(trie.paths))[None]).needed)
 
 
 def branches(trie: ItemTrie) -> Branches:
     """Lay out the trie of the whole catalogue for ``rank_best_first``."""
-    needed = _needed(trie)
-    prefix_of = np.cumsum(needed) - 1
-    items = np.arange(len(trie.paths))
+    items, width = np.arange(len(trie.paths)), len(trie.vocabulary)
+    needed = branching(trie, items[None, 1:]).needed
+    prefix_of = np.full(len(trie.tokens), -1)
+    prefix_of[needed] = np.arange(len(needed))
     keys, targets = [], []
     for level in range(trie.paths.shape[1]):
         node = trie.paths[:, level]
-        rows = np.flatnonzero((node >= 0) & needed[node])
-        after = trie.paths[rows, level + 1] if level + 1 < trie.paths.shape[1] else -1
-        goes_on = (after >= 0) & needed[after]
-        keys.append(prefix_of[node[rows]] * len(trie.vocabulary) + trie.columns[rows, level])
-        targets.append(np.where(goes_on, prefix_of[after], -items[rows]))
+        rows = np.flatnonzero((node >= 0) & (prefix_of[node] >= 0))
+        after = np.full(len(rows), -1)
+        if level + 1 < trie.paths.shape[1]:
+            following = trie.paths[rows, level + 1]
+            after = np.where(following >= 0, prefix_of[following], -1)
+        keys.append(prefix_of[node[rows]] * width + trie.columns[rows, level])
+        targets.append(np.where(after >= 0, after, -items[rows]))
     # All items below an edge agree on where it leads; keep one.
     edges, first = np.unique(np.concatenate(keys), return_index=True)
-    prefix, columns = np.divmod(edges, len(trie.vocabulary))
-    starts = np.searchsorted(prefix, np.arange(needed.sum() + 1))
-    arrays = (
-        trie.tokens[needed],
-        trie.depths[needed],
-        starts,
-        columns,
-        np.concatenate(targets)[first],
-    )
+    prefix, columns = np.divmod(edges, width)
+    starts = np.searchsorted(prefix, np.arange(len(needed) + 1))
+    targets = np.concatenate(targets)[first]
+    arrays = (trie.tokens[needed], trie.depths[needed], starts, columns, targets)
     return Branches(*(torch.from_numpy(a.astype(np.int64)) for a in arrays))
 
 

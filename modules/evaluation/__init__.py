@@ -1,0 +1,19 @@
+"""The evaluation loop. Parts load at first use."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "ranker": ["Decoding", "Ranker"],
+        "reranking": ["Ranked", "rerank"],
+        "record": [
+            "Ranking",
+            "catalogue_record",
+            "ranking_record",
+            "ranking_rows",
+            "result_record",
+        ],
+        "texts": ["generate_texts", "text_figures", "text_rows", "write_texts"],
+    },
+)

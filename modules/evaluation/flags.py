@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Sequence
 
 from utils.errors import UserError, limit
 from utils.flag_types import exponent, non_negative, positive_int
@@ -35,7 +36,11 @@ DECODE_CANDIDATES = {
 def add_ranking_flags(
     parser: argparse.ArgumentParser, num_beams: int, decode: dict[str, str]
 ) -> argparse._ArgumentGroup:
-    """How items are ranked; the group, for a script's own flags. decode: choices, best first."""
+    """How items are ranked. decode: the choices of ``--decode``, the default first.
+
+    Returns:
+        the group, for a script's own flags.
+    """
     group = parser.add_argument_group("ranking")
     group.add_argument(
         "--decode",
@@ -62,7 +67,7 @@ def add_ranking_flags(
 
 
 def add_catalogue_flag(group: argparse._ActionsContainer) -> None:
-    """Beyond the top list."""
+    """Figures of the whole catalogue."""
     group.add_argument(
         "--catalogue",
         action="store_true",
@@ -72,24 +77,29 @@ def add_catalogue_flag(group: argparse._ActionsContainer) -> None:
 
 
 def add_linear_flag(group: argparse._ActionsContainer) -> None:
-    """A second opinion."""
+    """The linear model beside the T5."""
     group.add_argument(
         "--linear",
         type=non_negative,
         default=0.0,
         metavar="WEIGHT",
-        help="add so much of a linear model of the train histories (modules/baselines/linear.py) to "
-        "each log-probability; choose it on validation with python -m benchmarks.linear",
+        help="add this times a linear model of the train histories (modules/baselines/linear.py) "
+        "to each log-probability; choose it on validation with python -m benchmarks.linear",
     )
 
 
-def check_linear(args: argparse.Namespace, method: str) -> None:
-    """Scores are added where every item has one."""
-    if args.linear and method != "exact":
+def check_linear(weight: float, method: str) -> None:
+    """UserError where ``--linear`` is given and not every item has a score to add to."""
+    if weight and method != "exact":
         raise UserError(
-            f"--linear {args.linear:g} goes with exact ranking alone, and this is {method}. Give "
+            f"--linear {weight:g} works with exact ranking alone, and this is {method}. Give "
             "--decode exact (with items that are tokens of their own, or a small catalogue)."
         )
+
+
+def add_batch_size(group: argparse._ArgumentGroup) -> None:
+    """Samples a batch."""
+    group.add_argument("--batch_size", type=positive_int, default=16, help="samples a batch")
 
 
 def add_trec_flag(group: argparse._ActionsContainer) -> None:
@@ -103,23 +113,39 @@ def add_trec_flag(group: argparse._ActionsContainer) -> None:
 
 def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:
     """Size of a batch, and a quick look at a part of the test set."""
+    add_batch_size(group)
     group.add_argument(
         "--batch_tokens",
         type=positive_int,
-        help="end a batch at so many prompt tokens, pads counted, if --batch_size comes later",
+        help="end a batch at this many prompt tokens, pads counted, or at --batch_size",
     )
     group.add_argument(
         "--limit_users",
         type=positive_int,
-        help="test on so many users (explanations: records), evenly spread",
+        help="test on this many users (explanations: records), evenly spread",
     )
 
 
-def check_beams(args: argparse.Namespace, wanted: int) -> None:
-    """Beam search can return no more items than it has beams."""
-    if args.decode == "beam" and args.num_beams < wanted:
+def check_beams(decode: str, num_beams: int, wanted: int, what: str) -> None:
+    """UserError where a beam search has fewer beams than items are wanted. what: the flags that
+    ask for them."""
+    if decode == "beam" and num_beams < wanted:
         raise UserError(
-            f"--num_beams {args.num_beams} cannot give {wanted} items (--top_n"
-            + (" + --N" if wanted > args.top_n else "")
-            + f"). Give at least {wanted} beams, or use --decode exact."
+            f"--num_beams {num_beams} cannot give {wanted} items ({what}). Give at least {wanted} "
+            "beams, or use --decode exact."
         )
+
+
+def pick_prompt(given: str | None, trained: Sequence[str], catalogue: bool) -> str:
+    """``--prompt``, by default of the task that was trained.
+
+    Raises:
+        UserError: where all items are to be ranked by a prompt that lists candidates.
+    """
+    prompt = given or ("candidates" if "direct" in trained else "history")
+    if catalogue and prompt == "candidates":
+        raise UserError(
+            "--catalogue: a prompt that lists 100 candidates cannot rank all items. Add "
+            "--prompt history, which needs a model of the sequential task."
+        )
+    return prompt

@@ -1,40 +1,30 @@
-"""Rank items, or generate text, for every row of an evaluation set; no metric formulas.
+"""Rank items for every row of an evaluation set; no metric formulas.
 
 The encoder runs once a user. Results come back one row a user, in the order of the set.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
+from modules.decoding.beam import NONE, Allowed, BeamOptions, Marks, beam_search
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
-from modules.decoding.exact import (
-    NONE,
-    Allowed,
-    BeamOptions,
-    PrefixTree,
-    beam_search,
-    prefix_tree,
-    rank_exact,
-)
+from modules.decoding.exact import PrefixTree, prefix_tree, rank_exact
+from modules.evaluation.reranking import Ranked, Seconds
 from modules.loader.batches import Batch
-from modules.loader.evaluation_set import EvalSet
-from modules.loader.pieces import ItemTrie, Ragged
+from modules.loader.evaluation_set import EvaluationSet
+from modules.loader.ragged import Ragged
+from modules.loader.trie import ItemTrie
 from modules.model.decoder import PrefixDecoder
 from modules.model.elmrec import ELMRec
+from modules.runs.run import Run
 from utils import distributed
-from utils.console import progress
-
-
-class Seconds(NamedTuple):
-    """Where the time of an evaluation went."""
-
-    encode: float
-    decode: float
+from utils.console import progress, say
+from utils.provenance import seconds_since_start
 
 
 class AddedScores(Protocol):
@@ -59,12 +49,27 @@ FEW_PREFIXES = 1024  # up to here that pass is also the fastest way
 def pick_method(decode: str, trie: ItemTrie) -> str:
     """How to rank the whole catalogue: ``exact`` and ``best_first`` give the same lists.
 
-    ``auto`` takes the faster; ``exact`` gives way where the trie is too large for one pass.
+    ``auto`` takes the faster; ``exact`` is replaced where the trie is too large for one pass.
     """
     if decode not in ("auto", "exact"):
         return decode
     limit = FEW_PREFIXES if decode == "auto" else MAX_PREFIXES
     return "exact" if count_prefixes(trie) <= limit else "best_first"
+
+
+def own_batches(
+    samples: EvaluationSet, title: str, unit: str, shown: bool
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """(rows, batch) of this process's part of a set, under a progress bar."""
+    with progress(len(samples.users), title, unit, shown) as bar:
+        for n in distributed.own_part(len(samples)):
+            rows, batch = samples[n]
+            yield rows, batch
+            bar.update(len(rows) * distributed.world_size())
+
+
+# Ranks the candidates of some rows, by a fresh decoder: (b, k) items and scores.
+_Search = Callable[[PrefixDecoder, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Ranker:
@@ -80,7 +85,7 @@ class Ranker:
         show_progress: bool = True,
     ) -> None:
         """targets: the item targets that the trie was built from."""
-        self._model, self._trie, self._decoding = model, trie, decoding
+        self._model, self._trie, self.decoding = model, trie, decoding
         self._autocast, self._progress = autocast, show_progress
         self._device = next(model.parameters()).device
         self._vocabulary = torch.from_numpy(trie.vocabulary).to(self._device)
@@ -90,109 +95,120 @@ class Ranker:
             if item > 0
         }
 
+    @classmethod
+    def of(cls, run: Run, decoding: Decoding, show_progress: bool = True) -> "Ranker":
+        """The ranker of a run; ``decoding.method`` may be "auto" (``pick_method``)."""
+        trie = run.trie
+        decoding = decoding._replace(method=pick_method(decoding.method, trie))
+        targets, autocast = run.prompts.pieces.item_targets, run.machine.autocast
+        return cls(run.model, trie, targets, decoding, autocast, show_progress)
+
     def rank(
         self,
-        samples: EvalSet,
+        samples: EvaluationSet,
         candidates: np.ndarray,
         k: int,
-        linear: AddedScores | None = None,
-    ) -> tuple[np.ndarray, ...]:
+        added: AddedScores | None = None,
+    ) -> Ranked:
         """The best ``k`` candidates of each row.
 
         Args:
             samples: n rows.
             candidates: (n, C) items, or (1, C) for all rows.
             k: length of the lists; less where there are fewer candidates.
-            linear: what to add to each row's log-probabilities; for exact ranking.
-
-        Returns:
-            items (n, k) int64, 0 = none; scores (n, k) float32; Seconds.
+            added: what is added to each row's log-probabilities; for exact ranking.
         """
-        shared = len(candidates) == 1
         k = min(k, candidates.shape[1])
-        method = self._decoding.method
-        if linear is not None and method != "exact":
+        search = self._search(candidates, k, added)
+        if self._progress:
+            n, m = candidates.shape[1], len(samples.users)
+            say(f"ranking {n:,} items for {m:,} users ({self.decoding.method})")
+        items = np.zeros((len(samples.users), k), dtype=np.int64)
+        scores = np.full((len(samples.users), k), -np.inf, dtype=np.float32)
+        load, encode, decode = seconds_since_start(), 0.0, 0.0
+        self._model.eval()
+        done = []
+        with torch.no_grad(), self._autocast():  # entered once, it keeps the weights that it rounds
+            title = f"{samples.task.label} ranking"
+            for rows, batch in own_batches(samples, title, "user", self._progress):
+                started = time.perf_counter()
+                decoder = self._decoder(batch)
+                encoded = time.perf_counter()
+                items[rows], scores[rows] = search(decoder, rows)
+                encode += encoded - started
+                decode += time.perf_counter() - encoded
+                done.append(rows)
+        distributed.merge_rows(done, items, scores)
+        return Ranked(items, scores, Seconds(load, encode, decode))
+
+    def _search(self, candidates: np.ndarray, k: int, added: AddedScores | None) -> _Search:
+        method, shared = self.decoding.method, len(candidates) == 1
+
+        def own(rows: np.ndarray) -> np.ndarray:
+            return candidates if shared else candidates[rows]
+
+        if added is not None and method != "exact":
             raise ValueError(f"{method} search has no score of every item to add to")
+        if method == "beam":
+            return lambda decoder, rows: self._beams(decoder, own(rows), k)
         if method == "best_first":
             if not shared or candidates.shape[1] != len(self._trie.paths) - 1:
                 raise ValueError("best-first search ranks the whole catalogue only")
             tree = branches(self._trie).to(self._device)
-        elif method == "exact" and shared:
-            tree = self._exact_tree(candidates)
-        items = np.zeros((len(samples.users), k), dtype=np.int64)
-        scores = np.full((len(samples.users), k), -np.inf, dtype=np.float32)
-        encode = decode = 0.0
-        self._model.eval()
-        bar = progress(len(items), f"{samples.task.label} ranking", "user", self._progress)
-        done = []
-        with torch.no_grad(), self._autocast():  # entered once, it keeps the weights that it rounds
-            for n in distributed.own_part(len(samples)):
-                rows, batch = samples[n]
-                mine = candidates if shared else candidates[rows]
-                started = time.perf_counter()
-                decoder = self._decoder(batch)
-                encoded = time.perf_counter()
-                if method == "beam":
-                    items[rows], scores[rows] = self._beams(decoder, mine, k)
-                elif method == "best_first":
-                    found, best = rank_best_first(decoder, tree, self._vocabulary, k)
-                    items[rows], scores[rows] = found.cpu().numpy(), best.cpu().numpy()
-                else:
-                    own = tree if shared else self._exact_tree(mine)
-                    more = None if linear is None else linear.scores(rows)
-                    items[rows], scores[rows] = self._exact(decoder, own, mine, k, more)
-                encode += encoded - started
-                decode += time.perf_counter() - encoded
-                done.append(rows)
-                bar.update(len(rows) * distributed.world_size())
-        bar.close()
-        distributed.merge_rows(done, items, scores)
-        return items, scores, Seconds(encode, decode)
+
+            def best_first(decoder: PrefixDecoder, rows: np.ndarray):
+                found, best = rank_best_first(decoder, tree, self._vocabulary, k)
+                return found.cpu().numpy(), best.cpu().numpy()
+
+            return best_first
+        everyone = self._tree(candidates) if shared else None
+
+        def exact(decoder: PrefixDecoder, rows: np.ndarray):
+            tree = everyone if shared else self._tree(own(rows))
+            more = None if added is None else added.scores(rows)
+            return self._exact(decoder, tree, own(rows), k, more)
+
+        return exact
 
     def places(
         self,
-        samples: EvalSet,
+        samples: EvaluationSet,
         targets: np.ndarray,
         had: list[np.ndarray],
-        linear: AddedScores | None = None,
+        added: AddedScores | None = None,
     ) -> np.ndarray:
-        """Exact 0-based ranks of n targets in the whole catalogue, but what each user had.
+        """Exact 0-based ranks of n targets in the whole catalogue, without what each user had.
 
         Args:
             samples: n rows.
             targets: (n,) items.
             had: n arrays of items; the target is none of them.
-            linear: as in ``rank``.
+            added: as in ``rank``.
 
         Returns:
             (n,) int64: how many items are more probable.
         """
-        catalogue = np.arange(1, len(self._trie.paths))[None]
-        tree = self._exact_tree(catalogue)
+        tree = self._tree(np.arange(1, len(self._trie.paths))[None])
         ranks = np.zeros(len(samples.users), dtype=np.int64)
         self._model.eval()
-        bar = progress(len(ranks), "places in the catalogue", "user", self._progress)
         done = []
         with torch.no_grad(), self._autocast():
-            for n in distributed.own_part(len(samples)):
-                rows, batch = samples[n]
+            title = "ranks in the catalogue"
+            for rows, batch in own_batches(samples, title, "user", self._progress):
                 scores = rank_exact(self._decoder(batch), tree, self._vocabulary).cpu().numpy()
-                if linear is not None:
-                    scores = scores + linear.scores(rows)[:, 1:]
+                if added is not None:
+                    scores = scores + added.scores(rows)[:, 1:]
                 own = scores[np.arange(len(rows)), targets[rows] - 1, None]
                 ahead = scores > own
                 for row, user in enumerate(rows):
                     ahead[row, had[user] - 1] = False
                 ranks[rows] = ahead.sum(axis=1)
                 done.append(rows)
-                bar.update(len(rows) * distributed.world_size())
-        bar.close()
         distributed.merge_rows(done, ranks)
         return ranks
 
-    def _exact_tree(self, candidates: np.ndarray) -> PrefixTree:
-        tree = prefix_tree(self._trie, candidates)
-        return PrefixTree(*(part.to(self._device) for part in tree))
+    def _tree(self, candidates: np.ndarray) -> PrefixTree:
+        return prefix_tree(self._trie, candidates).to(self._device)
 
     def _decoder(self, batch: Batch) -> PrefixDecoder:
         states, mask = self._model.encode(batch.to(self._device))
@@ -204,79 +220,38 @@ class Ranker:
         tree: PrefixTree,
         candidates: np.ndarray,
         k: int,
-        more: np.ndarray | None,
+        added: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """more: (b, I + 1), added to the log-probabilities."""
+        """added: (b, I + 1), to the log-probabilities."""
         everyone = np.broadcast_to(candidates, (decoder.batch_size, candidates.shape[1]))
         found = rank_exact(decoder, tree, self._vocabulary)
-        if more is not None:
-            added = np.take_along_axis(more, everyone, axis=1)
-            found = found + torch.from_numpy(added).to(found.device)
+        if added is not None:
+            more = np.take_along_axis(added, everyone, axis=1)
+            found = found + torch.from_numpy(more).to(found.device)
         best, order = found.topk(k, dim=1)
         return np.take_along_axis(everyone, order.cpu().numpy(), axis=1), best.cpu().numpy()
 
     def _beams(
         self, decoder: PrefixDecoder, candidates: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        if k > self._decoding.num_beams:
-            raise ValueError(f"{k} items asked of {self._decoding.num_beams} beams")
+        if k > self.decoding.num_beams:
+            raise ValueError(f"{k} items asked of {self.decoding.num_beams} beams")
         config = self._model.t5.config
+        marks = Marks.of(config)
         found = beam_search(
             decoder,
             BeamOptions(
-                self._decoding.num_beams,
+                self.decoding.num_beams,
                 max_length=self._trie.paths.shape[1],
-                length_penalty=self._decoding.length_penalty,
+                length_penalty=self.decoding.length_penalty,
             ),
-            start=config.decoder_start_token_id,
-            end=config.eos_token_id,
-            pad=config.pad_token_id,
-            allowed=Allowed(self._trie, candidates, config.vocab_size),
+            marks,
+            Allowed(self._trie, candidates, config.vocab_size),
         )
         items = np.zeros((decoder.batch_size, k), dtype=np.int64)
         scores = found.scores[:, :k].float().cpu().numpy()
         tokens = found.tokens.cpu().numpy()
         for row, n in zip(*np.nonzero(scores > NONE / 2)):
             line = tokens[row, n].tolist()
-            items[row, n] = self._item_of[tuple(line[: line.index(config.eos_token_id) + 1])]
+            items[row, n] = self._item_of[tuple(line[: line.index(marks.end) + 1])]
         return items, np.where(items > 0, scores, -np.inf)
-
-
-def generate_texts(
-    model: ELMRec,
-    samples: EvalSet,
-    options: BeamOptions,
-    decode: Callable[[list[list[int]]], list[str]],
-    autocast: Callable = nullcontext,
-    show_progress: bool = True,
-) -> tuple[list[str], Seconds]:
-    """The best beam of every row as text. decode: token rows -> texts, special tokens left out."""
-    device = next(model.parameters()).device
-    config = model.t5.config
-    texts = np.full(len(samples.users), "", dtype=object)
-    encode = search = 0.0
-    model.eval()
-    bar = progress(len(texts), "explanations", "text", show_progress)
-    done = []
-    with torch.no_grad(), autocast():
-        for n in distributed.own_part(len(samples)):
-            rows, batch = samples[n]
-            started = time.perf_counter()
-            states, mask = model.encode(batch.to(device))
-            decoder = PrefixDecoder(model.t5, states, mask, depth=options.max_length)
-            encoded = time.perf_counter()
-            found = beam_search(
-                decoder,
-                options,
-                start=config.decoder_start_token_id,
-                end=config.eos_token_id,
-                pad=config.pad_token_id,
-            )
-            texts[rows] = decode(found.tokens[:, 0].tolist())
-            encode += encoded - started
-            search += time.perf_counter() - encoded
-            done.append(rows)
-            bar.update(len(rows) * distributed.world_size())
-    bar.close()
-    distributed.merge_rows(done, texts)
-    return texts.tolist(), Seconds(encode, search)

@@ -1,8 +1,30 @@
-"""Ranked lists: the paper's reranking, and where the target stands."""
+"""Ranked lists: the paper's reranking, and the rank of the target."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from utils.metrics.ranking import NOT_RANKED
+
+
+class Seconds(NamedTuple):
+    """Where the time of an evaluation went."""
+
+    load: float  # from the start of the program
+    encode: float
+    decode: float
+
+
+class Ranked(NamedTuple):
+    """Lists of n users, best first."""
+
+    items: np.ndarray  # (n, k) int64, 0 = none
+    scores: np.ndarray  # (n, k) float32, -inf where there is no item
+    seconds: Seconds
+
+    def cut(self, k: int) -> "Ranked":
+        """The first ``k`` of each list."""
+        return self._replace(items=self.items[:, :k], scores=self.scores[:, :k])
 
 
 def rank_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -11,26 +33,22 @@ def rank_of(items: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.where(hit.any(axis=1), hit.argmax(axis=1), NOT_RANKED)
 
 
-def rerank(
-    items: np.ndarray, scores: np.ndarray, had: list[np.ndarray], top_n: int
-) -> tuple[np.ndarray, np.ndarray]:
+def rerank(ranked: Ranked, had: list[np.ndarray], top_n: int) -> Ranked:
     """Drop the items that each user already had, keep the order, cut at ``top_n``.
 
     This is the paper's reranking (section 3.4): the model likes to repeat earlier items.
 
     Args:
-        items, scores: (n, top_n + N), or less where the catalogue is smaller.
+        ranked: lists of top_n + N items, or fewer where the catalogue is smaller.
         had: n arrays of items.
         top_n: length of the lists at most.
-
-    Returns:
-        (n, top_n or less) items, 0 = none, and scores.
     """
-    top_n = min(top_n, items.shape[1])
-    out = np.zeros((len(items), top_n), dtype=np.int64)
-    out_scores = np.full((len(items), top_n), -np.inf, dtype=np.float32)
+    top_n = min(top_n, ranked.items.shape[1])
+    items = np.zeros((len(ranked.items), top_n), dtype=np.int64)
+    scores = np.full((len(ranked.items), top_n), -np.inf, dtype=np.float32)
     for row, own in enumerate(had):
-        keep = np.flatnonzero(~np.isin(items[row], own) & (items[row] > 0))[:top_n]
-        out[row, : len(keep)] = items[row, keep]
-        out_scores[row, : len(keep)] = scores[row, keep]
-    return out, out_scores
+        line = ranked.items[row]
+        keep = np.flatnonzero(~np.isin(line, own) & (line > 0))[:top_n]
+        items[row, : len(keep)] = line[keep]
+        scores[row, : len(keep)] = ranked.scores[row, keep]
+    return Ranked(items, scores, ranked.seconds)

@@ -9,11 +9,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from modules.loader.pieces import IGNORED, PromptPieces, Ragged
+from modules.loader.pieces import IGNORED, PromptPieces
+from modules.loader.ragged import Ragged
 from modules.tasks import Task, WholeWords
 from utils.errors import UserError
 
 POSITION_ROWS = 512  # rows of the position table: mentions a prompt may hold, and row 0
+
+
+class BatchSize(NamedTuple):
+    """Where a batch ends: at so many samples, or at so many prompt tokens, pads counted."""
+
+    samples: int
+    tokens: int | None = None
 
 
 class Batch(NamedTuple):
@@ -23,12 +31,14 @@ class Batch(NamedTuple):
     input_ids: torch.Tensor  # (B, S) int64
     attention_mask: torch.Tensor  # (B, S) int64: 1 on tokens, 0 on pads
     whole_word_ids: torch.Tensor  # (B, S) int64: 0 = no whole word
-    labels: torch.Tensor  # (N, T) int64: -100 behind the end mark; N = B, or more with ``reads``
+    labels: (
+        torch.Tensor
+    )  # (N, T) int64: -100 behind the end mark; N = B, or more with ``target_places``
     users: torch.Tensor  # (B,) int64
     items: torch.Tensor | None = None  # (N,) int64: the target items; None: targets are texts
-    # (N, 2) int64: row and place of the state that each target is told from; None: of all states
-    # of its own row.
-    reads: torch.Tensor | None = None
+    # (N, 2) int64: row and position of the encoder state that each target is predicted from; None:
+    # from all states of its own row.
+    target_places: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; to a GPU from pinned memory, which nobody waits for."""
@@ -90,61 +100,35 @@ def make_batch(
     samples: Samples,
     pieces: PromptPieces,
     scheme: WholeWords,
-    pad_to: int = 1,
     causal: bool = False,
+    pad_to: int = 1,
 ) -> Batch:
     """Put prompts together from pieces, with the whole-word id of every token.
 
     A prompt is five words or more: chunk, user, chunk, item ..., chunk (or items before the
-    user); all tokens of a mention carry its id, all tokens of a chunk 0. S is a multiple of
-    ``pad_to``. causal: targets are told from the last token of an item, the last item's or
-    (``samples.every``) each one's.
+    user); all tokens of a mention carry its id, all tokens of a chunk 0.
+
+    Args:
+        causal: targets are predicted from the last token of an item: the last item's, or with
+            ``samples.every`` each one's.
+        pad_to: S is a multiple of this.
+
+    Raises:
+        UserError: where a prompt has more mentions than the position table has rows.
     """
     counts = samples.items.lengths
-    n_rows, n_words = len(counts), counts + 4
-    first = np.concatenate([[0], np.cumsum(n_words)[:-1]])  # (B,) each row's first word
-    chosen = pieces.templates[task]
-    chunks = np.array([t.chunks for t in chosen])[samples.templates]  # (B, 3)
-    user_first = np.array([t.user_first for t in chosen])[samples.templates]
-
-    # Where each word of a row stands, counted from the row's first.
-    user_at = np.where(user_first, 1, counts + 2)
-    items_at = np.where(user_first, 3, 1)
-    middle_at = np.where(user_first, 2, counts + 1)
-    row_of_item = np.repeat(np.arange(n_rows), counts)
-    nth = np.arange(len(row_of_item)) - samples.items.starts[row_of_item]
-    item_words = first[row_of_item] + items_at[row_of_item] + nth
-
-    words = np.empty(int(n_words.sum()), dtype=np.int64)
-    whole = np.zeros_like(words)
-    words[first] = chunks[:, 0]
-    words[first + middle_at] = chunks[:, 1]
-    words[first + counts + 3] = chunks[:, 2]
-    words[first + user_at] = pieces.user_rows(samples.users)
-    words[item_words] = pieces.item_rows(samples.items.flat)
-    if scheme is WholeWords.GRAPH:
-        whole[first + user_at] = samples.users
-        whole[item_words] = samples.items.flat.astype(np.int64) + pieces.n_users
-    else:
-        if counts.max() + 2 > POSITION_ROWS:
-            raise UserError(
-                f"a prompt with {counts.max()} items has more mentions than the position table "
-                f"has rows ({POSITION_ROWS}): lower --negative_num below {POSITION_ROWS - 3}."
-            )
-        whole[first + user_at] = np.where(user_first, 1, counts + 1)
-        whole[item_words] = nth + np.where(user_first, 2, 1)[row_of_item]
-
+    places = _places(task, samples, pieces)
+    words, whole = places.words, _whole_words(samples, pieces, scheme, places)
     tokens = pieces.pieces.gather(words)
-    ends = tokens.starts[first + n_words]
-    row_starts = np.concatenate([[0], ends])
+    row_starts = np.concatenate([[0], tokens.starts[places.first + counts + 4]])
     input_ids = Ragged(tokens.flat, row_starts).padded(pieces.pad, pad_to)
     whole_ids = Ragged(np.repeat(whole, tokens.lengths), row_starts).padded(0, pad_to)
-    reads = None
+    target_places = None
     if causal:
         last = slice(None) if samples.every else samples.items.starts[1:] - 1
-        row = row_of_item[last]
-        place = tokens.starts[item_words[last] + 1] - 1 - row_starts[row]
-        reads = torch.from_numpy(np.stack([row, place], axis=1))
+        row = places.row_of_item[last]
+        place = tokens.starts[places.items[last] + 1] - 1 - row_starts[row]
+        target_places = torch.from_numpy(np.stack([row, place], axis=1))
     items = samples.target_items
     mask = np.arange(input_ids.shape[1]) < np.diff(row_starts)[:, None]
     return Batch(
@@ -155,23 +139,72 @@ def make_batch(
         torch.from_numpy(samples.targets.padded(IGNORED)),
         torch.from_numpy(samples.users.astype(np.int64)),
         None if items is None else torch.from_numpy(items.astype(np.int64)),
-        reads,
+        target_places,
     )
 
 
-def cut_by_length(
-    lengths: np.ndarray, batch_size: int, batch_tokens: int | None
-) -> list[np.ndarray]:
-    """Batches of like length: rows of (n,) ``lengths``, longest first, so that memory shows at
-    once. A batch ends at ``batch_size`` rows, at ``batch_tokens`` tokens, pads counted, or, once
-    it is half full, where the length changes: a batch without pads needs no mask.
+class _Places(NamedTuple):
+    """Where each word of B prompts is, all prompts end to end."""
+
+    words: np.ndarray  # (words,) rows of PromptPieces.pieces
+    first: np.ndarray  # (B,) each prompt's first word
+    user: np.ndarray  # (B,) its user mention
+    user_first: np.ndarray  # (B,) bool: the user comes before the items
+    items: np.ndarray  # (items,) each item mention
+    row_of_item: np.ndarray  # (items,) its prompt
+
+
+def _places(task: Task, samples: Samples, pieces: PromptPieces) -> _Places:
+    counts = samples.items.lengths
+    first = np.concatenate([[0], np.cumsum(counts + 4)[:-1]])
+    chosen = pieces.templates[task]
+    chunks = np.array([t.chunks for t in chosen])[samples.templates]  # (B, 3)
+    user_first = np.array([t.user_first for t in chosen])[samples.templates]
+    user = first + np.where(user_first, 1, counts + 2)
+    row_of_item = np.repeat(np.arange(len(counts)), counts)
+    nth = np.arange(len(row_of_item)) - samples.items.starts[row_of_item]
+    items = first[row_of_item] + np.where(user_first, 3, 1)[row_of_item] + nth
+    words = np.empty(int((counts + 4).sum()), dtype=np.int64)
+    words[first] = chunks[:, 0]
+    words[first + np.where(user_first, 2, counts + 1)] = chunks[:, 1]
+    words[first + counts + 3] = chunks[:, 2]
+    words[user] = pieces.user_rows(samples.users)
+    words[items] = pieces.item_rows(samples.items.flat)
+    return _Places(words, first, user, user_first, items, row_of_item)
+
+
+def _whole_words(
+    samples: Samples, pieces: PromptPieces, scheme: WholeWords, places: _Places
+) -> np.ndarray:
+    """(words,) int64: the whole-word id of each word; 0 = no mention."""
+    whole = np.zeros_like(places.words)
+    if scheme is WholeWords.GRAPH:
+        whole[places.user] = samples.users
+        whole[places.items] = samples.items.flat.astype(np.int64) + pieces.n_users
+        return whole
+    counts = samples.items.lengths
+    if counts.max() + 2 > POSITION_ROWS:
+        raise UserError(
+            f"a prompt with {counts.max()} items has more mentions than the position table "
+            f"has rows ({POSITION_ROWS}): lower --negative_num below {POSITION_ROWS - 3}."
+        )
+    nth = np.arange(len(places.items)) - samples.items.starts[places.row_of_item]
+    whole[places.user] = np.where(places.user_first, 1, counts + 1)
+    whole[places.items] = nth + np.where(places.user_first, 2, 1)[places.row_of_item]
+    return whole
+
+
+def cut_by_length(lengths: np.ndarray, size: BatchSize) -> list[np.ndarray]:
+    """Batches of like length: rows of (n,) ``lengths``, longest first, so that a lack of memory
+    shows at once. A batch ends at ``size``, or, once it is half full, where the length changes: a
+    batch without pads needs no mask.
     """
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order]
     batches, at = [], 0
     while at < len(order):
-        fits = batch_tokens // int(ordered[at]) if batch_tokens else batch_size
-        end = min(at + max(1, min(batch_size, fits)), len(order))
+        fits = size.tokens // int(ordered[at]) if size.tokens else size.samples
+        end = min(at + max(1, min(size.samples, fits)), len(order))
         half = (at + end + 1) // 2
         changes = np.flatnonzero(ordered[half:end] != ordered[half - 1])
         end = half + int(changes[0]) if changes.size else end

@@ -8,46 +8,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.data.dataset import RecDataset
+from modules.data.dataset import HeldOut, RecDataset
 from modules.data.negatives import NegativeSampler, shuffled_candidates
-from modules.loader.batches import Batch, Samples, cut_by_length, make_batch, prompt_lengths
-from modules.loader.pieces import PromptPieces, Ragged
-from modules.tasks import Task, WholeWords
+from modules.loader.batches import Batch, BatchSize, Samples, cut_by_length
+from modules.loader.prompts import Prompts
+from modules.loader.ragged import Ragged, recent_histories, stretches
+from modules.tasks import MAX_HISTORY, Task
 from utils.errors import UserError
 
-MAX_HISTORY = 20  # items of a sequential prompt; the target is the 21st
 _LIKE = 8  # causal steps that are cut from one stretch of users in the order of their lengths
-
-
-def _stretches(dataset: RecDataset, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
-    """Stretches of the flat history array: (B,) starts and (B,) lengths -> B rows."""
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    index = np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])
-    return Ragged(dataset.items[index], ends)
-
-
-def sequential_histories(dataset: RecDataset, users: np.ndarray, held_out: int) -> Ragged:
-    """The last ``MAX_HISTORY`` items before the target. held_out: 1 = test, 2 = validation,
-    3 = the last train item."""
-    ends = dataset.offsets[users] - held_out
-    lengths = np.minimum(ends - dataset.offsets[users - 1], MAX_HISTORY)
-    return _stretches(dataset, ends - lengths, lengths)
 
 
 class StepPlan(NamedTuple):
     """How the samples of one optimizer step are dealt out to processes and batches."""
 
-    batch_size: int = 64  # samples a batch
+    size: BatchSize = BatchSize(64)  # a batch; one of more tokens is cut further
     accumulate: int = 1  # batches a process
     rank: int = 0  # this process's number
     world_size: int = 1  # processes
-    batch_tokens: int | None = None  # cut a batch further at so many prompt tokens, pads counted
     pad_to: int = 1  # prompt lengths are padded to a multiple of this
 
     @property
     def samples(self) -> int:
         """Samples a step, of all processes."""
-        return self.batch_size * self.accumulate * self.world_size
+        return self.size.samples * self.accumulate * self.world_size
 
     def own(self, rows: np.ndarray) -> np.ndarray:
         """This process's part of a step's rows."""
@@ -61,7 +45,15 @@ class TrainStep(NamedTuple):
     shares: list[float]  # each batch's share of the target tokens of the whole step
 
 
-class TrainSampler:
+class Records(NamedTuple):
+    """Explanation records to train on."""
+
+    users: np.ndarray  # (n,)
+    items: np.ndarray  # (n,)
+    targets: Ragged  # (n rows) of tokens
+
+
+class TrainingStream:
     """An endless stream of training steps of one task.
 
     Its list (users, or explanation records) is walked in an order shuffled anew each pass; every
@@ -74,32 +66,31 @@ class TrainSampler:
         self,
         task: Task,
         dataset: RecDataset,
-        pieces: PromptPieces,
-        scheme: WholeWords,
+        prompts: Prompts,
         plan: StepPlan,
         rng: np.random.Generator,
-        *,
-        negatives: NegativeSampler | None = None,
-        records: tuple[np.ndarray, np.ndarray, Ragged] | None = None,
-        causal: bool = False,
+        source: NegativeSampler | Records | None = None,
     ) -> None:
-        """records: users (n,), items (n,) and target tokens (n rows) of the explanation task;
-        negatives: for the direct task; causal: sequential prompts read from left to right, every
-        item of a history a target."""
-        self.task, self._causal = task, causal
-        self._dataset, self._pieces, self._scheme = dataset, pieces, scheme
-        self._negatives, self._records = negatives, records
-        self.size = len(records[0]) if records is not None else dataset.n_users
+        """
+        Args:
+            source: what else a sample is made of: the direct task's negatives, the explanation
+                task's records.
+
+        Raises:
+            UserError: where a step has more samples than the list.
+        """
+        self.task, self.plan, self.rng = task, plan, rng
+        self._dataset, self._prompts, self._source = dataset, prompts, source
+        self._causal = prompts.reads_left_to_right(task)
+        self.size = len(source.users) if isinstance(source, Records) else dataset.n_users
         if plan.samples > self.size:
-            factors = [f"--batch_size {plan.batch_size}"]
+            factors = [f"--batch_size {plan.size.samples}"]
             factors += [f"--accumulate {plan.accumulate}"] if plan.accumulate > 1 else []
             factors += [f"{plan.world_size} processes"] if plan.world_size > 1 else []
             raise UserError(
                 f"{' x '.join(factors)} is more than the {self.size} training samples of the "
                 f"{task.label} task; at most {self.size} fit."
             )
-        self.plan = plan
-        self.rng = rng
         self._order = self._shuffled()
         self._at = 0
 
@@ -134,8 +125,7 @@ class TrainSampler:
         batches, shares = [], []
         for part in self._parts(samples):
             chosen = samples.select(part)
-            how = (self._pieces, self._scheme, self.plan.pad_to, self._causal)
-            batches.append(make_batch(self.task, chosen, *how))
+            batches.append(self._prompts.batch(self.task, chosen, self.plan.pad_to))
             shares.append(len(chosen.targets.flat) / len(samples.targets.flat))
         return TrainStep(batches, shares)
 
@@ -156,33 +146,34 @@ class TrainSampler:
 
     def _parts(self, samples: Samples) -> Iterator[np.ndarray]:
         """The rows of each batch of this process."""
-        own = self.plan.own(np.arange(len(samples.users)))
-        for at in range(0, len(own), self.plan.batch_size):
-            rows = own[at : at + self.plan.batch_size]
-            if self.plan.batch_tokens is None:
+        own, size = self.plan.own(np.arange(len(samples.users))), self.plan.size
+        for at in range(0, len(own), size.samples):
+            rows = own[at : at + size.samples]
+            if size.tokens is None:
                 yield rows
                 continue
-            lengths = prompt_lengths(self.task, samples.select(rows), self._pieces)
-            for part in cut_by_length(lengths, self.plan.batch_size, self.plan.batch_tokens):
+            lengths = self._prompts.lengths(self.task, samples.select(rows))
+            for part in cut_by_length(lengths, size):
                 yield rows[part]
 
     def _templates(self, rows: np.ndarray) -> np.ndarray:
-        return self.rng.integers(len(self._pieces.templates[self.task]), size=len(rows))
+        templates = self._prompts.pieces.templates[self.task]
+        return self.rng.integers(len(templates), size=len(rows))
 
     def _explanation(self, rows: np.ndarray) -> Samples:
-        users, items, targets = self._records
+        users, items, targets = self._source
         own = Ragged.of_matrix(items[rows][:, None])
         return Samples(users[rows], own, targets.gather(rows), self._templates(rows))
 
     def _answers(self, items: np.ndarray) -> tuple[Ragged, np.ndarray]:
-        return self._pieces.item_targets.gather(items), items
+        return self._prompts.pieces.item_targets.gather(items), items
 
     def _histories(self, rows: np.ndarray) -> Samples:
-        """The last 21 train items: each but the first is a target, told from those before it. In
-        the short form, for what stands behind the items is not read."""
-        items = sequential_histories(self._dataset, rows + 1, 3)
-        ends = self._dataset.offsets[rows + 1] - 2
-        following = _stretches(self._dataset, ends - items.lengths, items.lengths)
+        """The last 21 train items: each but the first is a target, predicted from those before it.
+        In the short form, for what comes behind the items is not read."""
+        items = recent_histories(self._dataset, rows + 1, HeldOut.LAST_TRAIN)
+        ends = self._dataset.offsets[rows + 1] - HeldOut.VALIDATION
+        following = stretches(self._dataset, ends - items.lengths, items.lengths)
         targets, target_items = self._answers(following.flat)
         short = np.zeros(len(rows), dtype=np.int64)
         return Samples(rows + 1, items, targets, short, target_items, every=True)
@@ -195,7 +186,7 @@ class TrainSampler:
         first = self.rng.integers(0, n - 3)
         last = self.rng.integers(first + 1, n - 2)
         first = np.maximum(first, last - MAX_HISTORY)
-        items = _stretches(self._dataset, starts + first, last - first)
+        items = stretches(self._dataset, starts + first, last - first)
         targets, target_items = self._answers(self._dataset.items[starts + last])
         return Samples(rows + 1, items, targets, self._templates(rows), target_items)
 
@@ -204,7 +195,7 @@ class TrainSampler:
         users = rows + 1
         starts, n = self._dataset.offsets[rows], self._dataset.lengths[rows]
         positives = self._dataset.items[starts + self.rng.integers(0, n - 2)]
-        negatives = self._negatives.draw(users, self.rng)
+        negatives = self._source.draw(users, self.rng)
         candidates = shuffled_candidates(positives, negatives, self.rng)
         targets, target_items = self._answers(positives)
         return Samples(

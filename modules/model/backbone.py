@@ -8,29 +8,13 @@ import torch
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 from transformers.utils import cached_file
 
-from modules.loader.pieces import check_vocabulary, load_tokenizer, train_tokenizer
+from modules.loader.tokenizer import check_vocabulary, load_tokenizer, train_tokenizer
+from modules.presets import BACKBONES
 from utils.errors import UserError
 from utils.files import readable
 
-MODEL_VERSIONS = ("t5-small", "t5-base", "t5-large", "t5-3b", "t5-11b")  # --model_version 0..4
-
-# Built-in sizes: always from scratch, with a tokenizer trained on the data set.
-BUILT_IN = {
-    "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 256, "num_layers": 2, "num_heads": 4},
-    "mini": {"d_model": 256, "d_kv": 64, "d_ff": 1024, "num_layers": 4, "num_heads": 4},
-    # For items that are tokens of their own: short prompts, and all the answer in one embedding.
-    # Untied is T5 1.1's word for outputs that are not scaled by D^-1/2.
-    "narrow": {
-        "d_model": 128, "d_kv": 64, "d_ff": 512, "num_layers": 2, "num_decoder_layers": 1,
-        "num_heads": 2, "tie_word_embeddings": False,
-    },
-    "shallow": {
-        "d_model": 256, "d_kv": 64, "d_ff": 1024, "num_layers": 2, "num_decoder_layers": 1,
-        "num_heads": 4, "tie_word_embeddings": False,
-    },
-}  # fmt: skip
 # Of embeddings from scratch where outputs are not scaled: N(0, 1) would begin with scores of
-# sqrt(D), far too sure of themselves.
+# sqrt(D), far too certain.
 UNSCALED_STD = 0.1
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 _OFFLINE = (
@@ -54,12 +38,12 @@ def build_backbone(
         UserError: where the name can be resolved in none of these ways.
     """
     changes = {} if dropout is None else {"dropout_rate": dropout}
-    if name in BUILT_IN:
+    if name in BACKBONES:
         tokenizer = train_tokenizer(texts)
         config = T5Config(
             vocab_size=len(tokenizer),
             decoder_start_token_id=tokenizer.pad_token_id,
-            **BUILT_IN[name],
+            **BACKBONES[name],
             **changes,
         )
         return _fresh(config), tokenizer
@@ -76,7 +60,7 @@ def build_backbone(
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"--backbone {name}: neither a local folder nor to be had from the hub ({reason}). "
+            f"--backbone {name}: not a local folder, and the hub does not give it ({reason}). "
             + _OFFLINE
         ) from error
 

@@ -10,7 +10,7 @@ knows no argparse, no metrics, and no files but a model folder's.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,9 +20,10 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
+from modules.model.config import ELMRecConfig
 from modules.model.encoder import encode
-from modules.model.graph import Graph, propagate
-from modules.model.loss import Continuations, continuation_loss
+from modules.model.graph import PROPAGATIONS, Graph
+from modules.model.loss import ContinuationLoss
 from modules.model.weights import (
     CONFIG_FILE,
     PREFIX,
@@ -33,148 +34,108 @@ from modules.model.weights import (
     to_model,
     write_model,
 )
-from modules.presets import MAX_LAYERS, MAX_PROMPTS
-from modules.tasks import METHODS, Task, WholeWords, schemes
+from modules.tasks import METHODS, Task, WholeWords
 from utils.errors import UserError
 from utils.files import readable
-from utils.flag_types import LARGEST
-
-
-@dataclass(frozen=True)
-class ELMRecConfig:
-    """The numbers of the method, with the paper's symbols.
-
-    Attributes:
-        n_users, n_items: U and I.
-        method: ``elmrec``, ``pod`` or ``p5``.
-        prompt_num: K, soft prompts a task.
-        alpha: weight of the whole-word embeddings.
-        sigma: standard deviation of E0, the random features that are propagated.
-        graph_layers: L, hops of the propagation.
-        causal: sequential prompts are read from left to right, and an item is told from the state
-            of the last token before it. So a pass over a history has a target after every item,
-            as in SASRec (Kang & McAuley 2018).
-        whole_words: for ablations: whole-word ids by task, where they are not the method's.
-    """
-
-    n_users: int
-    n_items: int
-    method: str = "elmrec"
-    prompt_num: int = 3
-    alpha: float = 1.0
-    sigma: float = 1.0
-    graph_layers: int = 4
-    causal: bool = False
-    whole_words: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raises ValueError, naming the entry, its value and the limit."""
-        if self.method not in METHODS:
-            raise ValueError(f"'method' is {self.method!r}, none of {', '.join(METHODS)}")
-        try:
-            schemes(self.method, self.whole_words)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            value = self.whole_words
-            raise ValueError(f"'whole_words' is {value!r}, no tasks and their ids") from error
-        if type(self.causal) is not bool:
-            raise ValueError(f"'causal' is {self.causal!r}, neither true nor false")
-        counts = {"n_users": (1, 2**31), "n_items": (1, 2**31)}
-        counts |= {"prompt_num": (1, MAX_PROMPTS), "graph_layers": (0, MAX_LAYERS)}
-        for name, (low, high) in counts.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name!r} is {value!r}, no whole number from {low} to {high}")
-        for name, low in (("alpha", -LARGEST), ("sigma", 0)):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not low <= value <= LARGEST:
-                raise ValueError(f"{name!r} is {value!r}, no number from {low} to {LARGEST}")
 
 
 class ELMRec(nn.Module):
     """The model of all three tasks."""
 
     def __init__(
-        self, t5: T5ForConditionalGeneration, config: ELMRecConfig, graph: Graph | None
+        self,
+        t5: T5ForConditionalGeneration,
+        config: ELMRecConfig,
+        graph: Graph | None,
+        item_loss: ContinuationLoss | None = None,
+        own_encoder: bool = True,
     ) -> None:
         """
         Args:
             t5: the backbone; its weights are kept.
             config: see ``ELMRecConfig``.
             graph: A_hat over U + I + 1 nodes; None for methods without a graph.
+            item_loss: the loss of target items in training; None: cross entropy over all tokens.
+            own_encoder: modules/model/encoder.py; False: transformers' own, which FSDP needs.
         """
         super().__init__()
-        method = METHODS[config.method]
         width = t5.config.d_model
-        self.t5 = t5
-        self.config = config
-        self.schemes = schemes(config.method, config.whole_words)
-        self.own_encoder = True  # modules/model/encoder.py; False: transformers' own
-        self._loss = self._t5_loss
-        self.continuations: Continuations | None = None  # training's loss; None: all tokens
-        self.prompts = (
-            nn.Embedding(len(Task) * config.prompt_num, width) if method.soft_prompts else None
-        )
+        self.t5, self.config, self.schemes = t5, config, config.schemes()
+        self.item_loss, self._own_encoder = item_loss, own_encoder
+        self._loss = self._t5_loss  # or compiled
+        self.prompts = None
+        if METHODS[config.method].soft_prompts:
+            self.prompts = nn.Embedding(len(Task) * config.prompt_num, width)
         self.positions = nn.Embedding(POSITION_ROWS, width, padding_idx=0)
-        if not t5.config.scale_decoder_outputs:  # as loud as the tokens of such a T5
+        if not t5.config.scale_decoder_outputs:  # of the size of such a T5's tokens
             with torch.no_grad():
                 for table in filter(None, (self.prompts, self.positions)):
                     table.weight.mul_(UNSCALED_STD)
         self.nodes: nn.Embedding | None = None
-        if WholeWords.GRAPH in self.schemes.values():
+        if config.has_graph:
             if graph is None:
                 raise ValueError(f"method {config.method!r} needs the user-item graph")
-            self.nodes = nn.Embedding(config.n_users + config.n_items + 1, width, padding_idx=0)
+            self.nodes = nn.Embedding(config.n_nodes, width, padding_idx=0)
             nn.init.normal_(self.nodes.weight, std=config.sigma)
             with torch.no_grad():  # row 0: a token of no whole word stays as T5 knows it
                 self.nodes.weight[0] = 0.0
-            self.register_buffer("graph_crow", graph.crow)
-            self.register_buffer("graph_col", graph.col)
-            self.register_buffer("graph_values", graph.values)
-        self._propagated: torch.Tensor | None = None  # evaluation only: W depends on no input
-        self.held: torch.Tensor | None = None  # training with --graph_every: see hold_table
+            for name, tensor in graph._asdict().items():
+                self.register_buffer(f"graph_{name}", tensor)
+        # W, and what it was made of; in evaluation, where W depends on no input.
+        self._propagated: tuple[torch.Tensor, tuple[int, int]] | None = None
+        # With --graph_every (see freeze_table): W as steps use it, as made of E0, and E0.
+        self.frozen: torch.Tensor | None = None
+        self._made: tuple[torch.Tensor, torch.Tensor] | None = None
 
     # ---------------------------------------------------------------------------- the paper
 
     def whole_word_table(self, scheme: WholeWords) -> torch.Tensor:
-        """W: (U + I + 1, D) propagated graph features, or (512, D) positions."""
+        """W: (U + I + 1, D) propagated graph features, or (512, D) positions.
+
+        In evaluation it is made once, and again where E0 has changed; where gradients are asked
+        for it is made anew each time.
+        """
         if scheme is WholeWords.POSITION:
             return self.positions.weight
-        if self.held is not None:
-            return self.held
-        if self._propagated is not None:
-            return self._propagated
-        table = self._propagate(self.nodes.weight)
-        if not self.training and not torch.is_grad_enabled():
-            self._propagated = table
-        return table
+        if self.frozen is not None:
+            return self.frozen
+        features = self.nodes.weight
+        if torch.is_grad_enabled() or self.training:
+            return self._propagate(features)
+        origin = features.data_ptr(), features._version
+        if self._propagated is None or self._propagated[1] != origin:
+            self._propagated = self._propagate(features), origin
+        return self._propagated[0]
 
     def _propagate(self, features: torch.Tensor) -> torch.Tensor:
         graph = Graph(self.graph_crow, self.graph_col, self.graph_values)
-        return propagate(features, graph, self.config.graph_layers)
+        return PROPAGATIONS[self.config.propagation](features, graph, self.config.graph_layers)
 
-    def hold_table(self, gradient: torch.Tensor | None = None) -> None:
-        """Keep W as it is now for the steps to come, and gather its gradient meanwhile.
+    def freeze_table(self, gradient: torch.Tensor | None = None) -> None:
+        """Keep W as it is now for the next steps, and add up its gradient meanwhile.
 
         On a large graph the two propagations of a step cost more than the rest of it. A table
         that is a few steps old differs little, for one step moves E0 by little.
 
-        gradient: what was gathered before, where a run goes on; empty for nothing yet.
+        gradient: what was added up before, where a run continues; empty for nothing yet.
         """
-        with torch.no_grad():
-            self.held = self._propagate(self.nodes.weight)
-        self.held.requires_grad_()
+        features = self.nodes.weight.detach().requires_grad_()
+        with torch.enable_grad():
+            self._made = self._propagate(features), features
+        self.frozen = self._made[0].detach().requires_grad_()
         if gradient is not None and gradient.numel():
-            self.held.grad = gradient
+            self.frozen.grad = gradient
 
     def release_table(self) -> None:
-        """Hand the gathered gradient on to E0 (A_hat is symmetric: one more propagation)."""
-        if self.held is not None and self.held.grad is not None:
-            self.nodes.weight.grad = self._propagate(self.held.grad)
-        self.held = None
+        """Pass the gradient of the frozen table on to E0."""
+        if self.frozen is not None and self.frozen.grad is not None:
+            table, features = self._made
+            (self.nodes.weight.grad,) = torch.autograd.grad(table, features, self.frozen.grad)
+        self.frozen = self._made = None
 
     def train(self, mode: bool = True) -> "ELMRec":
         """Also forgets the propagated table: the weights may change from here on."""
-        self._propagated = self.held = None
+        self._propagated = self.frozen = self._made = None
         return super().train(mode)
 
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -196,27 +157,27 @@ class ELMRec(nn.Module):
 
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the decoder attends to, and its mask: encoder states (B, K + S, D), (B, K + S); of
-        a causal batch the one state that each target is told from, (N, 1, D), (N, 1)."""
-        return self.states(*self.embed(batch), batch.reads)
+        a causal batch the one state that each target is predicted from, (N, 1, D), (N, 1)."""
+        return self.states(*self.embed(batch), batch.target_places)
 
     def states(
-        self, embeds: torch.Tensor, mask: torch.Tensor, reads: torch.Tensor | None
+        self, embeds: torch.Tensor, mask: torch.Tensor, target_places: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What ``encode`` gives, of what ``embed`` gives."""
-        if reads is not None:
+        if target_places is not None:
             soft_prompts = 0 if self.prompts is None else self.config.prompt_num
             states = encode(self.t5, embeds, mask, causal_from=soft_prompts)
-            rows, places = reads.unbind(dim=1)
+            rows, places = target_places.unbind(dim=1)
             states = states[rows, places + soft_prompts][:, None]  # (N, 1, D)
             return states, mask.new_ones(len(states), 1)
-        if self.own_encoder:
+        if self._own_encoder:
             return encode(self.t5, embeds, mask), mask
         return self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean cross entropy over the target tokens of the batch, pads not scored; or, of items,
         over the trie's continuations (modules/model/loss.py)."""
-        return self._loss(*self.embed(batch), batch.labels, batch.items, batch.reads)
+        return self._loss(*self.embed(batch), batch.labels, batch.items, batch.target_places)
 
     def _t5_loss(
         self,
@@ -224,14 +185,13 @@ class ELMRec(nn.Module):
         mask: torch.Tensor,
         labels: torch.Tensor,
         items: torch.Tensor | None,
-        reads: torch.Tensor | None,
+        target_places: torch.Tensor | None,
     ) -> torch.Tensor:
-        states, mask = self.states(embeds, mask, reads)
-        if self.continuations is None or items is None:
+        states, mask = self.states(embeds, mask, target_places)
+        if self.item_loss is None or items is None:
             outputs = BaseModelOutput(last_hidden_state=states)
             return self.t5(encoder_outputs=outputs, attention_mask=mask, labels=labels).loss
-        table = self.continuations
-        steps = self.t5._shift_right(labels)[:, : table.prefix.shape[1]]
+        steps = self.t5._shift_right(labels)[:, : self.item_loss.steps]
         hidden = self.t5.decoder(
             input_ids=steps,
             encoder_hidden_states=states,
@@ -240,8 +200,7 @@ class ELMRec(nn.Module):
         ).last_hidden_state
         if self.t5.config.scale_decoder_outputs:
             hidden = hidden * self.t5.config.d_model**-0.5
-        weight = self.t5.lm_head.weight[table.vocabulary]
-        return continuation_loss(hidden, weight, table, items)
+        return self.item_loss(hidden, self.t5.lm_head.weight, items)
 
     def compile_loss(self, backend: str | Callable = "inductor") -> None:
         """Compile all of a training step's model but the sparse propagation. Code is made for each
@@ -269,7 +228,7 @@ class ELMRec(nn.Module):
         """Read a model folder, strictly: every tensor is there, none is left over.
 
         Raises:
-            UserError: naming the file, where it is missing, damaged, or fits not the other.
+            UserError: naming the file, where it is missing, damaged, or does not fit the other.
         """
         folder = Path(folder)
         t5_config, own, tensors = read_model(folder)

@@ -23,7 +23,7 @@ class Graph(NamedTuple):
     values: torch.Tensor  # (entries,) float32
 
     def matrix(self, check: bool = False) -> torch.Tensor:
-        """(N, N) sparse CSR tensor, built when needed: see DESIGN on meta devices.
+        """(N, N) sparse CSR tensor, built when needed, for a model may be made on the meta device.
 
         check: raise ValueError or RuntimeError where this is no matrix. An index out of range
         would read memory of something else.
@@ -92,3 +92,7 @@ def propagate(features: torch.Tensor, graph: Graph, layers: int) -> torch.Tensor
     with torch.autocast(features.device.type, enabled=False):
         matrix = Graph(graph.crow, graph.col, graph.values.to(features.dtype)).matrix()
         return _Propagate.apply(features, matrix, layers)
+
+
+# What makes W of E0: (features (N, D), graph, L) -> (N, D), differentiable in the features.
+PROPAGATIONS = {"lightgcn": propagate}

@@ -7,71 +7,65 @@ Cross entropy over the whole vocabulary also teaches a model what is no item; ex
 (modules/decoding/exact.py) never asks that. With one token an item, this is a softmax over the catalogue.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
+from torch import nn
 
-from modules.loader.pieces import ItemTrie
+from modules.loader.trie import ItemTrie, branching
 
 _CHUNK = 1 << 19  # scores worked on at a time: 2 MB in float32
 
 
-class Continuations(NamedTuple):
-    """The branching steps of every item's number."""
+class ContinuationLoss(nn.Module):
+    """Mean of -log p(item) over the branching steps of every item's number.
 
-    vocabulary: torch.Tensor  # (V',) int64 tokens
-    allowed: torch.Tensor  # (P, V') bool: continuations of each branching prefix
-    prefix: torch.Tensor  # (I + 1, T) int64: the row of ``allowed`` at each step, -1: no branch
-    column: torch.Tensor  # (I + 1, T) int64: the step's own token, as a column
-    forced: bool  # a single prefix branches, into all of the vocabulary: nothing to mask
-
-    def to(self, device: torch.device) -> "Continuations":
-        """The same on a device."""
-        return Continuations(*(part.to(device) for part in self[:-1]), self.forced)
-
-
-def continuations(trie: ItemTrie) -> Continuations:
-    """Of a trie, without the end mark where it only ever follows by itself."""
-    n_nodes, width = len(trie.tokens), len(trie.vocabulary)
-    inside = trie.paths >= 0
-    edges = np.unique(trie.paths[inside] * width + trie.columns[inside])
-    origins, fanout = np.unique(edges // width, return_counts=True)
-    branching = origins[fanout > 1]
-    row = np.full(n_nodes + 1, -1)  # the last: behind a number's end
-    row[branching] = np.arange(len(branching))
-    edges = edges[np.isin(edges // width, branching)]
-    used = np.unique(edges % width)
-    allowed = np.zeros((len(branching), len(used)), dtype=bool)
-    allowed[row[edges // width], np.searchsorted(used, edges % width)] = True
-    prefix = row[trie.paths]
-    steps = int(np.flatnonzero((prefix >= 0).any(axis=0)).max(initial=0)) + 1
-    column = np.where(prefix >= 0, np.searchsorted(used, trie.columns), 0)
-    parts = (trie.vocabulary[used], allowed, prefix[:, :steps], column[:, :steps])
-    return Continuations(*map(torch.from_numpy, parts), bool(allowed.all()))
-
-
-def continuation_loss(
-    hidden: torch.Tensor, weight: torch.Tensor, table: Continuations, items: torch.Tensor
-) -> torch.Tensor:
-    """Mean of -log p(item).
-
-    Args:
-        hidden: (N, T, D) decoder states at the steps, scaled for the output projection; T may stop
-            with the longest number among ``items``.
-        weight: (V', D) output embeddings of ``table.vocabulary``.
-        items: (N,) target items.
+    Its tables follow from the trie, so that no file holds them.
     """
-    steps = hidden.shape[1]
-    prefix, column = table.prefix[items, :steps], table.column[items, :steps]  # (N, T)
-    scored = prefix >= 0
-    rows = hidden[scored]
-    dtype = rows.dtype
-    if torch.is_autocast_enabled(rows.device.type):
-        dtype = torch.get_autocast_dtype(rows.device.type)
-    allowed = None if table.forced else table.allowed
-    what = (rows, weight, column[scored], prefix[scored], allowed, dtype)
-    return _SumOfLosses.apply(*what) / len(items)
+
+    def __init__(self, trie: ItemTrie) -> None:
+        super().__init__()
+        width = len(trie.vocabulary)
+        edges, nodes, _ = branching(trie, np.arange(1, len(trie.paths))[None])
+        row = np.full(len(trie.tokens) + 1, -1)  # the last: behind a number's end
+        row[nodes] = np.arange(len(nodes))
+        edges = edges[np.isin(edges // width, nodes)]
+        used = np.unique(edges % width)
+        allowed = np.zeros((len(nodes), len(used)), dtype=bool)
+        allowed[row[edges // width], np.searchsorted(used, edges % width)] = True
+        prefix = row[trie.paths]
+        # The end mark is no step where it only ever follows by itself.
+        self.steps = int(np.flatnonzero((prefix >= 0).any(axis=0)).max(initial=0)) + 1
+        column = np.where(prefix >= 0, np.searchsorted(used, trie.columns), 0)
+        self.forced = bool(allowed.all())  # one prefix branches, into everything: nothing to mask
+        for name, table in {
+            "vocabulary": trie.vocabulary[used],  # (V',) int64 tokens
+            "allowed": allowed,  # (P, V') bool: continuations of each branching prefix
+            "prefix": prefix[:, : self.steps],  # (I + 1, T): row of ``allowed``, -1: no branch
+            "column": column[:, : self.steps],  # (I + 1, T): the step's own token, as a column
+        }.items():
+            self.register_buffer(name, torch.from_numpy(table), persistent=False)
+
+    def forward(
+        self, hidden: torch.Tensor, output_embeddings: torch.Tensor, items: torch.Tensor
+    ) -> torch.Tensor:
+        """
+        Args:
+            hidden: (N, T, D) decoder states at the steps, scaled for the output projection; T may
+                stop with the longest number among ``items``.
+            output_embeddings: (V, D) of all tokens.
+            items: (N,) target items.
+        """
+        steps = hidden.shape[1]
+        prefix, column = self.prefix[items, :steps], self.column[items, :steps]  # (N, T)
+        scored = prefix >= 0
+        rows = hidden[scored]
+        dtype = rows.dtype
+        if torch.is_autocast_enabled(rows.device.type):
+            dtype = torch.get_autocast_dtype(rows.device.type)
+        allowed = None if self.forced else self.allowed
+        weight = output_embeddings[self.vocabulary]
+        total = _SumOfLosses.apply(rows, weight, column[scored], prefix[scored], allowed, dtype)
+        return total / len(items)
 
 
 class _SumOfLosses(torch.autograd.Function):

@@ -15,9 +15,11 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from modules.data.dataset import RecDataset, TrainView, held_out_keys, train_view
+from modules.data.dataset import RecDataset
+from modules.data.protocols import TrainView, held_out_keys, train_view
 from modules.loader.batches import POSITION_ROWS
-from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.model.config import ELMRecConfig
+from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph, normalized_adjacency
 from modules.released.reader import Published, published_t5
 from modules.tasks import Task

@@ -15,9 +15,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
-from modules.data.dataset import item_numbers
+from modules.data.protocols import item_numbers
 from modules.data.reader import load_dataset
-from modules.loader.pieces import check_vocabulary, load_tokenizer, prompt_pieces
+from modules.loader.pieces import prompt_pieces
+from modules.loader.tokenizer import check_vocabulary, load_tokenizer
 from modules.randomness import Stream, rng
 from modules.released.convert import import_model
 from modules.released.reader import read_published

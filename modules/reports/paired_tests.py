@@ -144,7 +144,7 @@ def differences(
     return [Difference(*row, p) for row, p in zip(found, corrected)], sides
 
 
-def as_markdown(found: Sequence[Difference], level: float) -> str:
+def differences_as_markdown(found: Sequence[Difference], level: float) -> str:
     """A line a metric; a verdict where the corrected p-value is below ``level``."""
     rows = []
     for row in found:
@@ -175,7 +175,7 @@ def _mean_and_spread(values: np.ndarray) -> str:
     return f"{values.mean():.4f} ± {values.std(ddof=1):.4f}"
 
 
-def describe(runs: dict[str, tuple[list[Any], list[Any]]], level: float, tests: int) -> str:
+def describe_sides(runs: dict[str, tuple[list[Any], list[Any]]], level: float, tests: int) -> str:
     """Who A and B are, over how many users, and how the p-values were made."""
     a, b = next(iter(runs.values()))
     lines = []

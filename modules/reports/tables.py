@@ -82,7 +82,7 @@ def _measured(folder: Path, task: str, result: dict[str, Any]) -> Entry:
 # ------------------------------------------------------------------------------------ tables
 
 
-def as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
+def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
     """A section a data set and task. catalogue: with the whole catalogue's figures, if recorded."""
     parts = []
     for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
@@ -137,7 +137,7 @@ def _step(group: dict[str, Any]) -> str:
     return f"{step_label(group['low'], group['high'])} ({group['users']:,} users)"
 
 
-def as_csv(rows: Sequence[Entry]) -> str:
+def entries_as_csv(rows: Sequence[Entry]) -> str:
     """A line a figure: what it is of, its name, its value."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -37,3 +37,9 @@ class FitResult(NamedTuple):
     reason: str
     skipped: int  # steps left out because their loss was not finite
     interrupted: bool = False  # asked to stop before any limit was reached
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        skipped = f" ({self.skipped} left out, their loss not finite)" if self.skipped else ""
+        best = f"NDCG@10 {-self.best:.4f}" if self.best < 0 else f"loss {self.best:.4f}"
+        return f"{self.reason} after {self.steps} steps{skipped}; best validation {best}"

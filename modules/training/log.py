@@ -16,22 +16,9 @@ from utils.files import check_writable
 EVENTS = "tensorboard"  # the folder by default, in the run's
 
 
-def event_folder(given: str | None, run: str | Path) -> str | None:
-    """Where the event files go: as ``--tensorboard`` says, "" = into the run's folder; None = none.
-
-    Raises:
-        UserError: where they are asked for, and the package is missing.
-    """
-    if given is None:
-        return None
-    try:
-        import torch.utils.tensorboard  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"--tensorboard: the package tensorboard is missing ({error}). Install it with "
-            "pip install tensorboard, or leave the flag out: train_log.jsonl has the same numbers."
-        ) from error
-    return given or str(Path(run) / EVENTS)
+def event_folder(given: str | None, run: Path) -> str | None:
+    """Where the event files go: ``--tensorboard``, "" = into the run's folder; None = none."""
+    return None if given is None else given or str(run / EVENTS)
 
 
 class Scalars:

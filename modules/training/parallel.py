@@ -22,13 +22,12 @@ def parallel(model: ELMRec, shard: bool) -> nn.Module:
     Args:
         model: the model; with ``shard`` it is changed in place.
         shard: split weights, gradients and optimizer state over the processes, block by block,
-            for backbones that one GPU does not hold.
+            for backbones that one GPU does not hold. The model must use transformers' encoder:
+            FSDP gathers a block's weights when T5Block.forward is called, as ours does not.
     """
     if shard:
         # T5's stack changes no block's output in place, which is what FSDP warns of.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-        # FSDP gathers a block's weights when T5Block.forward is called, which our encoder is not.
-        model.own_encoder = False
         for stack in (model.t5.encoder, model.t5.decoder):
             for block in stack.block:
                 fully_shard(block)

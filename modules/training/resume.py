@@ -8,19 +8,24 @@ case a disk damages it.
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
 
-from modules.runs.folder import RUN_FILE, check_data, read_run
-from modules.runs.run import Experiment, save_run
+from modules.runs.folder import check_data, write_run
+from modules.runs.record import RUN_FILE, read_record
+from modules.runs.run import Run
+from modules.tasks import TASKS
 from modules.training.events import EpochReport, FitResult
-from modules.training.log import EVENTS, TrainingLog
+from modules.training.log import EVENTS, TrainingLog, event_folder
 from modules.training.loss_meter import NonFiniteLoss
 from modules.training.parallel import full_state_dict
+from modules.training.settings import Settings
 from modules.training.trainer import Trainer
 from utils import distributed
+from utils.console import say
 from utils.errors import UserError
 from utils.files import (
     check_writable,
@@ -36,16 +41,8 @@ TENSORS, VALUES = "state.safetensors", "state.json"
 # Flags that may be others when a run goes on: they say when to stop and where to write.
 FREE = {
     "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
-    "log_interval", "checkpoint", "data", "data_dir", "tensorboard",
+    "log_interval", "checkpoint", "data_dir", "tensorboard", "model_version", "preset",
 }  # fmt: skip
-
-
-def save_model(experiment: Experiment, folder: Path, metadata: dict[str, str]) -> None:
-    """Write the model folder's weights; all ranks must call it, rank 0 writes."""
-    tensors = full_state_dict(experiment.model)
-    if distributed.is_main():
-        experiment.model.save_pretrained(folder, metadata, tensors)
-    distributed.wait_for_all()
 
 
 def saved_states(folder: Path) -> list[Path]:
@@ -55,8 +52,6 @@ def saved_states(folder: Path) -> list[Path]:
 
 def save_state(folder: Path, trainer: Trainer) -> None:
     """Save the trainer's state; all ranks must call it, rank 0 writes."""
-    if not trainer.saves_state:
-        return
     tensors, values = trainer.state()
     if distributed.is_main():
         content = save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
@@ -119,24 +114,32 @@ def _checked(path: Path, others: list[str]) -> dict[str, Any]:
     raise UserError(f"--resume: {path / TENSORS} is damaged or cut short ({reason}). {advice}")
 
 
-def claim_folder(folder: Path, resume: str | None, overwrite: bool) -> None:
-    """See to it that no run is mixed with another.
+def claim_folder(settings: Settings) -> str | None:
+    """Make sure that no run is mixed with another.
+
+    Returns:
+        the step to continue from: ``--resume``, or "last" where torchrun has started this process
+        anew after one had died; None for a new run.
 
     Raises:
-        UserError: where the folder holds a run, and neither flag says what to do with it.
+        UserError: where the folder holds a run, and no flag says what to do with it.
     """
-    run = folder / RUN_FILE
+    folder, resume = settings.folder, settings.resume
+    holds_run = (folder / RUN_FILE).exists()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--checkpoint {folder}: is a file. Name a folder.")
-    if resume is None and run.exists() and not overwrite:
+    if distributed.restarted() and holds_run:
+        resume = resume or "last"
+    if resume is None and holds_run and not settings.overwrite:
         states = saved_states(folder)
         at = f", at step {int(states[-1].name.removeprefix('step-'))}" if states else ""
         raise UserError(
-            f"--checkpoint {folder}: holds a run{at}. --resume goes on with it, --overwrite starts "
+            f"--checkpoint {folder}: holds a run{at}. --resume continues it, --overwrite starts "
             "anew in its place; or name another folder."
         )
     nearest = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     check_writable(nearest)
+    return resume
 
 
 def clear_folder(folder: Path) -> None:
@@ -146,45 +149,47 @@ def clear_folder(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("model.safetensors", "train_log.jsonl", "README.md", "report.html"):
         (folder / name).unlink(missing_ok=True)
-    for task in ("sequential", "direct", "explanation"):
+    for task in TASKS:
         for ending in ("json", "jsonl"):
             (folder / f"{task}.{ending}").unlink(missing_ok=True)
 
 
-def check_same_run(run: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-    """UserError where a flag that shapes the run is not as it was started with."""
-    for name, value in arguments.items():
-        before = run["arguments"].get(name)
-        if name not in FREE and before != value:
+def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """UserError where a setting that shapes the run is not as it was started with. A setting that
+    the version that started it did not have is not compared."""
+    for name, value in now.items():
+        if name not in FREE and name in before and before[name] != value:
             raise UserError(
-                f"--resume: --{name} is {value}, but the run was started with {before}. Give it "
-                "as it was, or start a run of its own with another --checkpoint."
+                f"--resume: --{name} is {value}, but the run was started with {before[name]}. Give "
+                "it as it was, or start a run of its own with another --checkpoint."
             )
 
 
-def start_run(
-    experiment: Experiment, folder: Path, record: dict[str, Any], trainer: Trainer
-) -> None:
-    """Begin a run: its folder cleared of another's, and the state of step 0 saved."""
+def start_or_resume(run: Run, trainer: Trainer, step: str | None) -> None:
+    """Begin the run in its folder, or continue it from a saved step. All ranks must call it."""
+    if step is not None:
+        at = resume_run(run, trainer, step)
+        say(f"continuing from step {at:,}")
+        return
     if distributed.is_main():
-        clear_folder(folder)
-    save_state(folder, trainer)
-    if distributed.is_main():
-        save_run(experiment, folder, record)  # last: a folder with run.json can be resumed
+        clear_folder(run.folder)
+    save_state(run.folder, trainer)
+    if distributed.is_main():  # last: a folder with run.json can be resumed
+        write_run(run.folder, run.record, run.dataset, run.tokenizer, run.numbers)
 
 
-def resume_run(
-    experiment: Experiment, folder: Path, record: dict[str, Any], trainer: Trainer, step: str
-) -> int:
-    """Go on with a run; the step. run.json notes that, and how, it went on."""
-    run = read_run(folder)
-    check_data(folder, run, experiment.dataset, tuple(run["fingerprints"]))
-    check_same_run(run, record["arguments"])
+def resume_run(run: Run, trainer: Trainer, step: str) -> int:
+    """Continue a run; the step. run.json notes where and how it was continued."""
+    folder, record = run.folder, read_record(run.folder)
+    check_data(folder, record, run.dataset, tuple(record.fingerprints))
+    check_same_run(record.arguments, run.record.arguments)
     at = load_state(folder, trainer, step)
     if distributed.is_main():
         _trim_log(folder / "train_log.jsonl", at)
-        kept = {key: record[key] for key in ("command", "versions", "commit")} | {"step": at}
-        write_json(folder / RUN_FILE, run | {"resumed": [*run.get("resumed", []), kept]})
+        now = run.record
+        note = {"command": now.command, "versions": now.versions, "commit": now.commit, "step": at}
+        record = replace(record, resumed=[*record.resumed, note])
+        write_json(folder / RUN_FILE, record.as_json())
     distributed.wait_for_all()
     return at
 
@@ -197,14 +202,28 @@ def _trim_log(path: Path, step: int) -> None:
         write_bytes(path, b"".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
-def run_training(
-    experiment: Experiment, folder: Path, trainer: Trainer, log: TrainingLog
-) -> FitResult:
-    """Train, keeping the best model and the state; where a loss is not finite, name the last good
-    state."""
+def save_model(run: Run, metadata: dict[str, str]) -> None:
+    """Write the model folder's weights; all ranks must call it, rank 0 writes."""
+    tensors = full_state_dict(run.model)
+    if distributed.is_main():
+        run.model.save_pretrained(run.folder, metadata, tensors)
+    distributed.wait_for_all()
+
+
+def run_training(run: Run, trainer: Trainer, events: str | None = None) -> FitResult:
+    """Train, keeping the log, the best model and the state.
+
+    Args:
+        events: ``--tensorboard``: a folder, "" = in the run's folder, None = no event files.
+
+    Raises:
+        UserError: where a loss is not finite; it names the last good state.
+    """
+    folder = run.folder
+    log = TrainingLog(folder, trainer.total_steps, trainer.step, event_folder(events, folder))
 
     def keep(best: EpochReport) -> None:
-        save_model(experiment, folder, {"step": str(best.step), "valid_loss": f"{best.mean:.6f}"})
+        save_model(run, {"step": str(best.step), "valid_loss": f"{best.mean:.6f}"})
 
     try:
         return trainer.fit(log.step, log.epoch, keep, lambda: save_state(folder, trainer))

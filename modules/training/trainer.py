@@ -7,44 +7,30 @@ in modules/training/parallel.py.
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 
 from modules.loader.batches import Batch
-from modules.loader.evaluation_set import EvalSet
-from modules.loader.training_stream import TrainSampler, TrainStep
+from modules.loader.training_stream import TrainingStream, TrainStep
 from modules.model.elmrec import ELMRec
 from modules.tasks import Task
 from modules.training.events import EpochReport, FitResult, StepReport
 from modules.training.loss_meter import LossWatch, MeanLosses, nonfinite
 from modules.training.optimizer import make_optimizer, rate_of_step
 from modules.training.parallel import no_sync, parallel
-from modules.training.validation import validation_losses
+from modules.training.settings import Settings
+from modules.training.validation import Validation, validation_losses
 from utils import distributed
 from utils.errors import UserError
-from utils.runtime import is_out_of_memory, rng_state, set_rng_state
-
-
-class FitOptions(NamedTuple):
-    """When to stop, and how a step is made."""
-
-    epochs: int = 100
-    optimizer: str = "adamw"
-    lr: float = 1e-3
-    warmup: int = 0  # steps in which the learning rate rises from 0
-    schedule: str = "constant"  # or "linear": down to 0 over the second half of the run
-    endure_times: int = 5  # validations without improvement, counted over the run
-    max_steps: int | None = None
-    max_seconds: float | None = None
-    log_interval: int = 200  # steps between reports of the losses
-    graph_every: int = 1  # steps that share a propagated table
-    skip_nonfinite: bool = False  # leave out steps whose loss is NaN or infinite, and count them
-    save_seconds: float | None = None  # between reports of the training state within an epoch
-    shard: bool = False  # weights, gradients and optimizer state split over the processes
-    compile: bool = False  # torch.compile
-    autocast: Callable[[], AbstractContextManager] = nullcontext
+from utils.runtime import Machine, is_out_of_memory, rng_state, set_rng_state
 
 
 class Trainer:
@@ -57,35 +43,27 @@ class Trainer:
     def __init__(
         self,
         model: ELMRec,
-        samplers: Mapping[Task, TrainSampler],
-        validation: Mapping[Task, EvalSet],
-        options: FitOptions,
+        streams: Mapping[Task, TrainingStream],
+        validation: Validation,
+        settings: Settings,
+        machine: Machine,
         stop_asked: Callable[[], bool] = lambda: False,
-        measure: Callable[[], dict[str, float]] | None = None,
     ) -> None:
-        """
-        Args:
-            stop_asked: asked after each step; when true, training ends there (see utils/runtime).
-            measure: ranking metrics of the model as it is; the best model is then the one with the
-                highest mean NDCG, in place of the lowest validation loss.
-        """
-        self._measure = measure
-        self._model, self._samplers, self._validation = model, samplers, validation
-        self._options, self._stop_asked = options, stop_asked
-        if options.compile:
+        """stop_asked: asked after each step; when true, training ends there (utils/runtime.py)."""
+        self._model, self._streams, self._validation = model, streams, validation
+        self._settings, self._machine, self._stop_asked = settings, machine, stop_asked
+        if settings.compile:
             model.compile_loss()
-        self._net = parallel(model, options.shard)
-        self._device = next(model.parameters()).device
-        self._optimizer = make_optimizer(model, options.optimizer, options.lr)
+        self._net = parallel(model, settings.shard)
+        self._optimizer = make_optimizer(model, settings.optimizer, settings.lr)
         self._losses = MeanLosses()
-        self._watch = LossWatch(list(samplers), self._device, options.skip_nonfinite)
-        self._held: torch.Tensor | None = None  # gradient of a held table, from a state
-        self.steps_per_epoch = sum(sampler.steps_per_pass for sampler in samplers.values())
-        longest = options.epochs * self.steps_per_epoch
-        self.total_steps = min(longest, options.max_steps or longest)  # where nothing stops earlier
+        self._watch = LossWatch(list(streams), machine.device, settings.skip_nonfinite)
+        self._table_gradient: torch.Tensor | None = None  # of a frozen table, from a state
+        self.steps_per_epoch = sum(stream.steps_per_pass for stream in streams.values())
+        longest = settings.epochs * self.steps_per_epoch
+        self.total_steps = min(longest, settings.max_steps or longest)  # if nothing stops earlier
         self.step = self.epoch = self.nth = self.endured = 0  # epoch: finished; nth: steps since
         self.best = float("inf")
-        self.saves_state = not options.shard  # each process of a sharded run holds a part only
 
     def fit(
         self,
@@ -94,36 +72,19 @@ class Trainer:
         on_improvement: Callable[[EpochReport], None],
         on_state: Callable[[], None] = lambda: None,
     ) -> FitResult:
-        """Train. The model is validated at the end of each epoch and of the run;
-        ``on_improvement`` is called when the model is the best so far, and
-        ``on_state`` when ``state`` should be saved: after each epoch, every ``save_seconds``, and
-        where a run stops."""
-        options = self._options
-        started = saved = time.monotonic()
-        while self.epoch < options.epochs and self.endured < options.endure_times:
-            stop = None
-            self._start_epoch()
-            while self.nth < self.steps_per_epoch and not stop:
-                if options.max_steps is not None and self.step >= options.max_steps:
-                    stop = f"stopped at --max_steps {options.max_steps}"
-                    break
-                self._one_step(on_step)
-                now = time.monotonic()
-                asked, out_of_time, due = distributed.any_rank(
-                    self._stop_asked(),
-                    options.max_seconds is not None and now - started >= options.max_seconds,
-                    options.save_seconds is not None and now - saved >= options.save_seconds,
-                )
-                if asked:
-                    self._watch.check()
-                    on_state()
-                    return self._result("interrupted", interrupted=True)
-                if out_of_time:
-                    stop = f"stopped at --max_minutes {options.max_seconds / 60:g}"
-                elif due and self.nth < self.steps_per_epoch:
-                    self._watch.check()
-                    on_state()
-                    saved = now
+        """Train. The model is validated at the end of each epoch and of the run.
+
+        Args:
+            on_improvement: called when the model is the best so far.
+            on_state: called when ``state`` should be saved: after each epoch, every
+                ``save_minutes``, and where a run stops.
+        """
+        settings = self._settings
+        self._started = self._saved = time.monotonic()
+        while self.epoch < settings.epochs and self.endured < settings.endure_times:
+            stop = self._train_epoch(on_step, on_state)
+            if stop == INTERRUPTED:
+                return self._result(stop)
             self._watch.check()
             if stop:  # before the validation that a longer run would not have here
                 on_state()
@@ -135,56 +96,84 @@ class Trainer:
                 return self._result(stop)
             self.epoch, self.nth = self.epoch + 1, 0
             on_state()
-            saved = time.monotonic()
-        if self.endured >= options.endure_times:
-            what = "NDCG" if self._measure else "loss"
+            self._saved = time.monotonic()
+        if self.endured >= settings.endure_times:
+            what = "NDCG" if self._validation.measure else "loss"
             return self._result(f"validation {what} did not improve {self.endured} times")
-        return self._result(f"reached --epochs {options.epochs}")
+        return self._result(f"reached --epochs {settings.epochs}")
 
-    def _result(self, reason: str, interrupted: bool = False) -> FitResult:
-        epoch = self.epoch + bool(self.nth)
+    def _train_epoch(
+        self, on_step: Callable[[StepReport], None], on_state: Callable[[], None]
+    ) -> str | None:
+        """Steps to the end of the epoch, or until the run must stop: then why, else None."""
+        settings, seconds = self._settings, 60 * (self._settings.max_minutes or math.inf)
+        self._start_epoch()
+        while self.nth < self.steps_per_epoch:
+            if settings.max_steps is not None and self.step >= settings.max_steps:
+                return f"stopped at --max_steps {settings.max_steps}"
+            self._one_step(on_step)
+            now = time.monotonic()
+            asked, out_of_time, save = distributed.any_rank(
+                self._stop_asked(),
+                now - self._started >= seconds,
+                now - self._saved >= 60 * settings.save_minutes,
+            )
+            if asked:
+                self._watch.check()
+                on_state()
+                return INTERRUPTED
+            if out_of_time:
+                return f"stopped at --max_minutes {settings.max_minutes:g}"
+            if save and self.nth < self.steps_per_epoch:
+                self._watch.check()
+                on_state()
+                self._saved = now
+        return None
+
+    def _result(self, reason: str) -> FitResult:
+        epoch, interrupted = self.epoch + bool(self.nth), reason == INTERRUPTED
         return FitResult(self.step, epoch, self.best, reason, self._watch.skipped, interrupted)
 
     def _start_epoch(self) -> None:
         self._model.train()
-        if self._held is not None:  # resumed between the steps of a held table
-            self._model.hold_table(self._held)
-            self._held = None
+        if self._table_gradient is not None:  # resumed between the steps of a frozen table
+            self._model.freeze_table(self._table_gradient)
+            self._table_gradient = None
 
     def _one_step(self, on_step: Callable[[StepReport], None]) -> None:
-        options = self._options
-        tasks, every = list(self._samplers), options.graph_every
+        settings = self._settings
+        tasks, every = list(self._streams), settings.graph_every
         task = tasks[self.step % len(tasks)]
         if every > 1 and self.nth % every == 0:
-            self._model.hold_table()
-        sampler = self._samplers[task]
-        loss = self._backward(next(sampler))
+            self._model.freeze_table()
+        stream = self._streams[task]
+        loss = self._backward(next(stream))
         self.step, self.nth = self.step + 1, self.nth + 1
-        rate = rate_of_step(self.step, self.total_steps, options.warmup, options.schedule)
+        rate = rate_of_step(self.step, self.total_steps, settings.warmup, settings.schedule)
         for group in self._optimizer.param_groups:
-            group["lr"] = options.lr * rate
+            group["lr"] = settings.lr * rate
         if self._watch.finite(loss, self.step):
             self._losses.add(task, loss)
             if self.nth % every == 0 or self.nth == self.steps_per_epoch:
                 self._release_table()
             self._optimizer.step()
-        due = self.step % options.log_interval == 0
-        if due:
+        losses = None
+        if self.step % settings.log_interval == 0:
             self._watch.check()
-        losses = self._losses.take() if due else None
+            losses = self._losses.take()
         lr = self._optimizer.param_groups[0]["lr"]
-        on_step(StepReport(self.step, self.epoch + 1, task, sampler.plan.samples, losses, lr))
+        on_step(StepReport(self.step, self.epoch + 1, task, stream.plan.samples, losses, lr))
 
     def _backward(self, step: TrainStep) -> torch.Tensor:
         """Gradients of the mean loss a target token over the whole step, all processes'; this
         process's part of the loss."""
         self._optimizer.zero_grad()
-        total = torch.zeros((), device=self._device)
+        total = torch.zeros((), device=self._machine.device)
         for nth, (batch, share) in enumerate(zip(step.batches, step.shares), start=1):
             no_sync(self._net, more_to_come=nth < len(step.batches))
-            batch = batch.to(self._device)
+            batch = batch.to(self._machine.device)
             try:
-                with self._options.autocast():
+                with self._machine.autocast():
                     loss = self._net(batch) * share
                 # Gradients are averaged over processes, and a loss is the sum of its shares.
                 (loss * distributed.world_size()).backward()
@@ -196,21 +185,21 @@ class Trainer:
         return total
 
     def _release_table(self) -> None:
-        """A held table is no parameter: its gradient is averaged over processes here."""
+        """A frozen table is no parameter: its gradient is averaged over processes here."""
         self._model.release_table()
-        if self._options.graph_every > 1 and self._model.nodes.weight.grad is not None:
+        if self._settings.graph_every > 1 and self._model.nodes.weight.grad is not None:
             distributed.sum_over_ranks(self._model.nodes.weight.grad).div_(distributed.world_size())
 
     def _validate(self) -> EpochReport:
         self._model.eval()
-        sets, cast = self._validation, self._options.autocast
-        means = validation_losses(self._model, sets, self._device, cast)
+        sets, machine = self._validation.sets, self._machine
+        means = validation_losses(self._model, sets, machine.device, machine.autocast)
         mean = sum(means.values()) / len(means)
         if not math.isfinite(mean):
             raise nonfinite(f"the validation loss after step {self.step}", mean)
         metrics, value = {}, mean
-        if self._measure is not None:
-            metrics = self._measure()
+        if self._validation.measure is not None:
+            metrics = self._validation.measure()
             gains = [figure for name, figure in metrics.items() if "NDCG" in name]
             value = -sum(gains) / len(gains)
         improved = value < self.best
@@ -224,58 +213,75 @@ class Trainer:
     # ------------------------------------------------------------------------------ the state
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Tensors and plain values that training goes on from; all ranks must ask together."""
-        names = {parameter: name for name, parameter in self._model.named_parameters()}
-        tensors = {f"model.{name}": p.detach() for p, name in names.items()}
-        for parameter, kept in self._optimizer.state.items():
-            tensors |= {f"optimizer.{names[parameter]}.{key}": x for key, x in kept.items()}
+        """Tensors and plain values that training continues from; all ranks must ask together, and
+        rank 0's tensors are complete."""
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights = get_model_state_dict(self._model, options=whole)
+        # Of tied weights one name is enough.
+        names = [name for name, _ in self._model.named_parameters() if name in weights]
+        tensors = {f"model.{name}": weights[name] for name in names}
+        if self._optimizer.state:  # else torch would fill it in by a step
+            found = get_optimizer_state_dict(self._model, self._optimizer, options=whole)
+            for name, kept in found.get("state", {}).items():
+                tensors |= {f"optimizer.{name}.{key}": x for key, x in kept.items()}
         tensors |= {f"losses.{name}": x for name, x in self._losses.state().items()}
-        for rank, generator in enumerate(distributed.gather(rng_state(self._device))):
+        for rank, generator in enumerate(distributed.gather(rng_state(self._machine.device))):
             tensors[f"rng.{rank}"] = generator
-        if self._model.held is not None:
-            gradient = self._model.held.grad
-            tensors["held"] = torch.zeros(0) if gradient is None else gradient
-        samplers = {}
-        for task, sampler in self._samplers.items():
-            order, samplers[task.label] = sampler.state()
+        if self._model.frozen is not None:
+            gradient = self._model.frozen.grad
+            tensors["frozen"] = torch.zeros(0) if gradient is None else gradient
+        streams = {}
+        for task, stream in self._streams.items():
+            order, streams[task.label] = stream.state()
             tensors[f"order.{task.label}"] = torch.from_numpy(order)
         values = {name: getattr(self, name) for name in _COUNTERS}
         values["skipped"] = self._watch.skipped
         values["best"] = self.best if math.isfinite(self.best) else None  # JSON has no infinity
-        return tensors, values | {"samplers": samplers, "processes": distributed.world_size()}
+        return tensors, values | {"samplers": streams, "processes": distributed.world_size()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from a ``state``."""
+        """Continue from a ``state``."""
         parts: dict[str, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             parts.setdefault(kind, {})[rest] = tensor
-        parameters = dict(self._model.named_parameters())
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(parts["model"][name])
-        place = {name: n for n, name in enumerate(parameters)}
-        kept: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in parts.get("optimizer", {}).items():
-            parameter, _, key = name.rpartition(".")
-            kept.setdefault(place[parameter], {})[key] = tensor
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": kept, "param_groups": groups})
-        self._losses.load_state(
-            {name: x.to(self._device) for name, x in parts.get("losses", {}).items()}
-        )
-        set_rng_state(self._device, parts["rng"][str(distributed.rank())])
-        if "held" in parts:
-            self._held = parts["held"][""].to(self._device)
-        for task, sampler in self._samplers.items():
+        if unknown := parts.keys() - _KINDS:
+            raise UserError(
+                f"--resume: the state holds {', '.join(unknown)}, which this version does not "
+                "know. Continue with the version that saved it."
+            )
+        whole = StateDictOptions(full_state_dict=True, strict=False)
+        set_model_state_dict(self._model, parts["model"], options=whole)
+        self._load_optimizer(parts.get("optimizer", {}), whole)
+        device = self._machine.device
+        self._losses.load_state({n: x.to(device) for n, x in parts.get("losses", {}).items()})
+        set_rng_state(device, parts["rng"][str(distributed.rank())])
+        if "frozen" in parts:
+            self._table_gradient = parts["frozen"][""].to(device)
+        for task, stream in self._streams.items():
             order = parts["order"][task.label].numpy()
-            sampler.load_state(order, values["samplers"][task.label])
+            stream.load_state(order, values["samplers"][task.label])
         for name in _COUNTERS:
             setattr(self, name, values[name])
         self._watch.skipped = values["skipped"]
         self.best = float("inf") if values["best"] is None else values["best"]
 
+    def _load_optimizer(self, kept: dict[str, torch.Tensor], whole: StateDictOptions) -> None:
+        """kept: tensors by ``<parameter>.<key>``; none where no step was made."""
+        if not kept:
+            return
+        states: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in kept.items():
+            parameter, _, key = name.rpartition(".")
+            states.setdefault(parameter, {})[key] = tensor
+        # The groups are as in this run; only what the steps have made of them is read.
+        groups = get_optimizer_state_dict(self._model, self._optimizer)["param_groups"]
+        table = {"state": states, "param_groups": groups}
+        set_optimizer_state_dict(self._model, self._optimizer, table, options=whole)
 
+
+INTERRUPTED = "interrupted"  # asked to stop before any limit was reached
+_KINDS = {"model", "optimizer", "losses", "rng", "frozen", "order"}  # of tensors in a state
 _COUNTERS = ("step", "epoch", "nth", "endured")
 
 

@@ -1,77 +1,84 @@
 """Validation while a model trains: the loss of each task, and what a ranking of users gives.
 
-A loss tells how sure a model is of the next item, a ranking whether it is among the first; the two
+A loss says how sure a model is of the next item, a ranking whether it is among the first; the two
 need not be best at the same epoch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from modules.data.candidates import valid_candidates
-from modules.evaluation.ranker import Decoding, Ranker, pick_method
+from modules.data.dataset import HeldOut
+from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
-from modules.loader.batches import Batch
-from modules.loader.evaluation_set import EvalSet, direct_eval, explanation_eval, sequential_eval
-from modules.loader.training_stream import MAX_HISTORY
-from modules.runs.run import Experiment, spread
-from modules.tasks import Task
+from modules.loader.batches import Batch, BatchSize
+from modules.loader.evaluation_set import EvaluationSet
+from modules.loader.ragged import recent_histories
+from modules.runs.run import Run, spread, tasks_of
+from modules.tasks import MAX_HISTORY, Task
+from modules.training.settings import Settings
 from utils import distributed
 from utils.metrics.ranking import hit_rate, ndcg
 
 TOP = 10
 
 
+class Validation(NamedTuple):
+    """What a model is validated on.
+
+    With ``measure``, the best model is the one with the highest mean NDCG in place of the lowest
+    loss.
+    """
+
+    sets: Mapping[Task, EvaluationSet]
+    measure: Callable[[], dict[str, float]] | None = None  # ranking metrics of the model as it is
+
+    @classmethod
+    def of(cls, run: Run, settings: Settings) -> "Validation":
+        """The validation of a run: ``--valid_samples`` and ``--eval_users``."""
+        measure = None
+        if settings.eval_users and set(settings.tasks) != {Task.EXPLANATION.label}:
+            measure = ranking_measure(run, settings)
+        return cls(validation_sets(run, settings), measure)
+
+
 def _ranking_set(
-    experiment: Experiment,
-    task: Task,
-    users: np.ndarray,
-    negative_num: int,
-    batch_size: int,
-    batch_tokens: int | None,
-) -> tuple[EvalSet, np.ndarray]:
+    run: Run, task: Task, users: np.ndarray, settings: Settings
+) -> tuple[EvaluationSet, np.ndarray]:
     """The validation items of (n,) users, and the items that they are ranked among: (1, I) or
     (n, C)."""
-    dataset = experiment.dataset
-    how = (experiment.pieces, experiment.scheme(task), batch_size, batch_tokens)
+    dataset, size = run.dataset, BatchSize(settings.batch_size, settings.batch_tokens)
+    targets = dataset.targets(users, HeldOut.VALIDATION)
     if task is Task.SEQUENTIAL:
-        catalogue = np.arange(1, dataset.n_items + 1)[None]
-        return sequential_eval(dataset, users, 2, *how, experiment.causal(task)), catalogue
-    candidates = valid_candidates(dataset, users, negative_num, experiment.seed)
-    return direct_eval(users, dataset.valid_items[users - 1], candidates, *how), candidates
+        histories = recent_histories(dataset, users, HeldOut.VALIDATION)
+        return run.prompts.sequential(users, histories, targets, size), dataset.catalogue
+    candidates = valid_candidates(dataset, users, settings.negative_num, settings.seed)
+    return run.prompts.direct(users, candidates, targets, size), candidates
 
 
-def validation_sets(
-    experiment: Experiment,
-    tasks: list[Task],
-    batch_size: int,
-    batch_tokens: int | None,
-    negative_num: int,
-    exp_len: int,
-    limit: int | None,
-) -> dict[Task, EvalSet]:
-    """The validation samples of each task; ``limit``: only that many, evenly spread."""
-    dataset = experiment.dataset
-    users = spread(dataset.n_users, limit) + 1
+def validation_sets(run: Run, settings: Settings) -> dict[Task, EvaluationSet]:
+    """The validation samples of each task; all, or ``settings.valid_samples`` evenly spread."""
+    size = BatchSize(settings.batch_size, settings.batch_tokens)
     sets = {}
-    for task in tasks:
-        size = (batch_size, batch_tokens)
+    for task in tasks_of(run.dataset, settings.tasks):
         if task is Task.EXPLANATION:
-            records = dataset.explanations["val"]
-            rows = spread(len(records.users), limit)
-            targets = experiment.targets("val", exp_len)[0].gather(rows)
-            how = (experiment.pieces, experiment.scheme(task), *size)
-            sets[task] = explanation_eval(records.users[rows], records.items[rows], targets, *how)
+            records = run.dataset.explanations["val"]
+            rows = spread(len(records.users), settings.valid_samples)
+            targets = run.texts("val", settings.exp_len)[0].gather(rows)
+            pairs = records.users[rows], records.items[rows]
+            sets[task] = run.prompts.explanation(*pairs, targets, size)
         else:
-            sets[task], _ = _ranking_set(experiment, task, users, negative_num, *size)
+            sets[task], _ = _ranking_set(run, task, run.users(settings.valid_samples), settings)
     return sets
 
 
 def validation_losses(
     model: Callable[[Batch], torch.Tensor],
-    sets: Mapping[Task, EvalSet],
+    sets: Mapping[Task, EvaluationSet],
     device: torch.device,
     autocast: Callable = nullcontext,
 ) -> dict[Task, float]:
@@ -84,10 +91,11 @@ def validation_losses(
     with torch.no_grad(), autocast():
         for task, samples in sets.items():
             sums = torch.zeros(len(samples), dtype=torch.float64, device=device)
-            total = len(samples.targets.flat)
+            targets = samples.samples.targets
+            total = len(targets.flat)
             for n in distributed.own_part(len(samples), even=True):
                 rows, batch = samples[n % len(samples)]
-                share = len(samples.targets.gather(rows).flat) / total
+                share = len(targets.gather(rows).flat) / total
                 loss = model(batch.to(device)).double() * share
                 if n < len(samples):
                     sums[n] = loss
@@ -95,43 +103,27 @@ def validation_losses(
     return losses
 
 
-def validation_ranking(
-    experiment: Experiment,
-    tasks: Sequence[Task],
-    n_users: int,
-    negative_num: int,
-    batch_size: int,
-    batch_tokens: int | None,
-) -> Callable[[], dict[str, float]] | None:
-    """A function that ranks for ``n_users`` evenly spread users, as the test scripts do, and gives
-    HR@10 and NDCG@10 of each task; None where neither of the ranking tasks is trained."""
-    dataset, trie = experiment.dataset, experiment.trie()
-    users = spread(dataset.n_users, n_users) + 1
-    targets = dataset.valid_items[users - 1]
-    had = [dataset.history(user)[:-2] for user in users]
+def ranking_measure(run: Run, settings: Settings) -> Callable[[], dict[str, float]]:
+    """A function that ranks for ``settings.eval_users`` evenly spread users, as the test scripts
+    do, and gives HR@10 and NDCG@10 of each ranking task."""
+    users = run.users(settings.eval_users)
+    targets = run.dataset.targets(users, HeldOut.VALIDATION)
+    had = run.dataset.had(users, HeldOut.VALIDATION)
     rankings = []
-    for task in sorted(set(tasks) - {Task.EXPLANATION}):
-        method = pick_method("auto", trie) if task is Task.SEQUENTIAL else "exact"
-        ranker = Ranker(
-            experiment.model,
-            trie,
-            experiment.pieces.item_targets,
-            Decoding(method),
-            experiment.autocast,
-            show_progress=False,
-        )
-        what = _ranking_set(experiment, task, users, negative_num, batch_size, batch_tokens)
-        rankings.append((task, ranker, *what))
+    for task in sorted(set(tasks_of(run.dataset, settings.tasks)) - {Task.EXPLANATION}):
+        method = "auto" if task is Task.SEQUENTIAL else "exact"
+        ranker = Ranker.of(run, Decoding(method), show_progress=False)
+        rankings.append((task, ranker, *_ranking_set(run, task, users, settings)))
 
     def measure() -> dict[str, float]:
         figures = {}
         for task, ranker, samples, candidates in rankings:
-            items, scores, _ = ranker.rank(samples, candidates, TOP + MAX_HISTORY)
+            ranked = ranker.rank(samples, candidates, TOP + MAX_HISTORY)
             if task is Task.SEQUENTIAL:
-                items, _ = rerank(items, scores, had, TOP)
-            ranks = rank_of(items[:, :TOP], targets)
+                ranked = rerank(ranked, had, TOP)
+            ranks = rank_of(ranked.items[:, :TOP], targets)
             figures[f"{task.label} HR@{TOP}"] = hit_rate(ranks, TOP)
             figures[f"{task.label} NDCG@{TOP}"] = ndcg(ranks, TOP)
         return figures
 
-    return measure if rankings else None
+    return measure

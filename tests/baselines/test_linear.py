@@ -2,10 +2,13 @@
 
 import numpy as np
 
-from modules.baselines.linear import LinearItems, fit_linear_items, linear_items, recent_items
+from modules.baselines.histories import weighted_histories
+from modules.baselines.linear import LinearItems, fit_linear_items, linear_items
+from modules.data.dataset import HeldOut
 from modules.evaluation.ranker import Decoding, Ranker
-from modules.loader.evaluation_set import sequential_eval
-from modules.tasks import Task
+from modules.loader.batches import BatchSize
+from modules.loader.ragged import recent_histories
+from modules.tasks import MAX_HISTORY
 from tests.conftest import HISTORIES
 
 
@@ -32,12 +35,13 @@ def test_matrix_is_that_of_ridge_regression(dataset):
 
 
 def test_scores_are_weighted_rows_of_it(dataset):
-    histories = recent_items(dataset, 1, 0.5).toarray()
+    weighted = weighted_histories(dataset, HeldOut.TEST, 0.5, MAX_HISTORY)
+    histories = weighted.toarray()
     expected = np.zeros(13)
     expected[[2, 4, 1, 3]] = 1, 0.5, 0.25, 0.125  # user 1 before the test item: 3 1 4 2
     np.testing.assert_allclose(histories[0], expected)
     matrix = np.random.default_rng(0).normal(size=(13, 13)).astype(np.float32)
-    found = LinearItems(matrix, recent_items(dataset, 1, 0.5), 3.0).scores(np.array([0]))
+    found = LinearItems(matrix, weighted, 3.0).scores(np.array([0]))
     np.testing.assert_allclose(found[0], 3 * expected @ matrix, rtol=1e-5)
 
 
@@ -45,11 +49,12 @@ def test_no_weight_is_no_model(dataset):
     assert linear_items(dataset, np.arange(1, 5), 1, 0.0) is None
 
 
-def test_ranking_adds_it_to_the_log_probabilities(dataset, pieces, model, trie):
+def test_ranking_adds_it_to_the_log_probabilities(dataset, pieces, prompts, model, trie):
     users = np.arange(1, 5)
-    samples = sequential_eval(dataset, users, 1, pieces, model.schemes[Task.SEQUENTIAL], 2)
+    histories = recent_histories(dataset, users, HeldOut.TEST)
+    samples = prompts.sequential(users, histories, dataset.test_items, BatchSize(2))
     ranker = Ranker(model, trie, pieces.item_targets, Decoding("exact"), show_progress=False)
-    catalogue = np.arange(1, 13)[None]
+    catalogue = dataset.catalogue
     linear = linear_items(dataset, users, 1, 5.0)
     items, scores, _ = ranker.rank(samples, catalogue, 12)
     alone = np.zeros((4, 13))

@@ -7,6 +7,7 @@ import pytest
 
 from modules.baselines.simple import BASELINES, Baseline
 from modules.baselines.tuning import make_arena, rank_all, rank_rows, run_baseline, tune
+from modules.data.dataset import HeldOut
 from tests.conftest import HISTORIES
 from utils.metrics.ranking import NOT_RANKED
 
@@ -42,7 +43,7 @@ def test_ranks_and_lists_are_those_of_sorting(shared_items):
 def test_what_the_user_had_is_not_recommended(dataset):
     arena = make_arena(dataset, 0, 5, 10, (1.0,))
     score = BASELINES["popularity"].fit(arena.train, seed=0)
-    ranked = rank_all(arena, score, arena.train, 1, 12)
+    ranked = rank_all(arena, score, arena.train, HeldOut.TEST, 12)
     for user, items in HISTORIES.items():
         listed = [i for i in ranked.items[user - 1].tolist() if i]
         assert sorted([*listed, *items[:-1]]) == list(range(1, 13))
@@ -63,7 +64,7 @@ def test_validation_sees_neither_held_out_item(dataset):
         return score
 
     arena = make_arena(dataset, 0, 5, 10, (1.0, 0.5))
-    tried = tune(arena, Baseline(spy, ({"number": 1}, {"number": 2}), weighs_recency=True))
+    tried = tune(arena, Baseline("spy", spy, ({"number": 1}, {"number": 2}), weighs_recency=True))
     assert len(tried["sequential"]) == 4
     assert len(tried["direct"]) == 2
     for matrix in seen:
@@ -82,7 +83,7 @@ def test_best_of_validation_is_taken(dataset):
         return score
 
     arena = make_arena(dataset, 0, 5, 10, (1.0,))
-    tried = tune(arena, Baseline(right_if_two, ({"number": 1}, {"number": 2})))
+    tried = tune(arena, Baseline("right", right_if_two, ({"number": 1}, {"number": 2})))
     for choices in tried.values():
         assert choices[0].setting == {"number": 2}
         assert choices[0].ndcg == pytest.approx(1.0)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from modules.data.dataset import item_numbers, train_view
+from modules.data.protocols import item_numbers, train_view
 from modules.data.reader import load_dataset
 from modules.runs.run import tasks_of
 from tests.conftest import HISTORIES

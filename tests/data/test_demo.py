@@ -2,8 +2,8 @@
 
 import pytest
 
-from modules.data.dataset import train_view
 from modules.data.demo import make_demo
+from modules.data.protocols import train_view
 from modules.data.reader import load_dataset
 from tests.conftest import ROOT
 

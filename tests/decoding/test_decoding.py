@@ -5,13 +5,16 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from modules.data.dataset import item_numbers
-from modules.decoding.exact import Allowed, BeamOptions, beam_search, prefix_tree, rank_exact
-from modules.loader.pieces import build_trie, prompt_pieces
+from modules.data.protocols import item_numbers
+from modules.decoding.beam import Allowed, BeamOptions, Marks, beam_search
+from modules.decoding.exact import prefix_tree, rank_exact
+from modules.loader.pieces import prompt_pieces
+from modules.loader.trie import build_trie
 from modules.model.decoder import PrefixDecoder
 from tests.conftest import random_t5
 
 B, S = 3, 9
+MARKS = Marks(start=0, end=1, pad=0)
 
 
 @pytest.fixture(params=[0, 1, 2])
@@ -146,10 +149,8 @@ def test_beam_search_equals_generate(setting, num_beams, length_penalty):
         ours = beam_search(
             decoder_of(t5, embeds, mask),
             BeamOptions(num_beams, max_length=length, length_penalty=length_penalty),
-            start=0,
-            end=1,
-            pad=0,
-            allowed=Allowed(trie, candidates, t5.config.vocab_size),
+            MARKS,
+            Allowed(trie, candidates, t5.config.vocab_size),
         )
         theirs = t5.generate(
             inputs_embeds=embeds,
@@ -180,7 +181,7 @@ def test_free_text_beams_equal_generate(setting, early_stopping):
     t5, embeds, mask, _, _ = setting
     options = BeamOptions(7, 15, min_length=4, early_stopping=early_stopping)
     with torch.no_grad():
-        ours = beam_search(decoder_of(t5, embeds, mask, 15), options, start=0, end=1, pad=0)
+        ours = beam_search(decoder_of(t5, embeds, mask, 15), options, MARKS)
         theirs = t5.generate(
             inputs_embeds=embeds,
             attention_mask=mask,
@@ -209,7 +210,7 @@ def test_exact_equals_beams_as_many_as_items(setting):
         allowed = Allowed(trie, candidates, t5.config.vocab_size)
         renormalised = _Renormalised(decoder_of(t5, embeds, mask), allowed)
         options = BeamOptions(30, trie.paths.shape[1], length_penalty=0.0)
-        beams = beam_search(renormalised, options, start=0, end=1, pad=0, allowed=allowed)
+        beams = beam_search(renormalised, options, MARKS, allowed)
     torch.testing.assert_close(
         beams.scores, exact.sort(dim=1, descending=True).values, atol=1e-4, rtol=0
     )
@@ -278,16 +279,16 @@ TABLE = [
 
 def test_beams_find_what_greed_misses():
     plain = BeamOptions(2, 4, length_penalty=0.0)
-    found = beam_search(Toy(TABLE), plain, start=0, end=1, pad=0)
+    found = beam_search(Toy(TABLE), plain, MARKS)
     assert found.tokens[0, 0, :2].tolist() == [3, 1]
     torch.testing.assert_close(found.scores[0, 0].exp(), torch.tensor(0.36))
-    greedy = beam_search(Toy(TABLE), plain._replace(num_beams=1), start=0, end=1, pad=0)
+    greedy = beam_search(Toy(TABLE), plain._replace(num_beams=1), MARKS)
     assert greedy.tokens[0, 0, :2].tolist() == [2, 1]
 
 
 def test_minimum_length_forbids_the_end():
     options = BeamOptions(3, 5, min_length=2, length_penalty=0.0)
-    found = beam_search(Toy(TABLE), options, start=0, end=1, pad=0)
+    found = beam_search(Toy(TABLE), options, MARKS)
     assert found.tokens[0, 0, :3].tolist() == [2, 4, 1]
 
 
@@ -321,7 +322,7 @@ def test_diverse_beams_equal_plain_lists(penalty, groups):
     options = BeamOptions(
         2 * groups, 4, length_penalty=0.0, groups=groups, diversity_penalty=penalty
     )
-    found = beam_search(Toy(table.tolist()), options, start=0, end=1, pad=0)
+    found = beam_search(Toy(table.tolist()), options, MARKS)
     outside = diverse_by_hand(table, groups, 2, penalty, 4)
     for n, (path, score) in enumerate(outside[: 2 * groups]):
         if score < -15:  # near-impossible tokens: ties of the floor
@@ -334,14 +335,12 @@ def test_groups_without_penalty_are_one_search(setting):
     t5, embeds, mask, _, _ = setting
     with torch.no_grad():
         grouped = beam_search(
-            decoder_of(t5, embeds, mask, 12), BeamOptions(21, 12, groups=3), start=0, end=1, pad=0
+            decoder_of(t5, embeds, mask, 12), BeamOptions(21, 12, groups=3), MARKS
         )
-        plain = beam_search(
-            decoder_of(t5, embeds, mask, 12), BeamOptions(7, 12), start=0, end=1, pad=0
-        )
+        plain = beam_search(decoder_of(t5, embeds, mask, 12), BeamOptions(7, 12), MARKS)
     assert torch.equal(grouped.tokens[:, 0], plain.tokens[:, 0])
 
 
 def test_beams_must_split_evenly():
     with pytest.raises(ValueError, match="cannot be split"):
-        beam_search(Toy(TABLE), BeamOptions(5, 4, groups=2), start=0, end=1, pad=0)
+        beam_search(Toy(TABLE), BeamOptions(5, 4, groups=2), MARKS)

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from modules.decoding.exact import BeamOptions
-from modules.evaluation.ranker import Decoding, Ranker, generate_texts
+from modules.data.dataset import HeldOut
+from modules.decoding.beam import BeamOptions
+from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
-from modules.loader.evaluation_set import direct_eval, explanation_eval, sequential_eval
+from modules.evaluation.texts import generate_texts
+from modules.loader.batches import BatchSize
 from modules.loader.pieces import text_targets
-from modules.tasks import Task
+from modules.loader.ragged import recent_histories
 from utils.metrics.ranking import NOT_RANKED
 
 USERS = np.arange(1, 5)
@@ -20,16 +22,16 @@ def ranker(model, trie, pieces, decoding=Decoding("exact")):  # noqa: B008  froz
     return Ranker(model, trie, pieces.item_targets, decoding, show_progress=False)
 
 
-def sequential(dataset, pieces, model, batch_size=3):
-    scheme = model.schemes[Task.SEQUENTIAL]
-    return sequential_eval(dataset, USERS, 1, pieces, scheme, batch_size)
+def sequential(dataset, prompts, batch_size=3):
+    histories = recent_histories(dataset, USERS, HeldOut.TEST)
+    return prompts.sequential(USERS, histories, dataset.test_items, BatchSize(batch_size))
 
 
 @pytest.mark.parametrize(
     "decoding", [Decoding("exact"), Decoding("best_first"), Decoding("beam", num_beams=12)]
 )
-def test_lists_hold_every_item_once(dataset, pieces, model, trie, decoding):
-    samples = sequential(dataset, pieces, model)
+def test_lists_hold_every_item_once(dataset, pieces, prompts, model, trie, decoding):
+    samples = sequential(dataset, prompts)
     items, scores, _ = ranker(model, trie, pieces, decoding).rank(samples, CATALOGUE, 12)
     if decoding.method != "beam":
         assert (np.sort(items, axis=1) == CATALOGUE).all()
@@ -41,18 +43,19 @@ def test_lists_hold_every_item_once(dataset, pieces, model, trie, decoding):
         assert (listed <= 12).all()
 
 
-def test_batches_change_nothing(dataset, pieces, model, trie):
-    one = ranker(model, trie, pieces).rank(sequential(dataset, pieces, model, 1), CATALOGUE, 12)
-    all_ = ranker(model, trie, pieces).rank(sequential(dataset, pieces, model, 4), CATALOGUE, 12)
+def test_batches_change_nothing(dataset, pieces, prompts, model, trie):
+    one = ranker(model, trie, pieces).rank(sequential(dataset, prompts, 1), CATALOGUE, 12)
+    all_ = ranker(model, trie, pieces).rank(sequential(dataset, prompts, 4), CATALOGUE, 12)
     np.testing.assert_allclose(one[1], all_[1], atol=1e-5)
     assert (one[0] == all_[0]).all()
 
 
-def test_reranked_lists_never_hold_what_a_user_had(dataset, pieces, model, trie):
-    samples = sequential(dataset, pieces, model)
-    items, scores, _ = ranker(model, trie, pieces).rank(samples, CATALOGUE, 12)
-    had = [dataset.history(user)[:-1] for user in USERS]
-    short, short_scores = rerank(items, scores, had, 4)
+def test_reranked_lists_never_hold_what_a_user_had(dataset, pieces, prompts, model, trie):
+    samples = sequential(dataset, prompts)
+    ranked = ranker(model, trie, pieces).rank(samples, CATALOGUE, 12)
+    items, scores, _ = ranked
+    had = dataset.had(USERS, HeldOut.TEST)
+    short, short_scores, _ = rerank(ranked, had, 4)
     for row, (own, line) in enumerate(zip(had, short)):
         expected = [item for item in items[row] if item not in own][:4]
         assert line[line > 0].tolist() == expected
@@ -60,11 +63,10 @@ def test_reranked_lists_never_hold_what_a_user_had(dataset, pieces, model, trie)
         assert short_scores[row, : len(kept)].tolist() == kept
 
 
-def test_direct_ranks_the_candidates(dataset, pieces, model, trie):
+def test_direct_ranks_the_candidates(dataset, pieces, prompts, model, trie):
     rng = np.random.default_rng(0)
     candidates = np.stack([rng.permutation(12)[:6] + 1 for _ in USERS])
-    scheme = model.schemes[Task.DIRECT]
-    samples = direct_eval(USERS, candidates[:, 0], candidates, pieces, scheme, 3)
+    samples = prompts.direct(USERS, candidates, candidates[:, 0], BatchSize(3))
     items, _, _ = ranker(model, trie, pieces).rank(samples, candidates, 10)
     assert (np.sort(items, axis=1) == np.sort(candidates, axis=1)).all()
     beams, _, _ = ranker(model, trie, pieces, Decoding("beam", 10)).rank(samples, candidates, 10)
@@ -77,11 +79,10 @@ def test_rank_of_by_hand():
     assert rank_of(items, np.array([9, 1, 8])).tolist() == [2, 0, NOT_RANKED]
 
 
-def test_texts_are_transformers_and_in_order(dataset, pieces, model, tokenizer):
+def test_texts_are_transformers_and_in_order(dataset, prompts, model, tokenizer):
     records = dataset.explanations["train"]
     targets, _ = text_targets(tokenizer, records.texts, 20)
-    scheme = model.schemes[Task.EXPLANATION]
-    samples = explanation_eval(records.users, records.items, targets, pieces, scheme, 2)
+    samples = prompts.explanation(records.users, records.items, targets, BatchSize(2))
     options = BeamOptions(21, 14, 5, groups=3, early_stopping=True)
 
     def decode(rows):

@@ -1,14 +1,18 @@
 """Prompts, samplers and streams."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from modules.data.dataset import HeldOut, RecDataset
 from modules.data.negatives import NegativeSampler, shuffled_candidates
-from modules.loader.batches import Samples, cut_by_length, make_batch
-from modules.loader.pieces import Ragged
-from modules.loader.training_stream import MAX_HISTORY, StepPlan, TrainSampler, sequential_histories
-from modules.tasks import Task, WholeWords
+from modules.loader.batches import BatchSize, Samples, cut_by_length, make_batch
+from modules.loader.prompts import Prompts
+from modules.loader.ragged import Ragged, recent_histories
+from modules.loader.training_stream import StepPlan, TrainingStream
+from modules.tasks import MAX_HISTORY, Task, WholeWords
 from utils.errors import UserError
 
 
@@ -77,11 +81,11 @@ def test_a_batch_pads_its_rows(pieces):
     assert batch.labels.tolist() == [[7, 1], [1, -100]]
 
 
-def stream(task, dataset, pieces, seed, batch_size=2, **plan):
-    extra = {"negatives": NegativeSampler(dataset, 4)} if task is Task.DIRECT else {}
+def stream(task, dataset, pieces, seed, size=BatchSize(2), **plan):  # noqa: B008  frozen
+    negatives = NegativeSampler(dataset, 4) if task is Task.DIRECT else None
+    prompts = Prompts(pieces, dict.fromkeys(Task, WholeWords.POSITION))
     rng = np.random.default_rng(seed)
-    plan = StepPlan(batch_size, **plan)
-    return TrainSampler(task, dataset, pieces, WholeWords.POSITION, plan, rng, **extra)
+    return TrainingStream(task, dataset, prompts, StepPlan(size, **plan), rng, negatives)
 
 
 def next_batch(samples):
@@ -136,9 +140,9 @@ def test_sequential_samples_are_stretches_of_train_items(dataset, pieces, tokeni
 
 def test_long_histories_keep_their_last_items(dataset):
     users = np.array([1, 3])
-    test = sequential_histories(dataset, users, held_out=1)
+    test = recent_histories(dataset, users, HeldOut.TEST)
     assert test.gather(np.array([0])).flat.tolist() == [3, 1, 4, 2]
-    valid = sequential_histories(dataset, users, held_out=2)
+    valid = recent_histories(dataset, users, HeldOut.VALIDATION)
     assert valid.gather(np.array([1])).flat.tolist() == [7, 8, 9, 1]
     assert max(test.lengths) <= MAX_HISTORY
 
@@ -158,13 +162,10 @@ def test_direct_samples_hold_one_train_item_and_never_had_others(dataset, pieces
 
 @pytest.mark.parametrize("n_items", [40, 4000])
 def test_negatives_are_uniform_and_without_repeats(n_items):
-    class Toy:
-        pass
-
-    toy = Toy()
-    toy.n_items, toy.n_users, toy.folder = n_items, 1, "toy"
-    toy.pair_keys = lambda: np.array([n_items + 1 + 3, n_items + 1 + 7])  # user 1 had 3 and 7
-    sampler = NegativeSampler(toy, 20)
+    history, ends = np.array([3, 7, 3, 7], dtype=np.int32), np.array([0, 4])  # user 1's
+    items = ("", *map(str, range(n_items)))
+    one = RecDataset("one", Path("one"), ("", "U"), items, history, ends, None, None, {})
+    sampler = NegativeSampler(one, 20)
     drawn = sampler.draw(np.ones(4000, dtype=np.int64), np.random.default_rng(0))
     assert drawn.shape == (4000, 20)
     assert not np.isin(drawn, [3, 7]).any()
@@ -187,11 +188,11 @@ def test_too_many_negatives_name_the_largest_number(dataset):
 def test_processes_and_accumulation_deal_out_the_same_step(task, tokens, dataset, pieces):
     """Four samples in one batch, or one a batch over two processes: the same rows, in order, and
     the shares of the target tokens add up to one."""
-    whole = next(stream(task, dataset, pieces, 3, batch_size=4)).batches[0]
+    whole = next(stream(task, dataset, pieces, 3, BatchSize(4))).batches[0]
     users, shares = [], 0.0
     for rank in range(2):
-        plan = {"accumulate": 2, "rank": rank, "world_size": 2, "batch_tokens": tokens}
-        step = next(stream(task, dataset, pieces, 3, batch_size=1, **plan))
+        plan = {"accumulate": 2, "rank": rank, "world_size": 2}
+        step = next(stream(task, dataset, pieces, 3, BatchSize(1, tokens), **plan))
         assert len(step.batches) == 2
         for batch, share in zip(step.batches, step.shares):
             row = len(users)
@@ -206,7 +207,7 @@ def test_processes_and_accumulation_deal_out_the_same_step(task, tokens, dataset
 
 
 def test_a_token_limit_cuts_batches_and_loses_no_sample(dataset, pieces):
-    step = next(stream(Task.DIRECT, dataset, pieces, 0, batch_size=4, batch_tokens=30))
+    step = next(stream(Task.DIRECT, dataset, pieces, 0, BatchSize(4, 30)))
     assert len(step.batches) > 1
     assert sorted(u for b in step.batches for u in b.users.tolist()) == [1, 2, 3, 4]
     assert all(b.input_ids.numel() <= 30 or len(b.users) == 1 for b in step.batches)
@@ -215,9 +216,9 @@ def test_a_token_limit_cuts_batches_and_loses_no_sample(dataset, pieces):
 def test_cut_by_length_by_hand():
     lengths = np.array([5, 3, 5, 5, 2, 3, 5, 5])
     # Lengths 5 5 5 5 | 5 3 3 (half full at the first 3, and 2 is another length) | 2
-    batches = [b.tolist() for b in cut_by_length(lengths, 4, None)]
+    batches = [b.tolist() for b in cut_by_length(lengths, BatchSize(4))]
     assert batches == [[0, 2, 3, 6], [7, 1, 5], [4]]
-    assert [b.tolist() for b in cut_by_length(lengths, 8, 10)][:2] == [[0, 2], [3, 6]]
+    assert [b.tolist() for b in cut_by_length(lengths, BatchSize(8, 10))][:2] == [[0, 2], [3, 6]]
 
 
 def test_prompts_are_padded_to_a_multiple(dataset, pieces):
@@ -230,7 +231,7 @@ def test_prompts_are_padded_to_a_multiple(dataset, pieces):
 
 def test_a_batch_larger_than_the_list_is_refused(dataset, pieces):
     with pytest.raises(UserError, match="--batch_size 5 is more than the 4"):
-        stream(Task.SEQUENTIAL, dataset, pieces, 0, batch_size=5)
+        stream(Task.SEQUENTIAL, dataset, pieces, 0, BatchSize(5))
 
 
 def test_candidates_are_shuffled():

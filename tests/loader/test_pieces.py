@@ -3,18 +3,13 @@
 import numpy as np
 import pytest
 
-from modules.data.dataset import item_numbers
+from modules.data.protocols import item_numbers
 from modules.data.reader import load_dataset
 from modules.loader.batches import Samples, make_batch
-from modules.loader.pieces import (
-    Ragged,
-    build_trie,
-    load_tokenizer,
-    prompt_pieces,
-    render,
-    text_targets,
-    train_tokenizer,
-)
+from modules.loader.pieces import prompt_pieces, render, text_targets
+from modules.loader.ragged import Ragged
+from modules.loader.tokenizer import load_tokenizer, train_tokenizer
+from modules.loader.trie import build_trie
 from modules.tasks import TEMPLATES, Task, WholeWords
 
 

@@ -10,8 +10,9 @@ from torch._dynamo.testing import CompileCounter
 from transformers import T5ForConditionalGeneration
 
 from modules.loader.batches import Samples, make_batch
-from modules.loader.pieces import Ragged
-from modules.model.elmrec import ELMRec, ELMRecConfig
+from modules.loader.ragged import Ragged
+from modules.model.config import ELMRecConfig
+from modules.model.elmrec import ELMRec
 from modules.model.graph import normalized_adjacency
 from modules.model.weights import saved_metadata
 from modules.tasks import METHODS, Task, WholeWords
@@ -31,8 +32,8 @@ def batch_of(task, pieces, scheme=None):
     return make_batch(task, samples, pieces, scheme)
 
 
-def test_a_held_table_gathers_the_gradient_of_its_steps(model, pieces):
-    """Two batches on one held table: the gradient of E0 is the sum of both, as without holding."""
+def test_a_frozen_table_adds_up_the_gradient_of_its_steps(model, pieces):
+    """Two batches on one frozen table: the gradient of E0 is the sum of both, as without."""
     model.train()
     batches = [batch_of(Task.DIRECT, pieces), batch_of(Task.EXPLANATION, pieces)]
 
@@ -42,7 +43,7 @@ def test_a_held_table_gathers_the_gradient_of_its_steps(model, pieces):
 
     plain = [loss_of(batch) for batch in batches]
     expected = torch.autograd.grad(sum(plain), model.nodes.weight)[0]
-    model.hold_table()
+    model.freeze_table()
     for batch, loss in zip(batches, plain):
         held = loss_of(batch)
         torch.testing.assert_close(held, loss)
@@ -51,6 +52,19 @@ def test_a_held_table_gathers_the_gradient_of_its_steps(model, pieces):
     model.release_table()
     torch.testing.assert_close(model.nodes.weight.grad, expected, rtol=1e-4, atol=1e-6)
     assert model.whole_word_table(WholeWords.GRAPH).grad_fn is not None
+
+
+def test_a_kept_table_is_never_used_for_gradients_or_after_a_change(model, pieces):
+    """In evaluation W is kept; gradients make it anew, and so do changed weights."""
+    batch = batch_of(Task.DIRECT, pieces)
+    with torch.no_grad():
+        kept = model.eval().whole_word_table(WholeWords.GRAPH)
+        assert model.whole_word_table(WholeWords.GRAPH) is kept
+    model(batch).backward()
+    assert model.nodes.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        model.nodes.weight.mul_(2.0)
+        torch.testing.assert_close(model.whole_word_table(WholeWords.GRAPH), 2 * kept)
 
 
 def test_compiled_loss_is_the_same_and_compiles_once_a_padded_length(model, pieces):

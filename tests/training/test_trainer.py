@@ -4,100 +4,109 @@ import numpy as np
 import pytest
 import torch
 
+from modules.data.dataset import HeldOut
 from modules.data.negatives import NegativeSampler
-from modules.loader.evaluation_set import direct_eval, sequential_eval
-from modules.loader.training_stream import StepPlan, TrainSampler
+from modules.loader.batches import BatchSize
+from modules.loader.ragged import recent_histories
+from modules.loader.training_stream import StepPlan, TrainingStream
 from modules.tasks import Task
-from modules.training import trainer as training
 from modules.training.loss_meter import LossWatch
-from modules.training.validation import validation_losses
+from modules.training.settings import Settings
+from modules.training.trainer import Trainer
+from modules.training.validation import Validation, validation_losses
 from utils.errors import UserError
+from utils.runtime import Machine
 
 
-def samplers(dataset, pieces, model, seed=0):
+LOSSES = "modules.training.trainer.validation_losses"
+
+
+def streams(dataset, prompts, seed=0):
     return {
-        task: TrainSampler(
+        task: TrainingStream(
             task,
             dataset,
-            pieces,
-            model.schemes[task],
-            StepPlan(2),
+            prompts,
+            StepPlan(BatchSize(2)),
             np.random.default_rng([seed, task]),
-            negatives=NegativeSampler(dataset, 4),
+            NegativeSampler(dataset, 4) if task is Task.DIRECT else None,
         )
         for task in (Task.SEQUENTIAL, Task.DIRECT)
     }
 
 
-def validation(dataset, pieces, model):
-    users = np.arange(1, 5)
-    candidates = np.concatenate([dataset.valid_items[:, None], dataset.negatives], axis=1)
+def validation(dataset, prompts):
+    users, targets = np.arange(1, 5), dataset.valid_items
+    histories = recent_histories(dataset, users, HeldOut.VALIDATION)
+    candidates = np.concatenate([targets[:, None], dataset.negatives], axis=1)
     return {
-        Task.SEQUENTIAL: sequential_eval(
-            dataset, users, 2, pieces, model.schemes[Task.SEQUENTIAL], 3
-        ),
-        Task.DIRECT: direct_eval(
-            users, dataset.valid_items, candidates, pieces, model.schemes[Task.DIRECT], 3
-        ),
+        Task.SEQUENTIAL: prompts.sequential(users, histories, targets, BatchSize(3)),
+        Task.DIRECT: prompts.direct(users, candidates, targets, BatchSize(3)),
     }
 
 
-def run(dataset, pieces, model, **options):
+def trainer_of(dataset, prompts, model, measure=None, **settings):
+    settings = Settings(**{"optimizer": "adamw", "lr": 1e-3} | settings)
+    sets = Validation(validation(dataset, prompts), measure)
+    machine = Machine(torch.device("cpu"), "fp32")
+    return Trainer(model, streams(dataset, prompts), sets, settings, machine)
+
+
+def fit(dataset, prompts, model, **settings):
     steps, epochs, saved = [], [], []
-    sets = samplers(dataset, pieces, model), validation(dataset, pieces, model)
-    trainer = training.Trainer(model, *sets, training.FitOptions(**options))
+    trainer = trainer_of(dataset, prompts, model, **settings)
     result = trainer.fit(steps.append, epochs.append, saved.append)
     return result, steps, epochs, saved
 
 
-def test_tasks_take_turns_and_an_epoch_is_all_lists(dataset, pieces, model):
-    result, steps, epochs, _ = run(dataset, pieces, model, epochs=2)
+def test_tasks_take_turns_and_an_epoch_is_all_lists(dataset, prompts, model):
+    result, steps, epochs, _ = fit(dataset, prompts, model, epochs=2)
     assert [s.task for s in steps[:4]] == [Task.SEQUENTIAL, Task.DIRECT] * 2
     assert len(steps) == 8  # two lists of four users, two a batch, two epochs
     assert (result.steps, len(epochs)) == (8, 2)
 
 
-def test_step_limit_validates_before_it_ends(dataset, pieces, model):
-    result, steps, epochs, saved = run(dataset, pieces, model, max_steps=3)
+def test_step_limit_validates_before_it_ends(dataset, prompts, model):
+    result, steps, epochs, saved = fit(dataset, prompts, model, max_steps=3)
     assert len(steps) == 3
     assert len(epochs) == len(saved) == 1
     assert "--max_steps 3" in result.reason
 
 
-def test_losses_are_reported_every_interval(dataset, pieces, model):
-    _, steps, _, _ = run(dataset, pieces, model, max_steps=4, log_interval=2)
+def test_losses_are_reported_every_interval(dataset, prompts, model):
+    _, steps, _, _ = fit(dataset, prompts, model, max_steps=4, log_interval=2)
     assert [s.losses is not None for s in steps] == [False, True, False, True]
     assert set(steps[1].losses) == {Task.SEQUENTIAL, Task.DIRECT}
 
 
-def test_early_stopping_counts_over_the_run(dataset, pieces, model, monkeypatch):
+def test_early_stopping_counts_over_the_run(dataset, prompts, model, monkeypatch):
     script = iter([5.0, 6.0, 4.0, 4.5, 4.1, 1.0])
-    monkeypatch.setattr(training, "validation_losses", lambda *_: {Task.SEQUENTIAL: next(script)})
-    result, _, epochs, saved = run(dataset, pieces, model, epochs=9, endure_times=3)
+    monkeypatch.setattr(LOSSES, lambda *_: {Task.SEQUENTIAL: next(script)})
+    result, _, epochs, saved = fit(dataset, prompts, model, epochs=9, endure_times=3)
     assert [e.improved for e in epochs] == [True, False, True, False, False]
     assert [s.mean for s in saved] == [5.0, 4.0]
     assert result.best == 4.0
     assert "did not improve 3 times" in result.reason
 
 
-def test_the_same_seed_gives_the_same_weights(dataset, pieces, model):
+def test_the_same_seed_gives_the_same_weights(dataset, prompts, model):
     start = {k: v.clone() for k, v in model.state_dict().items()}
     weights = []
     for _ in range(2):
         model.load_state_dict(start)
         torch.manual_seed(3)  # dropout
-        run(dataset, pieces, model, max_steps=6)
+        fit(dataset, prompts, model, max_steps=6)
         weights.append({k: v.clone() for k, v in model.state_dict().items()})
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
 
 
-def test_a_held_table_is_applied_every_k_steps_and_at_an_epochs_end(
-    dataset, pieces, model, monkeypatch
+def test_a_frozen_table_is_applied_every_k_steps_and_at_an_epochs_end(
+    dataset, prompts, model, monkeypatch
 ):
     held, moved, last = [], [], model.nodes.weight.detach().clone()
-    hold = model.hold_table
-    monkeypatch.setattr(model, "hold_table", lambda: (held.append(len(moved)), hold()))
+    hold = model.freeze_table
+    monkeypatch.setattr(model, "freeze_table", lambda: (held.append(len(moved)), hold()))
 
     def watch(report):
         nonlocal last
@@ -105,8 +114,7 @@ def test_a_held_table_is_applied_every_k_steps_and_at_an_epochs_end(
         moved.append(not torch.equal(now, last))
         last = now
 
-    sets = samplers(dataset, pieces, model), validation(dataset, pieces, model)
-    trainer = training.Trainer(model, *sets, training.FitOptions(epochs=2, graph_every=3))
+    trainer = trainer_of(dataset, prompts, model, epochs=2, graph_every=3)
     trainer.fit(watch, lambda report: None, lambda report: None)
     assert held == [0, 3, 4, 7]  # epochs of four steps
     assert moved == [False, False, True, True] * 2
@@ -114,7 +122,7 @@ def test_a_held_table_is_applied_every_k_steps_and_at_an_epochs_end(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_reaches_the_weights(
-    value, dataset, pieces, model, monkeypatch
+    value, dataset, prompts, model, monkeypatch
 ):
     forward, count = model.forward, 0
 
@@ -125,10 +133,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_it_reaches_the_weights(
 
     monkeypatch.setattr(model, "forward", sometimes)
     with pytest.raises(UserError, match=r"step 3: the loss of the sequential task is (nan|inf)"):
-        run(dataset, pieces, model, max_steps=4)
+        fit(dataset, prompts, model, max_steps=4)
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
     count = 0
-    result, steps, _, _ = run(dataset, pieces, model, max_steps=4, skip_nonfinite=True)
+    result, steps, _, _ = fit(dataset, prompts, model, max_steps=4, skip_nonfinite=True)
     assert (result.skipped, len(steps)) == (1, 4)
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
@@ -142,25 +150,25 @@ def test_on_a_gpu_losses_are_looked_at_later_and_the_step_is_still_known():
         watch.check()
 
 
-def test_out_of_memory_names_the_batch_and_what_to_lower(dataset, pieces, model, monkeypatch):
+def test_out_of_memory_names_the_batch_and_what_to_lower(dataset, prompts, model, monkeypatch):
     def full(batch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     monkeypatch.setattr(model, "forward", full)
     with pytest.raises(UserError, match=r"batch has 2 prompts of \d+ tokens. Give --batch_tokens"):
-        run(dataset, pieces, model, max_steps=1)
+        fit(dataset, prompts, model, max_steps=1)
 
     def broken(batch):
         raise RuntimeError("something else")
 
     monkeypatch.setattr(model, "forward", broken)
     with pytest.raises(RuntimeError, match="something else"):
-        run(dataset, pieces, model, max_steps=1)
+        fit(dataset, prompts, model, max_steps=1)
 
 
-def test_validation_loss_is_a_mean_over_target_tokens(dataset, pieces, model):
+def test_validation_loss_is_a_mean_over_target_tokens(dataset, prompts, model):
     """Whatever the batches: here one a user, there two and two, by hand."""
-    sets = validation(dataset, pieces, model)
+    sets = validation(dataset, prompts)
     total = tokens = 0.0
     with torch.no_grad():
         for n in range(len(sets[Task.SEQUENTIAL])):
@@ -173,21 +181,19 @@ def test_validation_loss_is_a_mean_over_target_tokens(dataset, pieces, model):
     assert losses[Task.SEQUENTIAL] == pytest.approx(total / tokens, rel=1e-5)
 
 
-def test_it_learns(dataset, pieces, model):
-    _, steps, _, _ = run(dataset, pieces, model, epochs=60, endure_times=99, log_interval=20)
+def test_it_learns(dataset, prompts, model):
+    _, steps, _, _ = fit(dataset, prompts, model, epochs=60, endure_times=99, log_interval=20)
     means = [np.mean(list(s.losses.values())) for s in steps if s.losses]
     assert means[-1] < 0.6 * means[0]
 
 
 def test_the_best_model_is_the_one_that_ranks_best_where_that_is_measured(
-    dataset, pieces, model, monkeypatch
+    dataset, prompts, model, monkeypatch
 ):
     losses, gains = iter([3.0, 2.0, 1.0]), iter([0.2, 0.5, 0.4])
-    monkeypatch.setattr(training, "validation_losses", lambda *_: {Task.SEQUENTIAL: next(losses)})
-    sets = samplers(dataset, pieces, model), validation(dataset, pieces, model)
-    options = training.FitOptions(epochs=3)
+    monkeypatch.setattr(LOSSES, lambda *_: {Task.SEQUENTIAL: next(losses)})
     measure = lambda: {"sequential HR@10": 0.9, "sequential NDCG@10": next(gains)}  # noqa: E731
-    trainer = training.Trainer(model, *sets, options, measure=measure)
+    trainer = trainer_of(dataset, prompts, model, measure, epochs=3)
     saved, epochs = [], []
     result = trainer.fit(lambda _: None, epochs.append, saved.append)
     assert [s.mean for s in saved] == [3.0, 2.0]
@@ -195,7 +201,7 @@ def test_the_best_model_is_the_one_that_ranks_best_where_that_is_measured(
     assert result.best == -0.5
 
 
-def test_learning_rate_rises_and_falls(dataset, pieces, model, monkeypatch):
+def test_learning_rate_rises_and_falls(dataset, prompts, model, monkeypatch):
     """Ten steps, four of warm-up, down to 0 over the second half: by hand."""
     rates = []
     step = torch.optim.AdamW.step
@@ -205,6 +211,6 @@ def test_learning_rate_rises_and_falls(dataset, pieces, model, monkeypatch):
         lambda self, *a: (rates.append(self.param_groups[0]["lr"]), step(self, *a))[1],
     )
     options = {"warmup": 4, "schedule": "linear", "lr": 0.01}
-    run(dataset, pieces, model, max_steps=10, epochs=9, **options)
+    fit(dataset, prompts, model, max_steps=10, epochs=9, **options)
     expected = [0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]
     assert rates == pytest.approx([0.01 * rate for rate in expected])

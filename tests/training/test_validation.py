@@ -1,52 +1,52 @@
-"""HR and NDCG on validation users, held against every item's probability one by one."""
+"""HR and NDCG on validation users, against every item's probability one by one."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from modules.data.candidates import valid_candidates
+from modules.data.dataset import HeldOut
 from modules.decoding.exact import prefix_tree, rank_exact
-from modules.loader.evaluation_set import direct_eval, sequential_eval
+from modules.loader.batches import BatchSize
+from modules.loader.ragged import recent_histories
 from modules.model.decoder import PrefixDecoder
-from modules.runs.run import Experiment
 from modules.tasks import Task
-from modules.training.validation import validation_ranking
+from modules.training.settings import Settings
+from modules.training.validation import Validation, ranking_measure
 
 
-@pytest.fixture
-def experiment(dataset, tokenizer, pieces, model):
-    numbers = np.arange(dataset.n_items + 1)
-    device = torch.device("cpu")
-    return Experiment(dataset, tokenizer, pieces, numbers, model, device, "fp32", 0)
-
-
-def best_place(experiment, samples, candidates, user, left_out):
+def best_place(run, samples, candidates, user, left_out):
     """0-based place of the validation item among ``candidates``, without those left out."""
-    trie, model = experiment.trie(), experiment.model
+    trie, model = run.trie, run.model
     with torch.no_grad():
         _, batch = samples[0]
         decoder = PrefixDecoder(model.t5, *model.encode(batch), depth=trie.paths.shape[1])
         tree = prefix_tree(trie, candidates[None])
         scores = rank_exact(decoder, tree, torch.from_numpy(trie.vocabulary))[0].numpy()
-    target = experiment.dataset.valid_items[user - 1]
+    target = run.dataset.valid_items[user - 1]
     own = scores[candidates == target][0]
     return int(((scores > own) & ~np.isin(candidates, left_out)).sum())
 
 
-def test_figures_equal_places_counted_by_hand(experiment, dataset, pieces, model):
-    measure = validation_ranking(experiment, list(Task), 4, 4, 3, None)
+SETTINGS = Settings(eval_users=4, negative_num=4, batch_size=3)
+
+
+def test_figures_equal_places_counted_by_hand(run, dataset, prompts):
+    measure = ranking_measure(run, SETTINGS)
     figures = measure()
     gains = {task: [] for task in (Task.SEQUENTIAL, Task.DIRECT)}
+    size, held_out = BatchSize(1), HeldOut.VALIDATION
     for user in range(1, 5):
         users = np.array([user])
-        how = (pieces, model.schemes[Task.SEQUENTIAL], 1)
-        samples = sequential_eval(dataset, users, 2, *how)
-        everything, had = np.arange(1, dataset.n_items + 1), dataset.history(user)[:-2]
-        gains[Task.SEQUENTIAL].append(best_place(experiment, samples, everything, user, had))
+        target, (had,) = dataset.targets(users, held_out), dataset.had(users, held_out)
+        histories = recent_histories(dataset, users, held_out)
+        samples = prompts.sequential(users, histories, target, size)
+        gains[Task.SEQUENTIAL].append(best_place(run, samples, dataset.catalogue[0], user, had))
         candidates = valid_candidates(dataset, np.arange(1, 5), 4, 0)[user - 1]
-        how = (pieces, model.schemes[Task.DIRECT], 1)
-        samples = direct_eval(users, dataset.valid_items[users - 1], candidates[None], *how)
-        gains[Task.DIRECT].append(best_place(experiment, samples, candidates, user, []))
+        samples = prompts.direct(users, candidates[None], target, size)
+        gains[Task.DIRECT].append(best_place(run, samples, candidates, user, []))
     for task, places in gains.items():
         hits = [place < 10 for place in places]
         expected = np.mean([hit / np.log2(place + 2) for hit, place in zip(hits, places)])
@@ -54,5 +54,6 @@ def test_figures_equal_places_counted_by_hand(experiment, dataset, pieces, model
         assert figures[f"{task.label} HR@10"] == np.mean(hits)
 
 
-def test_nothing_to_rank_is_no_measure(experiment):
-    assert validation_ranking(experiment, [Task.EXPLANATION], 4, 4, 3, None) is None
+def test_nothing_to_rank_is_no_measure(run):
+    assert Validation.of(run, replace(SETTINGS, tasks=["explanation"])).measure is None
+    assert Validation.of(run, replace(SETTINGS, tasks=["direct"])).measure is not None

@@ -1,0 +1,1 @@
+"""Pure functions: figures of ranks, lists and texts."""

@@ -1,0 +1,87 @@
+"""Generate a text for every row of an evaluation set; the figures and rows of the texts."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from modules.data.dataset import RecDataset
+from modules.decoding.beam import BeamOptions, Marks, beam_search
+from modules.evaluation.ranker import own_batches
+from modules.evaluation.reranking import Seconds
+from modules.loader.evaluation_set import EvaluationSet
+from modules.model.decoder import PrefixDecoder
+from modules.model.elmrec import ELMRec
+from modules.runs.run import Run
+from utils import distributed
+from utils.metrics.explanation import explanation_metrics
+from utils.metrics.text import text_metrics
+from utils.provenance import seconds_since_start
+
+
+def write_texts(
+    run: Run, samples: EvaluationSet, options: BeamOptions
+) -> tuple[list[str], Seconds]:
+    """``generate_texts`` by a run's model and tokenizer."""
+    decode = partial(run.tokenizer.batch_decode, skip_special_tokens=True)
+    return generate_texts(run.model, samples, options, decode, run.machine.autocast)
+
+
+def generate_texts(
+    model: ELMRec,
+    samples: EvaluationSet,
+    options: BeamOptions,
+    decode: Callable[[list[list[int]]], list[str]],
+    autocast: Callable = nullcontext,
+    show_progress: bool = True,
+) -> tuple[list[str], Seconds]:
+    """The best beam of every row as text. decode: token rows -> texts, special tokens left out."""
+    device = next(model.parameters()).device
+    marks = Marks.of(model.t5.config)
+    texts = np.full(len(samples.users), "", dtype=object)
+    load, encode, search = seconds_since_start(), 0.0, 0.0
+    model.eval()
+    done = []
+    with torch.no_grad(), autocast():
+        for rows, batch in own_batches(samples, "explanations", "text", show_progress):
+            started = time.perf_counter()
+            states, mask = model.encode(batch.to(device))
+            decoder = PrefixDecoder(model.t5, states, mask, depth=options.max_length)
+            encoded = time.perf_counter()
+            found = beam_search(decoder, options, marks)
+            texts[rows] = decode(found.tokens[:, 0].tolist())
+            encode += encoded - started
+            search += time.perf_counter() - encoded
+            done.append(rows)
+    distributed.merge_rows(done, texts)
+    return texts.tolist(), Seconds(load, encode, search)
+
+
+def text_figures(
+    dataset: RecDataset, chosen: np.ndarray, texts: list[str], references: list[str]
+) -> dict[str, float]:
+    """The metrics of n texts. chosen: (n,) the test records that they are of."""
+    records = dataset.explanations["test"]
+    features = [records.features[row] for row in chosen]
+    named = {f for split in dataset.explanations.values() for f in split.features}
+    return text_metrics(texts, references) | explanation_metrics(texts, features, named)
+
+
+def text_rows(
+    dataset: RecDataset, chosen: np.ndarray, texts: list[str], references: list[str]
+) -> list[dict[str, Any]]:
+    """A row a text for ``explanation.jsonl``. chosen: (n,) the test records that they are of."""
+    records = dataset.explanations["test"]
+    return [
+        {
+            "user": int(records.users[row]),
+            "item": int(records.items[row]),
+            "reference": reference,
+            "text": text,
+        }
+        for row, reference, text in zip(chosen, references, texts)
+    ]

@@ -1,0 +1,76 @@
+"""The numbers of the method, checked: what config.json says under ``elmrec``."""
+
+from dataclasses import dataclass, field
+
+from modules.model.graph import PROPAGATIONS
+from modules.presets import MAX_LAYERS, MAX_PROMPTS
+from modules.tasks import METHODS, Task, WholeWords, schemes
+from utils.flag_types import LARGEST
+
+
+@dataclass(frozen=True)
+class ELMRecConfig:
+    """The numbers of the method, with the paper's symbols.
+
+    Attributes:
+        n_users, n_items: U and I.
+        method: ``elmrec``, ``pod`` or ``p5``.
+        prompt_num: K, soft prompts a task.
+        alpha: weight of the whole-word embeddings.
+        sigma: standard deviation of E0, the random features that are propagated.
+        graph_layers: L, hops of the propagation.
+        causal: sequential prompts are read from left to right, and an item is predicted from the
+            state of the last token before it. So a pass over a history has a target after every
+            item, as in SASRec (Kang & McAuley 2018).
+        whole_words: for ablations: whole-word ids by task, where they are not the method's.
+        propagation: what makes W of E0, by its name in ``PROPAGATIONS`` (modules/model/graph.py).
+    """
+
+    n_users: int
+    n_items: int
+    method: str = "elmrec"
+    prompt_num: int = 3
+    alpha: float = 1.0
+    sigma: float = 1.0
+    graph_layers: int = 4
+    causal: bool = False
+    whole_words: dict[str, str] = field(default_factory=dict)
+    propagation: str = "lightgcn"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, naming the entry, its value and the limit."""
+        for name, known in (("method", METHODS), ("propagation", PROPAGATIONS)):
+            if getattr(self, name) not in known:
+                value = getattr(self, name)
+                raise ValueError(f"{name!r} is {value!r}, none of {', '.join(known)}")
+        try:
+            self.schemes()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            value = self.whole_words
+            raise ValueError(f"'whole_words' is {value!r}, no tasks and their ids") from error
+        if type(self.causal) is not bool:
+            raise ValueError(f"'causal' is {self.causal!r}, neither true nor false")
+        counts = {"n_users": (1, 2**31), "n_items": (1, 2**31)}
+        counts |= {"prompt_num": (1, MAX_PROMPTS), "graph_layers": (0, MAX_LAYERS)}
+        for name, (low, high) in counts.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name!r} is {value!r}, not a whole number from {low} to {high}")
+        for name, low in (("alpha", -LARGEST), ("sigma", 0)):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not low <= value <= LARGEST:
+                raise ValueError(f"{name!r} is {value!r}, not a number from {low} to {LARGEST}")
+
+    def schemes(self) -> dict[Task, WholeWords]:
+        """The whole-word ids of each task."""
+        return schemes(self.method, self.whole_words)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether any task reads the graph."""
+        return WholeWords.GRAPH in self.schemes().values()
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes of the graph: U + I, and 0 for "no whole word"."""
+        return self.n_users + self.n_items + 1

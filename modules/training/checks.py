@@ -1,0 +1,74 @@
+"""Which settings of a training do not go together: one table, a row a rule."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from modules.training.settings import Settings
+
+
+class Check(NamedTuple):
+    """Settings that do not go together, and what is said of them."""
+
+    broken: Callable[["Settings"], Any]
+    message: str  # with the settings as {s}
+
+
+CHECKS = (
+    Check(
+        lambda s: s.backbone and s.model_version is not None,
+        "--backbone {s.backbone} and --model_version {s.model_version} contradict each other. "
+        "Give one of them.",
+    ),
+    Check(
+        lambda s: s.shard and (s.optimizer == "adafactor" or s.graph_every > 1 or s.compile),
+        "--shard works with --optimizer adamw alone, and without --graph_every and --compile: "
+        "these need whole tensors. Leave out --shard, or them.",
+    ),
+    Check(
+        lambda s: s.simulate_leak and s.protocol != "paper",
+        "--simulate_leak shows the published graph, with held-out pairs in it; --protocol "
+        "{s.protocol} has none. Give --protocol paper, or leave it out.",
+    ),
+    Check(
+        lambda s: s.shard and s.eval_users,
+        "--eval_users ranks with a whole model, --shard splits it. Give one of them.",
+    ),
+    Check(
+        lambda s: s.item_vectors == "cooccurrence" and s.item_ids != "own",
+        "--item_vectors {s.item_vectors} is for tokens that name one item each: give "
+        "--item_ids own as well.",
+    ),
+    Check(
+        lambda s: s.skip_nonfinite and s.graph_every > 1,
+        "--skip_nonfinite: a step that is left out would spoil what --graph_every "
+        "{s.graph_every} adds up. Give one of them.",
+    ),
+    Check(
+        lambda s: not s.has_graph and s.sigma is not None,
+        "--sigma is of the graph, which --method {s.method} does not have. Leave it out.",
+    ),
+    Check(
+        lambda s: not s.has_graph and s.L is not None,
+        "--L is of the graph, which --method {s.method} does not have. Leave it out.",
+    ),
+    Check(
+        lambda s: not s.has_graph and s.graph_every > 1,
+        "--graph_every {s.graph_every}: --method {s.method} has no graph. Leave it out.",
+    ),
+    Check(
+        lambda s: s.tensorboard is not None and find_spec("tensorboard") is None,
+        "--tensorboard: the package tensorboard is missing. Install it with pip install "
+        "tensorboard, or leave the flag out: train_log.jsonl has the same numbers.",
+    ),
+)
+
+
+def check(settings: "Settings") -> None:
+    """UserError for the first row of ``CHECKS`` that is broken."""
+    for row in CHECKS:
+        if row.broken(settings):
+            raise UserError(row.message.format(s=settings))

@@ -1,0 +1,28 @@
+"""Values of pretrain.py's flags that name tasks."""
+
+import argparse
+
+from modules.tasks import Task, WholeWords
+from utils.errors import limit
+from utils.flag_types import names
+
+_TASKS = tuple(task.label for task in Task)
+_IDS = tuple(scheme.value for scheme in WholeWords)
+
+
+def task_list(text: str) -> list[str]:
+    """``sequential,direct`` -> its names, in the order in which batches go round."""
+    chosen = names(_TASKS)(text)
+    return [name for name in _TASKS if name in chosen]
+
+
+def whole_word_list(text: str) -> dict[str, str]:
+    """``direct=position,sequential=graph`` -> ids by task."""
+    found = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+    known = set(found) <= set(_TASKS) and set(found.values()) <= set(_IDS)
+    if not known or len(found) < text.count(",") + 1:
+        raise argparse.ArgumentTypeError(
+            f"{limit(text)}: give tasks ({', '.join(_TASKS)}), each once, and their ids "
+            f"({' or '.join(_IDS)}), as in direct=position,sequential=graph"
+        )
+    return found

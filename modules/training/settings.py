@@ -1,0 +1,273 @@
+"""``Settings``: all of a training run, as one value.
+
+Each field is a flag of pretrain.py of the same name, with its help and, where the paper has one,
+its symbol. From Python: ``Settings(data_dir="data/demo", backbone="tiny").resolved()``.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from modules.data.protocols import ITEM_IDS
+from modules.presets import (
+    ALIASES,
+    BACKBONES,
+    MAX_LAYERS,
+    MAX_PROMPTS,
+    MODEL_VERSIONS,
+    PRESETS,
+    published_row,
+)
+from modules.tasks import METHODS, Task, WholeWords, schemes
+from modules.training.checks import check
+from modules.training.flag_types import task_list, whole_word_list
+from utils.flag_types import (
+    bounded,
+    natural,
+    non_negative,
+    positive,
+    positive_int,
+    real,
+    share,
+)
+
+OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
+_TASKS = [task.label for task in Task]
+
+
+def flag(group: str, default: Any, text: str, **how: Any) -> Any:
+    """A field that is a flag. group: of the help; how: what argparse is to know besides."""
+    if isinstance(default, list | dict):
+        return field(
+            default_factory=default.copy, metadata={"group": group, "help": text, "how": how}
+        )
+    if default is False:
+        how["action"] = "store_true"
+    return field(default=default, metadata={"group": group, "help": text, "how": how})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of a training run. None: not given; ``resolved`` and ``for_data`` fill it in."""
+
+    data_dir: str = field(default="")
+    # ------------------------------------------------------------------------------ model
+    backbone: str | None = flag(
+        "model", None,
+        "T5 by hub name or folder, or built in: tiny (D 64, 2+2 layers), narrow (D 128, 2+1), "
+        "shallow (D 256, 2+1), mini (D 256, 4+4); default t5-small", metavar="NAME",
+    )  # fmt: skip
+    model_version: int | None = flag(
+        "model", None, ", ".join(f"{n}: {name}" for n, name in enumerate(MODEL_VERSIONS)),
+        type=int, choices=range(len(MODEL_VERSIONS)),
+    )  # fmt: skip
+    from_scratch: bool = flag("model", False, "random weights in place of pre-trained ones")
+    method: str = flag(
+        "model", "elmrec", "pod: positions in place of the graph; p5: and no soft prompts",
+        choices=tuple(METHODS),
+    )  # fmt: skip
+    dropout: float | None = flag(
+        "model", None, "dropout rate of T5; default as in the backbone (0.1)", type=share
+    )
+    whole_words: dict[str, str] = flag(  # noqa: RUF009  a field
+        "model", {},
+        "for ablations: whole-word ids of tasks that differ from the method's, as in "
+        "direct=position,sequential=graph", type=whole_word_list, metavar="TASK=IDS,...",
+    )  # fmt: skip
+    propagation: str = flag(
+        "model", "lightgcn", "what makes W of the node features (modules/model/graph.py)",
+        choices=("lightgcn",),
+    )  # fmt: skip
+    item_vectors: str = flag(
+        "model", "random",
+        "start of the item tokens of --item_ids own; cooccurrence: vectors of what is bought "
+        "together", choices=("random", "cooccurrence"),
+    )  # fmt: skip
+    causal: bool = flag(
+        "model", False,
+        "read sequential prompts from left to right, with every item of a history a target",
+    )  # fmt: skip
+    prompt_num: int = flag(
+        "model", 3, "soft prompts a task (K)",
+        type=bounded(int, 1, MAX_PROMPTS, f"a whole number from 1 to {MAX_PROMPTS}"),
+    )  # fmt: skip
+    alpha: float | None = flag("model", None, "weight of whole-word embeddings (α)", type=real)
+    sigma: float | None = flag(
+        "model", None, "standard deviation of the random node features (σ)", type=non_negative
+    )
+    L: int | None = flag(
+        "model", None, "LightGCN layers of the propagation (L)",
+        type=bounded(int, 0, MAX_LAYERS, f"a whole number from 0 to {MAX_LAYERS}"),
+    )  # fmt: skip
+    preset: str = flag(
+        "model", "readme",
+        "where α, σ and L come from when not given: the authors' README, or their later "
+        "correction; item_tokens: other settings too, for items as tokens, without a graph "
+        "(docs/training.md)", choices=(*PRESETS, *ALIASES),
+    )  # fmt: skip
+    objective: str = flag(
+        "model", "direct", "which column of the preset", choices=("direct", "sequential")
+    )
+    # --------------------------------------------------------------------------- protocol
+    protocol: str = flag(
+        "protocol", "clean", "clean: nothing held out is seen; paper: the published leaks",
+        choices=("clean", "paper"),
+    )  # fmt: skip
+    simulate_leak: bool = flag(
+        "protocol", False,
+        "with --protocol paper, for data without explanation.json: a graph of a random 53%% of "
+        "all pairs, held-out ones included, in place of the published split's",
+    )  # fmt: skip
+    item_ids: str | None = flag(
+        "protocol", None,
+        "how items are written: random numbers (default of clean), the data's own (published, "
+        "default of paper), numbers that like items share digits of (collaborative), or a new "
+        "token an item (own)", choices=ITEM_IDS,
+    )  # fmt: skip
+    tasks: list[str] = flag(  # noqa: RUF009  a field
+        "protocol", _TASKS, "tasks to train, by commas", type=task_list
+    )
+    negative_num: int = flag(
+        "protocol", 99, "negatives beside the positive in the direct task", type=positive_int
+    )
+    exp_len: int = flag("protocol", 20, "tokens of an explanation", type=positive_int)
+    # --------------------------------------------------------------------------- training
+    optimizer: str | None = flag(
+        "training", None,
+        "adamw as published, or adafactor, which trains random weights better; default: adamw "
+        "for a pre-trained backbone, adafactor from scratch", choices=tuple(OPTIMIZERS),
+    )  # fmt: skip
+    lr: float | None = flag(
+        "training", None, "learning rate; default: "
+        + ", ".join(f"{rate:g} ({name})" for name, rate in OPTIMIZERS.items()), type=positive,
+    )  # fmt: skip
+    warmup: int = flag("training", 0, "steps in which the learning rate rises from 0", type=natural)
+    schedule: str = flag(
+        "training", "constant",
+        "of the learning rate; linear: down to 0 in the second half of --epochs (--max_steps)",
+        choices=("constant", "linear"),
+    )  # fmt: skip
+    loss: str = flag(
+        "training", "tokens",
+        "cross entropy over all tokens, as published, or over what can follow in the trie of "
+        "items, as exact ranking does", choices=("tokens", "continuations"),
+    )  # fmt: skip
+    epochs: int = flag("training", 100, "epochs at most", type=positive_int)
+    seed: int = flag("training", 0, "seed of the whole run", type=natural)
+    max_minutes: float | None = flag("training", None, "minutes at most", type=positive)
+    max_steps: int | None = flag("training", None, "steps at most", type=positive_int)
+    graph_every: int = flag(
+        "training", 1,
+        "propagate the graph once in so many steps, for large graphs: its gradient is added up "
+        "meanwhile and applied at once", type=positive_int,
+    )  # fmt: skip
+    # ------------------------------------------------------------------------- validation
+    endure_times: int = flag(
+        "validation", 5, "stop after so many epochs without a lower validation loss",
+        type=positive_int,
+    )  # fmt: skip
+    valid_samples: int | None = flag(
+        "validation", None, "validate on so many samples a task, evenly spread; default all",
+        type=positive_int,
+    )  # fmt: skip
+    eval_users: int | None = flag(
+        "validation", None,
+        "rank for so many validation users after each epoch, and keep the model with the best "
+        "NDCG@10 in place of the lowest loss", type=positive_int,
+    )  # fmt: skip
+    log_interval: int = flag(
+        "validation", 200, "steps between lines of train_log.jsonl", type=positive_int
+    )
+    # ------------------------------------------------------------------ runs that continue
+    resume: str | None = flag(
+        "runs that continue", None,
+        "continue the run in --checkpoint, from its last saved state or the one of STEP",
+        nargs="?", const="last", metavar="STEP",
+    )  # fmt: skip
+    overwrite: bool = flag("runs that continue", False, "start anew in a folder that holds a run")
+    save_minutes: float = flag(
+        "runs that continue", 10.0, "save the training state this often, and after each epoch",
+        type=positive,
+    )  # fmt: skip
+    skip_nonfinite: bool = flag(
+        "runs that continue", False,
+        "leave out steps whose loss is NaN or infinite, and count them; else they end the run",
+    )  # fmt: skip
+    # --------------------------------------------------------------------- size of a step
+    batch_size: int = flag("size of a step", 64, "samples a batch", type=positive_int)
+    accumulate: int = flag(
+        "size of a step", 1, "batches a process adds up before each optimizer step",
+        type=positive_int,
+    )  # fmt: skip
+    batch_tokens: int | None = flag(
+        "size of a step", None,
+        "cut batches at so many prompt tokens, pads counted: less memory, the same steps",
+        type=positive_int,
+    )  # fmt: skip
+    pad_to: int = flag(
+        "size of a step", 1, "pad prompts to a multiple of so many tokens, for --compile",
+        type=positive_int,
+    )  # fmt: skip
+    compile: bool = flag("size of a step", False, "compile the model with torch.compile")
+    shard: bool = flag(
+        "size of a step", False,
+        "split weights, gradients and optimizer state over the processes of torchrun (FSDP)",
+    )  # fmt: skip
+    # ------------------------------------------------------------------ machine and output
+    tensorboard: str | None = flag(
+        "machine and output", None,
+        "also write losses, learning rate and samples/s for TensorBoard, a folder a run; without "
+        "FOLDER into tensorboard/ of the run's folder", nargs="?", const="", metavar="FOLDER",
+    )  # fmt: skip
+    cuda: bool = False
+    deterministic: bool = False
+    precision: str | None = None
+    checkpoint: str = "./checkpoint/elmrec/"
+
+    # ----------------------------------------------------------------------------- derived
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Every setting by the name of its flag, as run.json has it."""
+        return asdict(self)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.checkpoint)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether any task reads the graph."""
+        return WholeWords.GRAPH in schemes(self.method, self.whole_words).values()
+
+    def resolved(self) -> "Settings":
+        """What follows from other settings filled in, and all of it checked.
+
+        Raises:
+            UserError: naming the flags that do not go together.
+        """
+        check(self)
+        backbone = self.backbone or MODEL_VERSIONS[self.model_version or 0]
+        optimizer = self.optimizer
+        if optimizer is None:
+            scratch = self.from_scratch or backbone in BACKBONES
+            optimizer = "adafactor" if scratch and not self.shard else "adamw"
+        return replace(
+            self,
+            backbone=backbone,
+            optimizer=optimizer,
+            lr=self.lr or OPTIMIZERS[optimizer],
+            item_ids=self.item_ids or {"clean": "random", "paper": "published"}[self.protocol],
+            preset=ALIASES.get(self.preset, self.preset),
+        )
+
+    def for_data(self, name: str) -> tuple["Settings", str]:
+        """α, σ and L of the preset where they are not given; and where they are from."""
+        row, source = published_row(self.preset, name, self.objective)
+        if not self.has_graph:
+            row = row._replace(alpha=1.0)  # POD and P5 have no alpha
+            source = f"--method {self.method}: no graph, α = 1"
+        preset = {"alpha": row.alpha, "sigma": row.sigma, "L": row.layers}
+        given = [name for name in preset if getattr(self, name) is not None]
+        filled = {name: value for name, value in preset.items() if name not in given}
+        return replace(self, **filled), source + (f"; given: {', '.join(given)}" if given else "")
