@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from pyarrow import parquet
 from modules.data.reader import load_dataset
 from modules.preparation.folder import FILES, Options, prepare_folder
 from modules.preparation.rows import open_raw
+from tests.conftest import ROOT
 from tests.test_scripts import script
 from utils.errors import UserError
 
@@ -207,7 +209,8 @@ def test_tables_without_explanations_need_neither(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["prepare", "modules.preparation.download"])
 def test_nothing_heavy_is_imported_before_it_is_needed(name):
     heavy = {"torch", "transformers", "pyarrow", "scipy", "textblob"}
-    done = script("-c", f"import sys, {name}; print(sorted({heavy} & set(sys.modules)))")
+    code = f"import sys, {name}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
 
 
