@@ -1,14 +1,16 @@
-"""From reviews or interactions as people have them to a data folder that trains.
+"""Turn a raw file of reviews or interactions into a data folder to train on.
 
     python prepare.py reviews_Beauty_5.json.gz --out data/beauty
     python prepare.py ratings.csv --out data/movies --user uid --item movie --core 10
 
 Reads Amazon's review dumps (2014, 2018, 2023), JSON lines, CSV, TSV, Parquet and RecBole's .inter.
 Writes sequential.txt, datamaps.json, negative.txt, explanation.json (where there are texts) and
-stats.json. The rules are in data/README.md.
+stats.json. The rules are in data/README.md. Explanations and Parquet need the packages of
+requirements-data.txt.
 """
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from modules.preparation.explanations import MODES
@@ -16,9 +18,10 @@ from modules.preparation.filters import NUMBERINGS
 from modules.preparation.folder import FILES, Options, prepare_folder
 from modules.preparation.formats import KINDS
 from modules.preparation.rows import GUESSES, RawFile, open_raw
-from utils import cli, flag_types
+from utils import cli
 from utils.console import say
 from utils.errors import UserError
+from utils.flag_types import natural, positive_int, real
 from utils.provenance import provenance
 
 
@@ -28,10 +31,10 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("data")
     group.add_argument("raw", metavar="RAW", help="file of reviews or interactions")
     group.add_argument("--out", required=True, help="data folder to write")
-    group.add_argument("--overwrite", action="store_true", help="replace a data folder's files")
+    group.add_argument("--overwrite", action="store_true", help="replace the files in --out")
     group = parser.add_argument_group("reading")
     group.add_argument(
-        "--format", choices=dict.fromkeys(KINDS.values()), help="default: by the file's ending"
+        "--format", choices=dict.fromkeys(KINDS.values()), help="of RAW; default: by its ending"
     )
     for role, names in GUESSES.items():
         group.add_argument(
@@ -41,64 +44,66 @@ def parse_args() -> argparse.Namespace:
         "--columns",
         type=lambda text: text.split(","),
         metavar="NAMES",
-        help="names by commas, for a table without a header line",
+        help="names of all columns, by commas, for a table without a header line",
     )
-    group.add_argument("--strict", action="store_true", help="stop at the first bad line")
+    group.add_argument("--strict", action="store_true", help="stop at a bad line; default: skip it")
     group = parser.add_argument_group("filters and numbering")
     group.add_argument(
-        "--core",
-        type=flag_types.positive_int,
-        default=5,
-        help="interactions of a user, an item at least",
+        "--core", type=positive_int, default=5, help="fewest interactions of a user and of an item"
     )
-    group.add_argument("--min_rating", type=float, help="leave out what is rated below")
+    group.add_argument("--min_rating", type=real, help="leave out interactions rated lower")
     group.add_argument(
         "--numbering",
         choices=NUMBERINGS,
         default="random",
-        help="first_seen: as in the published sets, where an item's number gives hints",
+        help="of users and items. first_seen: as in the published sets, where an item's number "
+        "gives hints about what comes next",
     )
     group = parser.add_argument_group("negatives and explanations")
-    group.add_argument(
-        "--negative_num", type=flag_types.positive_int, default=99, help="negatives a user"
-    )
+    group.add_argument("--negative_num", type=positive_int, default=99, help="negatives per user")
     group.add_argument(
         "--explanation",
         choices=(*MODES, "none"),
         default="sentence",
-        help="sentence: of the text, one that mentions a feature; summary: the title",
+        help="sentence: the first of the text that mentions a feature; summary: the title",
     )
-    group.add_argument("--seed", type=flag_types.natural, default=0, help="seed of all draws")
+    group.add_argument("--seed", type=natural, default=0, help="seed of all random draws")
     return parser.parse_args()
 
 
 def open_files(args: argparse.Namespace) -> RawFile:
-    """The raw file, understood; UserError where it, or the output folder, will not do."""
+    """The raw file and its columns; UserError where it, or --out, cannot be used."""
     given = {role: getattr(args, role) for role in GUESSES}
     raw = open_raw(args.raw, args.format, args.columns, given)
     columns = ", ".join(f"{role} = {name or '-'}" for role, name in raw.roles._asdict().items())
     say(f"{args.raw} is read as {raw.kind}; columns: {columns}")
     if raw.roles.time is None:
-        say("no column of times: what comes later in the file counts as later")
+        say("no time column: the rows are taken to be in the order of time")
     if args.min_rating is not None and raw.roles.rating is None:
-        raise UserError(f"--min_rating {args.min_rating:g}: no column of ratings; see --rating.")
+        raise UserError(
+            f"--min_rating {args.min_rating:g}: {args.raw} has no rating column that is known. "
+            "Name it with --rating."
+        )
     if args.explanation == "summary" and raw.roles.title is None:
-        raise UserError("--explanation summary: no column of titles; see --title.")
+        raise UserError(
+            f"--explanation summary: {args.raw} has no title column that is known. Name it with "
+            "--title."
+        )
     there = [name for name in FILES if (Path(args.out) / name).exists()]
     if there and not args.overwrite:
         raise UserError(
-            f"--out {args.out}: holds {', '.join(there)}. Name another folder, or add --overwrite."
+            f"--out {args.out}: already holds {', '.join(there)}. Name another folder, or add "
+            "--overwrite."
         )
     return raw
 
 
 def main() -> None:
-    """Read, write, say what came out."""
+    """Find the columns; filter, number and write; say what came out."""
     args = parse_args()
     raw = open_files(args)
-    options = {name: getattr(args, name) for name in Options.__annotations__}
-    record = provenance(vars(args))
-    stats = prepare_folder(raw, Path(args.out), Options(**options), record)
+    options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+    stats = prepare_folder(raw, Path(args.out), options, provenance(vars(args)))
     say(
         f"{args.out}: {stats['users']:,} users, {stats['items']:,} items, "
         f"{stats['interactions']:,} interactions, density {stats['density']:.5f}, "

@@ -2,9 +2,9 @@
 
     python -m benchmarks.prepare --reviews 100000,2000000
 
-Reviews like Amazon's in shape: ten a user, popular items, a few sentences of words as rare as in
-English, gzipped JSON lines. They are made in a temporary folder; each preparation is a process of
-its own.
+The reviews are like Amazon's: ten per user, popular items, a few sentences with words as rare as
+in English, gzipped JSON lines. They are written to a temporary folder. Each preparation runs in its
+own process. Needs requirements-data.txt.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from modules.preparation.folder import Options, prepare_folder
 from modules.preparation.rows import open_raw
 
 PER_USER = 10
-SENTENCES = 20_000  # made once; a review takes some of them
-WORDS = 30_000  # different ones, beside those of the demo set
+SENTENCES = 20_000  # in all; each review has some of them
+WORDS = 30_000  # in all, without those of the demo set
 PER_SENTENCE = 12  # words of a sentence, on average
 PER_REVIEW = 6  # sentences of a review, on average
 
@@ -37,7 +37,7 @@ def make_reviews(path: Path, n_reviews: int, seed: int = 0) -> None:
     words = ["".join(rng.choice(letters, rng.integers(3, 10))) for _ in range(WORDS)]
     pool = [made_up_sentence(rng) + "." for _ in range(SENTENCES // 10)]
     while len(pool) < SENTENCES:
-        # The word of rank r comes up about 1/r of the time, as in a language.
+        # The word of rank r has a frequency of about 1/r, as in a language.
         ranks = (WORDS ** rng.random(rng.poisson(PER_SENTENCE) + 1)).astype(int) - 1
         pool.append(" ".join(words[r] for r in ranks).capitalize() + ".")
     n_users, n_items = n_reviews // PER_USER, max(n_reviews // 40, 200)
@@ -58,7 +58,7 @@ def make_reviews(path: Path, n_reviews: int, seed: int = 0) -> None:
 
 
 def preparing(raw: str, out: str, options: Options) -> dict[str, Any]:
-    """Prepare a data folder; the row of the table."""
+    """Prepare a data folder; returns a row of the table."""
     started = time.perf_counter()
     stats = prepare_folder(open_raw(raw, None, None, {}), Path(out), options, {})
     seconds = time.perf_counter() - started
@@ -67,11 +67,11 @@ def preparing(raw: str, out: str, options: Options) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The table."""
+    """Measure each size; print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--reviews", default="100000,2000000", help="sizes, by commas")
+    parser.add_argument("--reviews", default="100000,2000000", help="numbers of reviews, by commas")
     args = parser.parse_args()
     options = Options(
         core=5,

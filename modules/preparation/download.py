@@ -5,12 +5,13 @@
     python -m modules.preparation.download beauty --raw
 
 Files come from a folder, given as http(s)://, file:// or a plain path; they go to data/<name>/.
-For the four files no lasting public address is known, so --from is due; --raw, for prepare.py,
-knows where Stanford keeps the Amazon dumps of 2014. A transfer that breaks off goes on where it
-stopped, a few times at once, later with the next call. What came is held against the published
-statistics before it takes its place.
+For the four files no lasting public address is known, so they need --from. For --raw the default
+is Stanford's copy of the Amazon dumps of 2014; prepare.py reads them. An interrupted transfer is
+resumed a few times, and then by the next call. Files move to data/<name>/ only if their statistics
+are the published ones.
 """
 
+import argparse
 import hashlib
 import shutil
 import time
@@ -32,7 +33,7 @@ from utils.errors import UserError
 from utils.files import write_text
 
 
-class Published(NamedTuple):
+class PublishedSet(NamedTuple):
     """A published set: its sizes, and its 5-core dump of reviews."""
 
     users: int
@@ -42,39 +43,39 @@ class Published(NamedTuple):
 
 
 SETS = {
-    "beauty": Published(22_363, 12_101, 198_502, "reviews_Beauty_5.json.gz"),
-    "sports": Published(35_598, 18_357, 296_337, "reviews_Sports_and_Outdoors_5.json.gz"),
-    "toys": Published(19_412, 11_924, 167_597, "reviews_Toys_and_Games_5.json.gz"),
+    "beauty": PublishedSet(22_363, 12_101, 198_502, "reviews_Beauty_5.json.gz"),
+    "sports": PublishedSet(35_598, 18_357, 296_337, "reviews_Sports_and_Outdoors_5.json.gz"),
+    "toys": PublishedSet(19_412, 11_924, 167_597, "reviews_Toys_and_Games_5.json.gz"),
 }
 DUMPS = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 NEEDED = ("sequential.txt", "datamaps.json")
 OPTIONAL = ("negative.txt", "explanation.json")
 BLOCK = 1 << 18
-TRIES = 4  # of a transfer that breaks off, before it is left to the next call
+TRIES = 4  # of an interrupted transfer, before it is left to the next call
 PAUSE = 1.0  # seconds before the second try; doubled before each later one
 TIMEOUT = 30  # seconds without a byte
 
 
 class Reply(NamedTuple):
-    """A source's answer to "this file, from this byte on"."""
+    """A source's answer to a request for a file from a byte on."""
 
     body: BinaryIO
-    start: int  # the byte that the body begins with
-    size: int | None  # bytes of the whole file, where the source tells
-    tag: str  # tells one version of the file from another; "" where the source has none
+    start: int  # position of the first byte of the body
+    size: int | None  # bytes of the whole file; None where the source does not say
+    tag: str  # of this version of the file; "" where the source has none
 
 
 def fetch(source: str, name: str, folder: Path) -> Path | None:
-    """Get one file into a folder, resuming what an earlier call has left as ``<name>.part``.
+    """Get one file into a folder, resuming what an earlier call left as ``<name>.part``.
 
     Args:
-        source: folder: http(s)://, file://, or a path.
+        source: of the file's folder: http(s)://, file://, or a path.
 
     Returns:
-        The file; None where the source has none of this name.
+        The file; None where the source has no file of this name.
 
     Raises:
-        UserError: where the source cannot be read, or the transfer breaks off again and again.
+        UserError: where the source cannot be read, or the transfer is interrupted every time.
     """
     target, part = folder / name, folder / f"{name}.part"
     if target.exists():  # complete, from an earlier call
@@ -86,34 +87,37 @@ def fetch(source: str, name: str, folder: Path) -> Path | None:
             if not _transfer(source, name, part):
                 return None
         except (OSError, HTTPException) as error:
-            if isinstance(error, HTTPError) and error.code == 416:  # no such byte: begin again
+            if isinstance(error, HTTPError) and error.code == 416:  # no such byte: start again
                 part.unlink()
             elif isinstance(error, HTTPError) and error.code < 500:
-                raise UserError(f"{source}/{name}: {error.code} {error.reason}.") from error
+                raise UserError(
+                    f"{source}/{name}: the server answers {error.code} {error.reason}. Check the "
+                    "address in a browser."
+                ) from error
             problem = error
             have = part.stat().st_size if part.exists() else 0
-            say(f"{name}: broken off after {have:,} bytes ({error or type(error).__name__})")
+            say(f"{name}: interrupted after {have:,} bytes ({error or type(error).__name__})")
             continue
         part.replace(target)
         _tag_file(part).unlink(missing_ok=True)
         return target
     raise UserError(
-        f"{source}/{name}: no luck in {TRIES} tries ({problem}). Run the command again to go on "
-        f"from {part}."
+        f"{source}/{name}: interrupted {TRIES} times ({problem}). Run the command again to "
+        f"continue from {part}."
     )
 
 
 def _tag_file(part: Path) -> Path:
-    """Where it is noted which version of a file a part is of."""
+    """The file that holds the tag of the version that ``part`` is from."""
     return part.with_name(part.name + ".tag")
 
 
 def _transfer(source: str, name: str, part: Path) -> bool:
     """Append to ``part`` what is missing; False where there is no such file. Raises OSError or
-    HTTPException where the transfer breaks off."""
+    HTTPException where the transfer is interrupted."""
     tag = _tag_file(part)
     known = tag.read_text() if part.exists() and tag.exists() else ""
-    have = part.stat().st_size if known else 0  # without a tag it cannot be gone on with
+    have = part.stat().st_size if known else 0  # without a tag it cannot be resumed
     with _open(source, name, have, known) as reply:
         if reply is None:
             return False
@@ -126,16 +130,17 @@ def _transfer(source: str, name: str, part: Path) -> bool:
                 file.write(block)
                 bar.update(len(block))
     if reply.size is not None and part.stat().st_size != reply.size:
-        raise ConnectionError(f"{part.stat().st_size:,} of {reply.size:,} bytes came")
+        raise ConnectionError(f"{part.stat().st_size:,} of {reply.size:,} bytes received")
     return True
 
 
 @contextmanager
 def _open(source: str, name: str, start: int, known: str) -> Iterator[Reply | None]:
-    """Ask for a file from a byte on; None: it is not there. known: tag of the version begun."""
+    """Ask for a file from a byte on; None: there is no such file. known: tag of the part's
+    version."""
     scheme = urlsplit(source).scheme if "://" in source else "file"
     if scheme not in ("http", "https", "file"):
-        raise UserError(f"--from {source}: {scheme}:// is not read; http, https and file are.")
+        raise UserError(f"--from {source}: {scheme}:// cannot be read. Use http, https or file.")
     reply = (_open_path if scheme == "file" else _open_url)(source, name, start, known)
     try:
         yield reply
@@ -147,7 +152,7 @@ def _open(source: str, name: str, start: int, known: str) -> Iterator[Reply | No
 def _open_path(source: str, name: str, start: int, known: str) -> Reply | None:
     folder = Path(url2pathname(urlsplit(source).path) if "://" in source else source).expanduser()
     if not folder.is_dir():
-        raise UserError(f"--from {source}: no such folder.")
+        raise UserError(f"--from {source}: no such folder. Name the folder with the files.")
     path = folder / name
     if not path.is_file():
         return None
@@ -159,7 +164,7 @@ def _open_path(source: str, name: str, start: int, known: str) -> Reply | None:
 
 def _open_url(source: str, name: str, start: int, known: str) -> Reply | None:
     request = Request(f"{source.rstrip('/')}/{quote(name)}")
-    if start:  # from this byte on, if the file is still what it was; else all of it
+    if start:  # from this byte on, if the file is unchanged; else all of it
         request.add_header("Range", f"bytes={start}-")
         request.add_header("If-Range", known)
     try:
@@ -172,19 +177,19 @@ def _open_url(source: str, name: str, start: int, known: str) -> Reply | None:
     begins = start if response.status == 206 else 0
     size = begins + int(length) if length and length.isdigit() else None
     tag = response.headers.get("ETag", "")
-    if not tag or tag.startswith("W/"):  # a weak one does not vouch for every byte
+    if not tag or tag.startswith("W/"):  # a weak one allows other bytes
         tag = response.headers.get("Last-Modified", "")
     return Reply(response, begins, size, tag)
 
 
-def check_files(folder: Path, published: Published) -> None:
-    """UserError where a data folder is not the published set."""
+def check_published_set(folder: Path, published: PublishedSet) -> None:
+    """Check that a data folder is the published set; UserError where it is not."""
     dataset = load_dataset(folder)
     _check((dataset.n_users, dataset.n_items, len(dataset.items)), published)
 
 
-def check_dump(path: Path, published: Published) -> None:
-    """UserError where a dump of reviews is not the one that the published set was made of."""
+def check_dump(path: Path, published: PublishedSet) -> None:
+    """Check that a dump is the one that the published set was made from; UserError where not."""
     users: set[str] = set()
     items: set[str] = set()
     interactions = 0
@@ -196,54 +201,74 @@ def check_dump(path: Path, published: Published) -> None:
     _check((len(users), len(items), interactions), published)
 
 
-def _check(have: tuple[int, int, int], published: Published) -> None:
-    for what, came, due in zip(("users", "items", "interactions"), have, published):
-        if came != due:
+def _check(have: tuple[int, int, int], published: PublishedSet) -> None:
+    for what, found, expected in zip(("users", "items", "interactions"), have, published):
+        if found != expected:
             raise UserError(
-                f"what came has {came:,} {what}, the published set {due:,}. It is thrown away; "
-                "--from must name another source."
+                f"the files have {found:,} {what}, the published set {expected:,}. They are "
+                "deleted; give another source with --from."
             )
     say(f"{have[0]:,} users, {have[1]:,} items, {have[2]:,} interactions, as published")
 
 
 def download(name: str, source: str | None, raw: bool, folder: Path) -> list[Path]:
-    """Get a published set to ``folder``; the files that came."""
+    """Get a published set into ``folder``.
+
+    Args:
+        name: a key of SETS.
+        source: folder of the files, as for ``fetch``; None: the default of ``raw``.
+        raw: get the dump of reviews instead of the data folder's files.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: where the source lacks a file, or it is not the published set.
+    """
     published = SETS[name]
     if source is None and not raw:
         raise UserError(
-            "no --from: of the four files no lasting public address is known. Get them by the "
+            "no --from: for the four files no lasting public address is known. Get them by the "
             "links in the repositories of P5 and POD and name the folder, or a URL, with --from; "
             f"or get the raw reviews ({DUMPS}) with --raw and run prepare.py on them."
         )
     names = (published.dump,) if raw else (*NEEDED, *OPTIONAL)
     there = [name for name in names if (folder / name).exists()]
     if there:
-        raise UserError(f"{folder}: holds {', '.join(there)}. Move it away, or choose an --out.")
+        raise UserError(
+            f"{folder}: already holds {', '.join(there)}. Move them away, or give another --out."
+        )
     source = source or DUMPS
-    # Kept while a transfer is unfinished; one a source, so that files of two are never mixed.
+    # Kept while a transfer is unfinished. One per source, so that files of two are never mixed.
     work = folder / f".download-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
-    came = [path for name in names if (path := fetch(source, name, work))]
-    missing = [name for name in names if name not in {path.name for path in came}]
+    files = [path for name in names if (path := fetch(source, name, work))]
+    missing = [name for name in names if name not in {path.name for path in files}]
     if set(missing) & {published.dump, *NEEDED}:
-        raise UserError(f"{source}: has no {', '.join(missing)}.")
+        raise UserError(f"{source}: has no {', '.join(missing)}. Give another source with --from.")
     if missing:
-        say(f"the source has no {', '.join(missing)}; a data folder does without")
+        say(f"the source has no {', '.join(missing)}; these files are optional")
     try:
-        check_dump(came[0], published) if raw else check_files(work, published)
-        moved = [path.replace(folder / path.name) for path in came]
+        check_dump(files[0], published) if raw else check_published_set(work, published)
+        return [path.replace(folder / path.name) for path in files]
     finally:
         shutil.rmtree(work)
-    return moved
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.new_parser(__doc__)
+    parser.add_argument("name", choices=SETS, help="which set")
+    parser.add_argument(
+        "--from", dest="source", metavar="URL_OR_FOLDER", help="folder of the files"
+    )
+    parser.add_argument("--raw", action="store_true", help="get the reviews that it was made from")
+    parser.add_argument("--out", metavar="FOLDER", help="default: data/<name>")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Fetch, check, move into place."""
-    parser = cli.new_parser(__doc__)
-    parser.add_argument("name", choices=SETS, help="which set")
-    parser.add_argument("--from", dest="source", metavar="URL_OR_FOLDER", help="where files lie")
-    parser.add_argument("--raw", action="store_true", help="the dump of reviews it was made of")
-    parser.add_argument("--out", metavar="FOLDER", help="default: data/<name>")
-    args = parser.parse_args()
+    args = parse_args()
     folder = Path(args.out or Path("data") / args.name)
     for path in download(args.name, args.source, args.raw, folder):
         say(f"{path} ({path.stat().st_size:,} bytes)")

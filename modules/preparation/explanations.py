@@ -1,17 +1,17 @@
-"""``explanation.json`` out of the reviews of the kept pairs: one record a pair, split 8:1:1.
+"""``explanation.json`` from the reviews of the kept pairs: one record per pair, split 8:1:1.
 
 The split agrees with leave-one-out, unlike the published one:
 
-- A record of a user's test pair can only be a test record, one of the validation pair only a
+- The record of a user's test pair can only be a test record, that of the validation pair only a
   validation record. Neither is ever in train.
-- A validation or test record is only taken where its user and its item have train records.
-- Validation and test get an eighth as many records as train. Where leave-one-out gives more (of
-  users with fewer than about ten items it does), as many are drawn, and the rest are left out of
-  the file: moving them to train would give away what is held out. Where it gives fewer, records of
-  train pairs are moved over, as long as their user and item keep another one in train.
+- A validation or test record is used only where its user and its item have train records.
+- Validation and test each get an eighth as many records as train. Where leave-one-out gives more
+  (with fewer than about ten items per user), that many are drawn, and the rest are left out of the
+  file: moving them to train would reveal what is held out. Where it gives fewer, records of train
+  pairs are moved there, as long as their user and item keep another one in train.
 
-Texts are read twice, to learn features from a sample and to take sentences; what is kept meanwhile
-is a flag a pair and a file aside.
+Texts are read twice, to learn features from a sample and to take sentences. Records wait in a
+temporary file, so that memory does not grow with the texts.
 """
 
 import json
@@ -24,14 +24,14 @@ from typing import BinaryIO
 import numpy as np
 
 from modules.preparation.features import SAMPLE, explanation, learn_features, summary
-from modules.preparation.filters import Kept
+from modules.preparation.filters import Kept, Split
 from modules.preparation.rows import Rows
 from utils.files import whole_file
 
-SPLITS = ("train", "val", "test")
+SPLITS = tuple(part.name.lower() for part in Split)  # their names in the file
 MODES = {"sentence": explanation, "summary": summary}
-TRAIN_SHARES = 8  # of ten; validation and test have one each
-UNSEEN, BEYOND = -1, -2  # in place of a split's number: left out
+TRAIN_SHARES = 8  # of ten; validation and test get one each
+UNSEEN, BEYOND = -1, -2  # instead of a Split: left out
 
 
 def explain_pairs(
@@ -41,22 +41,22 @@ def explain_pairs(
     path: Path,
     rng: np.random.Generator,
 ) -> dict[str, int]:
-    """Make ``explanation.json``, where there are records for each split; else leave it out.
+    """Write ``explanation.json``, if there are records for each split.
 
     Args:
-        read: starts a pass over the raw file's texts (titles, for summaries); takes what the pass
-            is for, to be shown.
-        mode: "sentence" or "summary".
+        read: starts a pass over the raw file's texts (titles, for summaries), given the title of
+            its progress bar.
+        mode: a key of MODES.
 
     Returns:
-        Records by split, and kept pairs without one by reason; together as many as pairs.
+        Records by split, and pairs without a record by reason; the sum is the number of pairs.
     """
     features = learn_features(sample_texts(read("features"), kept, rng))
     explain = partial(MODES[mode], features=features)
     with TemporaryFile(dir=path.parent) as spool:
         pairs = spool_records(read("explanations"), kept, explain, spool)
         split = split_records(kept, pairs, rng)
-        counts = {name: int((split == number).sum()) for number, name in enumerate(SPLITS)}
+        counts = {name: int((split == part).sum()) for part, name in zip(Split, SPLITS)}
         if all(counts.values()):
             write_explanations(path, spool, split)
     counts["without an explanation"] = len(kept.rows) - len(pairs)
@@ -67,7 +67,7 @@ def explain_pairs(
 
 def sample_texts(chunks: Iterable[Rows], kept: Kept, rng: np.random.Generator) -> Iterator[str]:
     """Texts of at most ``SAMPLE`` train pairs, drawn without repeats, in the order of the file."""
-    rows = kept.rows[kept.held_out() == 0]
+    rows = kept.rows[kept.held_out() == Split.TRAIN]
     if len(rows) > SAMPLE:
         rows = rng.choice(rows, SAMPLE, replace=False)
     for text, _ in _texts_at(chunks, np.sort(rows)):
@@ -80,10 +80,10 @@ def spool_records(
     explain: Callable[[str], tuple[str, str] | None],
     spool: BinaryIO,
 ) -> np.ndarray:
-    """Write the record of each pair that has one to a file aside, in the order of the raw file.
+    """Write the record of each pair that has one to ``spool``, in the order of the raw file.
 
     Returns:
-        (n,) int64: the pairs, as indices into ``kept``, in the order of the file's lines.
+        (n,) int64: the pairs, as indices into ``kept``, in the order of the lines of ``spool``.
     """
     order = np.argsort(kept.rows)
     pairs = []
@@ -111,28 +111,28 @@ def _texts_at(chunks: Iterable[Rows], rows: np.ndarray) -> Iterator[tuple[str, i
 
 
 def split_records(kept: Kept, pairs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Which split each record goes to, by the rule above.
+    """The split of each record, by the rule above.
 
     Args:
         pairs: (n,) indices into ``kept`` of the pairs that have a record.
 
     Returns:
-        (n,) int8: 0 train, 1 validation, 2 test; UNSEEN where user or item is in no train
-        record, BEYOND where leave-one-out gives more than an eighth of train.
+        (n,) int8: a Split; UNSEEN where user or item is in no train record, BEYOND where
+        leave-one-out gives more than an eighth of train.
     """
     users, items = kept.users[pairs], kept.items[pairs]
     split = kept.held_out()[pairs]
-    train = split == 0
+    train = split == Split.TRAIN
     of_user = np.bincount(users[train], minlength=len(kept.user_names))
     of_item = np.bincount(items[train], minlength=len(kept.item_names))
     split[~train & ((of_user[users] == 0) | (of_item[items] == 0))] = UNSEEN
-    have = [int((split == part).sum()) for part in (0, 1, 2)]
+    have = [int((split == part).sum()) for part in Split]
     # The largest size of val and of test for which train can still be eight times as large.
-    sizes = np.arange(have[0] // TRAIN_SHARES + 1)
-    moved = np.maximum(sizes - have[1], 0) + np.maximum(sizes - have[2], 0)
-    size = max(int(sizes[TRAIN_SHARES * sizes + moved <= have[0]][-1]), 1)
+    sizes = np.arange(have[Split.TRAIN] // TRAIN_SHARES + 1)
+    moved = np.maximum(sizes - have[Split.VAL], 0) + np.maximum(sizes - have[Split.TEST], 0)
+    size = max(int(sizes[TRAIN_SHARES * sizes + moved <= have[Split.TRAIN]][-1]), 1)
     movable = _movable(rng.permutation(np.flatnonzero(train)), users, items, of_user, of_item)
-    for part in (1, 2):
+    for part in (Split.VAL, Split.TEST):
         if have[part] > size:
             drawn = rng.permutation(np.flatnonzero(split == part))
             split[drawn[size:]] = BEYOND
@@ -148,8 +148,8 @@ def _movable(
     of_user: np.ndarray,
     of_item: np.ndarray,
 ) -> Iterator[int]:
-    """Train records that can leave train one after another, so that each user and item keeps
-    one. of_user, of_item: train records of each; counted down here."""
+    """Train records that can leave train one after another, such that each user and item keeps
+    one. of_user, of_item: train records of each; this function counts them down."""
     for record in order:
         user, item = users[record], items[record]
         if of_user[user] > 1 and of_item[item] > 1:
@@ -161,10 +161,10 @@ def _movable(
 def write_explanations(path: Path, spool: BinaryIO, split: np.ndarray) -> None:
     """``explanation.json``: the spool's lines, split by split."""
     with whole_file(path) as file:
-        for number, name in enumerate(SPLITS):
-            file.write(b"%s%s: [\n" % (b", " if number else b"{", json.dumps(name).encode()))
+        for part, name in zip(Split, SPLITS):
+            file.write(b"%s%s: [\n" % (b", " if part else b"{", json.dumps(name).encode()))
             spool.seek(0)
-            lines = (line for line, part in zip(spool, split) if part == number)
+            lines = (line for line, its in zip(spool, split) if its == part)
             for k, line in enumerate(lines):
                 file.write((b",\n" if k else b"") + line.rstrip(b"\n"))
             file.write(b"\n]")

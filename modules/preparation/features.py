@@ -1,16 +1,16 @@
-"""Explanations out of reviews: the sentences that speak of a feature of the item.
+"""Explanations from reviews: the sentences that mention a feature of the item.
 
 The published sets took features (screen, battery life) and their sentences from Sentires, a tool
-that is not ours to ship. The rule here, for English:
+that we may not ship. The rule here, for English:
 
-1. Features are learned from a sample of reviews (modules/preparation/explanations.py: of train pairs only).
-   Each word is tagged with its part of speech by TextBlob's pattern tagger, a lexicon and rules
-   inside its package. A word is a noun if it is tagged so in more than half of its places and
-   stands after an article, a possessive or an adjective, nouns between them allowed, in a fifth
-   of them: "the price", "my hair", "nice body wash", but "I love", "it works".
-2. A noun is a feature if it stands in at least MIN_SHARE of the sample's reviews (and in
-   MIN_REVIEWS of them), has three letters or more, and is none of the EMPTY_NOUNS, which could be
-   said of anything. So are two nouns side by side, none of the two empty. Of nouns and of pairs
+1. Features are learned from a sample of reviews (of train pairs only: explanations.py). Each word
+   is tagged with its part of speech by TextBlob's pattern tagger, a lexicon and rules inside its
+   package. A word is a noun if it is tagged so in more than half of its places and follows an
+   article, a possessive or an adjective, nouns between them allowed, in a fifth of them:
+   "the price", "my hair", "nice body wash", but "I love", "it works".
+2. A noun is a feature if it is in at least MIN_SHARE of the sample's reviews (and in MIN_REVIEWS
+   of them), has three letters or more, and is not one of the EMPTY_NOUNS, which could be said of
+   anything. Two nouns side by side are a feature too, if neither is empty. Of nouns and of pairs
    the MAX_FEATURES most frequent are taken.
 3. A review's explanation is its first sentence of MIN_WORDS to MAX_WORDS words that mentions a
    feature. The feature is the sentence's first pair, else its first noun.
@@ -22,6 +22,8 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
+
+from modules.preparation.extras import require
 
 SAMPLE = 20_000  # reviews to learn features from: tagging them takes half a minute
 MIN_SHARE = 0.001
@@ -38,14 +40,14 @@ _EMPTY = """
     top try use way ways week weeks while wife year years yesterday
 """
 EMPTY_NOUNS = frozenset(_EMPTY.split())
-# What Amazon fills in as a title where the writer gives none.
+# What Amazon fills in as a title where the writer gave none.
 NO_TITLE = re.compile(r"(?:one|two|three|four|five) stars?", re.IGNORECASE)
 
 _TAG = re.compile(r"<[^<>]{1,200}>")
 _END = re.compile(r"(?<=[.!?]) |(?<=[.!?][\"')\]]) ")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _NOUN_TAGS = ("NN", "NNS", "NNP", "NNPS")
-# Tags of what comes before a noun; "this" and "that" are left out, for verbs follow them as well.
+# Tags of what comes before a noun; not "this" and "that": verbs follow them too.
 _BEFORE_NOUN = ("DT", "PRP$", "JJ", "JJR", "JJS")
 
 
@@ -57,7 +59,7 @@ class Features(NamedTuple):
 
 
 def sentences(text: str) -> list[str]:
-    """A text's sentences, without HTML, white space made single."""
+    """A text's sentences, without HTML, each run of white space as one blank."""
     if "&" in text:
         text = html.unescape(text)
     if "<" in text:
@@ -67,7 +69,7 @@ def sentences(text: str) -> list[str]:
 
 
 class _Counts:
-    """What is counted over the sample. places: words; reviews: words and pairs."""
+    """Counts over the sample: places of words; reviews with a word or a pair."""
 
     def __init__(self) -> None:
         self.n_reviews = 0
@@ -98,7 +100,7 @@ class _Counts:
         self.reviews_of_pair.update(pairs)
 
     def is_feature(self, word: str) -> bool:
-        """Rule 1, and what rule 2 asks of a word but for its frequency."""
+        """Rules 1 and 2, except for the frequency and ``is_led``."""
         return (
             2 * self.as_noun[word] > self.places[word]
             and len(word) > 2
@@ -111,10 +113,19 @@ class _Counts:
         return 5 * self.after_lead[word] >= self.places[word]
 
 
+def require_tagger() -> None:
+    """UserError where textblob, which tags parts of speech, is not installed."""
+    require(
+        "textblob",
+        "Explanations",
+        "Or write none: --explanation none (summary needs it too, for the features of titles).",
+    )
+
+
 def learn_features(texts: Iterable[str]) -> Features:
-    """The features of a sample of reviews, by the rule above."""
-    # Here, not above: what only reads features need not wait for the tagger's lexicon.
-    from textblob.en.taggers import PatternTagger
+    """The features of a sample of reviews, by the rule above. Raises UserError without textblob."""
+    require_tagger()
+    from textblob.en.taggers import PatternTagger  # takes a second
 
     tagger = PatternTagger()
     counts = _Counts()
@@ -135,14 +146,14 @@ def learn_features(texts: Iterable[str]) -> Features:
 
 
 def _most(counts: dict) -> list:
-    """The most frequent keys; equal counts in the order of the keys, so that it is one answer."""
+    """The most frequent keys. Equal counts are in the order of their keys."""
     return sorted(counts, key=lambda key: (-counts[key], key))[:MAX_FEATURES]
 
 
 def _mentioned(words: list[str], features: Features) -> str:
-    """The feature that the words of a sentence mention: its first pair, else its first noun; ""
-    for none."""
-    # Most sentences mention none; to find that out as a whole is several times faster.
+    """The feature that the words of a sentence mention: the first pair, else the first noun, else
+    ""."""
+    # Most sentences mention none. A test of all words at once finds that several times faster.
     if not features.pairs.isdisjoint(pairwise(words)):
         return " ".join(next(pair for pair in pairwise(words) if pair in features.pairs))
     if not features.words.isdisjoint(words):
@@ -151,7 +162,7 @@ def _mentioned(words: list[str], features: Features) -> str:
 
 
 def explanation(review: str, features: Features) -> tuple[str, str] | None:
-    """(sentence, feature) of a review; None where no sentence will do."""
+    """(sentence, feature) of a review; None where no sentence fits the rule."""
     for sentence in sentences(review):
         words = _WORD.findall(sentence.lower())
         if MIN_WORDS <= len(words) <= MAX_WORDS:
@@ -162,7 +173,7 @@ def explanation(review: str, features: Features) -> tuple[str, str] | None:
 
 
 def summary(title: str, features: Features) -> tuple[str, str] | None:
-    """(title, feature or "") of a review; None for no title, or one that Amazon filled in."""
+    """(title, feature or "") of a review; None without a title, or with one filled in by Amazon."""
     text = " ".join(sentences(title))
     if not text or NO_TITLE.fullmatch(text):
         return None

@@ -1,11 +1,12 @@
 """Interactions -> the users, items and histories of a data folder: filters, numbering, files.
 
-Everything here is arrays as long as the interactions; no text comes by. Every draw takes its
-generator as an argument.
+Everything here is arrays, one entry per interaction; this file knows no texts. Every draw takes
+its generator as an argument.
 """
 
 import json
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,20 @@ from utils.files import whole_file
 
 NUMBERINGS = ("random", "first_seen")
 LEAST_HISTORY = 4  # of a data folder: see MIN_HISTORY of modules/data/reader.py
-USERS_A_DRAW = 1024  # users whose negatives are drawn at a time
+USERS_A_DRAW = 1024  # users whose negatives are drawn in one call
+
+
+class Split(IntEnum):
+    """The part of the data that an interaction, or its explanation, belongs to."""
+
+    TRAIN = 0
+    VAL = 1
+    TEST = 2
 
 
 class Interactions(NamedTuple):
-    """All good rows of a raw file, in its order; users and items as numbers from 0 up, in the
-    order in which they come up."""
+    """All good rows of a raw file, in its order. Users and items are numbers from 0 up, in the
+    order of their first rows."""
 
     users: np.ndarray  # (n,) int32
     items: np.ndarray  # (n,) int32
@@ -33,15 +42,15 @@ class Interactions(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the filters left, user after user, each user's oldest first; ids from 1 up."""
+    """What the filters left, user by user, the oldest interaction first; ids from 1 up."""
 
     rows: np.ndarray  # (m,) int64: which row of the raw file
     users: np.ndarray  # (m,) int32
     items: np.ndarray  # (m,) int32
     user_names: tuple[str, ...]  # [0] is "", so that user u is user_names[u]
     item_names: tuple[str, ...]
-    left_out: dict[str, int]  # filter -> interactions that it took
-    tied: float  # share of users whose last two have the same time: the file decides the order
+    left_out: dict[str, int]  # filter -> interactions that it removed
+    tied: float  # share of users whose last two interactions have the same time
 
     @property
     def offsets(self) -> np.ndarray:
@@ -49,11 +58,11 @@ class Kept(NamedTuple):
         return np.searchsorted(self.users, np.arange(1, len(self.user_names) + 1)).astype(np.int64)
 
     def held_out(self) -> np.ndarray:
-        """(m,) int8: 2 for each user's last item (test), 1 for the one before it, 0 for train."""
-        held = np.zeros(len(self.users), dtype=np.int8)
-        held[self.offsets[1:] - 1] = 2
-        held[self.offsets[1:] - 2] = 1
-        return held
+        """(m,) int8 of ``Split``: TEST for each user's last item, VAL for the one before it."""
+        split = np.full(len(self.users), Split.TRAIN, dtype=np.int8)
+        split[self.offsets[1:] - 1] = Split.TEST
+        split[self.offsets[1:] - 2] = Split.VAL
+        return split
 
 
 def gather(chunks: Iterable[Rows]) -> Interactions:
@@ -82,21 +91,22 @@ def keep(
     numbering: str,
     rng: np.random.Generator,
 ) -> Kept:
-    """Filter, put in order, number.
+    """Filter, sort, number.
 
-    In this order: interactions rated below ``min_rating`` go; of a user's repeated item the first
-    in time stays; then users and items with fewer than ``core`` interactions go, again and again,
-    until all have as many. A user needs ``LEAST_HISTORY`` in any case. Equal times keep the order
-    of the file.
+    In this order: interactions rated below ``min_rating`` are removed; of a user's repeated item
+    the first in time is kept; then users and items with fewer than ``core`` interactions are
+    removed, again and again, until all have that many. A user always needs ``LEAST_HISTORY``.
+    Equal times keep the order of the file.
 
     Args:
-        numbering: "random": users and items get random numbers. "first_seen": users in the order
-            of the file, items as they come up user after user, as in the published sets; a test
-            item is then often the number after the one before it. Users get random numbers as
-            well, because dumps are often sorted by item: neighbours would share an item.
+        numbering: "random": users and items get random numbers. "first_seen": users are numbered
+            in the order of the file, items in that of the histories, user by user, as in the
+            published sets; a test item's number is then often the one before it plus 1. With
+            "random" users get random numbers too, because dumps are often sorted by item:
+            neighbours would share an item.
 
     Raises:
-        UserError: where nothing is left.
+        UserError: where no interaction is left.
     """
     rows = np.arange(len(data.users))
     left_out = {}
@@ -116,8 +126,8 @@ def keep(
     left_out[f"users below {least} or items below {core}"] = before - len(rows)
     if not len(rows):
         raise UserError(
-            f"--core {core}: of {len(data.users):,} interactions none is left. Ask for fewer"
-            + (", or lower --min_rating." if min_rating is not None else ".")
+            f"--core {core}: of {len(data.users):,} interactions none is left. Give a lower --core"
+            + (" or --min_rating." if min_rating is not None else ".")
         )
     kept = Kept(*_numbered(data, rows, numbering, rng), left_out, 0.0)
     times, ends = data.times[kept.rows], kept.offsets[1:]
@@ -127,7 +137,8 @@ def keep(
 def core_filter(
     users: np.ndarray, items: np.ndarray, least_of_user: int, least_of_item: int
 ) -> np.ndarray:
-    """(n,) bool: the largest part in which every user and every item has as many interactions."""
+    """(n,) bool: the largest part in which every user has ``least_of_user`` interactions and every
+    item ``least_of_item``."""
     rows = np.arange(len(users))
     while True:
         of_user = np.bincount(users[rows])[users[rows]]

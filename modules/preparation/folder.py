@@ -1,7 +1,7 @@
 """The parts of a preparation put together: a raw file in, a data folder out (prepare.py).
 
-Three passes over the raw file: users, items, times; a sample of texts, to learn features from;
-the texts of the kept pairs. Memory grows with the interactions, not with their texts.
+Three passes over the raw file: users, items and times; a sample of texts, to learn features from;
+the texts of the kept pairs. Memory grows with the number of interactions, not with their texts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ from typing import Any
 from modules.data.dataset import RecDataset
 from modules.data.negatives import NegativeSampler
 from modules.preparation.explanations import SPLITS, explain_pairs
+from modules.preparation.features import require_tagger
 from modules.preparation.filters import (
     LEAST_HISTORY,
     Kept,
@@ -30,12 +31,12 @@ from utils.errors import UserError
 from utils.files import sha256, write_json
 
 FILES = ("sequential.txt", "datamaps.json", "negative.txt", "explanation.json", "stats.json")
-MANY_TIES = 0.05  # share of users from which ties in time are worth a word
+MANY_TIES = 0.05  # share of users above which ties in time are reported
 
 
 @dataclass(frozen=True)
 class Options:
-    """What decides how the folder comes out; see the flags of prepare.py."""
+    """What decides the content of the folder; the fields are flags of prepare.py."""
 
     core: int
     min_rating: float | None
@@ -49,29 +50,22 @@ class Options:
 def prepare_folder(
     raw: RawFile, folder: Path, options: Options, record: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write the files of a data folder, aside first: they take their places together.
+    """Write the files of a data folder: to a temporary place, then all into the folder.
 
     Args:
-        record: what stats.json is to hold besides, such as the command.
+        record: further entries of stats.json, such as the command.
 
     Returns:
         The content of stats.json.
 
     Raises:
-        UserError: where a line is bad under --strict, nothing is left, or negatives do not fit.
+        UserError: where a line is bad under --strict, no interaction is left, there are too few
+            items for the negatives, or textblob is needed and missing.
     """
+    if _text_role(raw, options):
+        require_tagger()  # now, not after the first pass
     kept, counts = _read(raw, options)
-    dataset = RecDataset(
-        name=folder.name,
-        folder=folder,
-        user_names=kept.user_names,
-        item_names=kept.item_names,
-        items=kept.items,
-        offsets=kept.offsets,
-        negatives=None,
-        explanations=None,
-        fingerprints={},
-    )
+    dataset = _dataset(folder, kept)
     sampler = NegativeSampler(dataset, options.negative_num)
     negatives = rng(options.seed, Stream.PREPARE_NEGATIVES)
     with _aside(folder) as aside:
@@ -96,9 +90,24 @@ def prepare_folder(
     return stats
 
 
+def _dataset(folder: Path, kept: Kept) -> RecDataset:
+    """The histories alone, as much as negatives need."""
+    return RecDataset(
+        name=folder.name,
+        folder=folder,
+        user_names=kept.user_names,
+        item_names=kept.item_names,
+        items=kept.items,
+        offsets=kept.offsets,
+        negatives=None,
+        explanations=None,
+        fingerprints={},
+    )
+
+
 @contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
-    """A folder to write to, whose files move to ``folder`` once all are there."""
+    """A temporary folder, whose files move to ``folder`` once all are written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".preparing-") as aside:
@@ -109,22 +118,25 @@ def _aside(folder: Path) -> Iterator[Path]:
                 path.replace(folder / path.name)
     except OSError as error:
         raise UserError(
-            f"--out {folder}: cannot be written ({error.strerror or error}). Free space or choose "
-            "another folder."
+            f"--out {folder}: cannot be written ({error.strerror or error}). Free disk space, or "
+            "choose another folder."
         ) from error
 
 
 def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, int]]:
-    """The first pass and the filters. Returns what is left, and where every row went."""
+    """The first pass and the filters. Returns what is kept, and where each row went."""
     bad = BadLines(raw.path, options.strict)
     data = gather(_shown(raw, bad, "reading", rating=options.min_rating is not None))
     for message in bad.first:
         say(f"bad: {message}")
     if not len(data.users):
-        raise UserError(f"{raw.path}: no good row among {bad.count:,}.")
+        raise UserError(
+            f"{raw.path}: no row can be used; {bad.count:,} are bad. Is it a {raw.kind} file with "
+            "these columns? See --format and --user, --item, --time."
+        )
     if options.core < LEAST_HISTORY:
         say(
-            f"--core {options.core}: users with fewer than {LEAST_HISTORY} items go all the same; "
+            f"--core {options.core}: users with fewer than {LEAST_HISTORY} items are left out too; "
             "leave-one-out needs a test item, a validation item and two more"
         )
     numbers = rng(options.seed, Stream.PREPARE_NUMBERS)
@@ -134,20 +146,26 @@ def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, int]]:
     say(_account(counts))
     if raw.roles.time and kept.tied > MANY_TIES:
         say(
-            f"for {kept.tied:.0%} of the users the test item has the time of the one before it: "
-            "which is the last is then the order of the file, and no more than that"
+            f"for {kept.tied:.0%} of the users the test item has the same time as the item before "
+            "it; only their order in the file then says which is the last"
         )
     return kept, counts
 
 
-def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[str, int]:
-    """The passes over the texts. Returns where every pair went; {} where there are no texts."""
+def _text_role(raw: RawFile, options: Options) -> str | None:
+    """The role that explanations are made of; None where none are wanted or the file has none."""
     role = {"sentence": "text", "summary": "title"}.get(options.explanation)
-    if role is None or getattr(raw.roles, role) is None:
-        reason = "there are no texts" if role else "--explanation none"
+    return role if role and getattr(raw.roles, role) else None
+
+
+def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[str, int]:
+    """The passes over the texts. Returns where each pair went; {} where there are no texts."""
+    role = _text_role(raw, options)
+    if role is None:
+        reason = "--explanation none" if options.explanation == "none" else "there are no texts"
         say(f"no explanation.json ({reason}); train with --tasks sequential,direct")
         return {}
-    silent = BadLines(raw.path, False)  # the first pass has told them
+    silent = BadLines(raw.path, False)  # the first pass has reported them
     counts = explain_pairs(
         lambda title: _shown(raw, silent, title, options.min_rating is not None, role),
         kept,
@@ -168,7 +186,7 @@ def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[s
 def _shown(
     raw: RawFile, bad: BadLines, title: str, rating: bool, text: str | None = None
 ) -> Iterator[Rows]:
-    """A pass over the raw file, under a progress bar."""
+    """A pass over the raw file, with a progress bar."""
     with progress(100, title, "%") as bar:
         yield from read_rows(
             raw, bad, lambda part: bar.update(int(100 * part) - bar.n), rating, text

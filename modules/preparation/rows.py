@@ -1,8 +1,8 @@
-"""Raw reviews and interactions: which column is what, and rows that can be relied on.
+"""Raw reviews and interactions: which column is what, and which rows are good.
 
 A row is good when it has a user, an item and, where the file has such a column, a time (and a
 rating, where one is needed). Text never makes a row bad, so the k-th good row is the same row
-whatever is read of it: the passes of prepare.py count on that.
+whatever is read of it: the passes of prepare.py rely on that.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from modules.preparation.formats import BadLines, column_chunks, column_names, kind_of
 from utils.errors import UserError, limit
 
-# Names that people use, likeliest first: Amazon's dumps, RecBole, common tables.
+# Names that people use, the most likely first: Amazon's dumps, RecBole, common tables.
 GUESSES = {
     "user": ("reviewerID", "user_id", "user", "userId", "uid", "customer_id", "reviewer_id"),
     "item": ("parent_asin", "asin", "item_id", "item", "itemId", "iid", "product_id", "productId",
@@ -28,8 +28,7 @@ GUESSES = {
 
 
 class Roles(NamedTuple):
-    """The column of each role, under its name in the file; None: there is none, or none is
-    needed."""
+    """The column of each role, by its name in the file; None where the file has none."""
 
     user: str
     item: str
@@ -41,22 +40,22 @@ class Roles(NamedTuple):
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of which it is known how to read it."""
+    """A file, and how to read it."""
 
     path: Path
-    kind: str  # one of raw_formats.KINDS
-    header: list[str] | None  # names, for a table without a header line
+    kind: str  # a value of formats.KINDS
+    header: list[str] | None  # names of the columns, for a table without a header line
     roles: Roles
 
 
 class Rows(NamedTuple):
-    """Good rows, as lists of one length."""
+    """Good rows, as lists of equal length."""
 
     users: list[str]
     items: list[str]
     times: list[float]  # 0 where the file has none
     ratings: list[float]  # 0 where they are not read
-    texts: list[str]  # of the role that was asked for, "" where a row has none; else empty
+    texts: list[str]  # of the role that was asked for, "" where a row has none; [] without one
 
 
 def open_raw(
@@ -67,7 +66,7 @@ def open_raw(
     Args:
         kind: format; None: by the file's ending.
         header: column names of a table that has no header line.
-        given: role -> column, None where it is to be guessed.
+        given: role -> column; None, or no entry: guess it.
 
     Raises:
         UserError: where the file or a column is missing.
@@ -77,17 +76,20 @@ def open_raw(
         raise UserError(f"{path}: no such file. Name a file of reviews or interactions.")
     kind = kind or kind_of(path)
     if header and kind in ("json", "parquet"):
-        raise UserError(f"--columns names the columns of tables; {path} is read as {kind}.")
+        raise UserError(
+            f"--columns names the columns of csv, tsv and inter files; {path} is read as {kind}. "
+            "Leave it out."
+        )
     names = column_names(path, kind, header)
-    # RecBole writes a field's type behind its name.
+    # RecBole writes the type of a field after its name.
     known = {(n.rpartition(":")[0] or n) if kind == "inter" else n: n for n in names}
     roles = Roles(**{role: _column(path, role, known, given.get(role)) for role in GUESSES})
     for role in ("user", "item"):
         if getattr(roles, role) is None:
             raise UserError(
-                f"{path}: which column is the {role}? There are {limit(', '.join(known), 300)}. "
-                f"Name one with --{role}, or, for a table without a header line, all of them "
-                "with --columns."
+                f"{path}: which column is the {role}? The file has "
+                f"{limit(', '.join(known), 300)}. Name one with --{role}, or, for a table without "
+                "a header line, all of them with --columns."
             )
     return RawFile(path, kind, header, roles)
 
@@ -96,11 +98,11 @@ def _column(path: Path, role: str, known: dict[str, str], given: str | None) -> 
     if given is not None:
         if given not in known and given not in known.values():
             raise UserError(
-                f"--{role} {given}: {path} has no such column. It has "
+                f"--{role} {given}: {path} has no such column. Name one that it has: "
                 f"{limit(', '.join(known), 300)}."
             )
         return known.get(given, given)
-    folded = {name.lower(): name for name in reversed(known)}  # the first of its kind wins
+    folded = {name.lower(): name for name in reversed(known)}  # of equal names, the first
     guesses = (folded.get(guess.lower()) for guess in GUESSES[role])
     return next((known[name] for name in guesses if name is not None), None)
 
@@ -115,28 +117,28 @@ def read_rows(
     """All good rows in the order of the file, in chunks.
 
     Args:
-        bad: takes the others.
-        done: told the share of the file that is read, 0 to 1.
-        rating: whether ratings are read, and must be there.
+        bad: takes the other rows.
+        done: called with the share of the file that is read, 0 to 1.
+        rating: whether ratings are read; a row without one is then bad.
         text: the role to be read as texts, "text" or "title".
     """
-    needed = [
-        "user",
-        "item",
-        *(["time"] if raw.roles.time else ()),
-        *(["rating"] if rating else ()),
-    ]
+    needed = ["user", "item"]
+    if raw.roles.time:
+        needed.append("time")
+    if rating:
+        needed.append("rating")
     roles = [*needed, *([text] if text else ())]
     names = [getattr(raw.roles, role) for role in roles]
-    for chunk in column_chunks(raw.path, raw.kind, raw.header, names, bad, done):
+    for chunk in column_chunks(raw.path, raw.kind, raw.header, names, bad):
+        done(chunk.share)
         made = {role: list(map(_MAKE[role], column)) for role, column in zip(roles, chunk.values)}
         wrong = {k for role in needed for k, value in enumerate(made[role]) if value is None}
         for k in sorted(wrong):
             at = next(n for n, role in enumerate(needed) if made[role][k] is None)
             value = chunk.values[at][k]
             shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-            problem = f"the {needed[at]}, {names[at]!r}, is {limit(shown)}"
-            bad.add(chunk.number(k), chunk.unit, problem)
+            problem = f"the {needed[at]}, {names[at]!r}, is {limit(shown)}; it must be "
+            bad.add(chunk.numbers[k], chunk.unit, problem + _MUST_BE[needed[at]])
         if wrong:
             made = {
                 role: [value for k, value in enumerate(column) if k not in wrong]
@@ -153,12 +155,12 @@ def read_rows(
 
 
 def _identity(value: Any) -> str | None:
-    """A user's or item's original id; numbers in their digits."""
+    """A user's or item's original id; whole numbers as their digits."""
     try:
         if isinstance(value, bytes):
             value = value.decode("utf-8")
         elif isinstance(value, str):
-            value.encode("utf-8")  # JSON can spell halves of characters, which no file can hold
+            value.encode("utf-8")  # JSON can hold half of a surrogate pair
     except UnicodeError:
         return None
     if isinstance(value, str):
@@ -177,7 +179,7 @@ def _number(value: Any) -> float | None:
 
 
 def _moment(value: Any) -> float | None:
-    """A time to sort by: a number in whatever unit, or an ISO date as seconds since 1970."""
+    """A time to sort by: a number in any unit, or an ISO date as seconds since 1970."""
     number = _number(value)
     if number is not None or not isinstance(value, (str, bytes)):
         return number
@@ -195,6 +197,8 @@ def _words(value: Any) -> str:
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
 
 
+_ID = "an id: text in UTF-8, or a whole number"
+_MUST_BE = {"user": _ID, "item": _ID, "time": "a number or an ISO date", "rating": "a number"}
 _MAKE = {
     "user": _identity,
     "item": _identity,

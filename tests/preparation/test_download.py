@@ -1,4 +1,4 @@
-"""Getting data: from folders, file:// and a server on this machine, one that breaks off too."""
+"""Getting data: from folders, file:// and a server on this machine that interrupts, too."""
 
 import gzip
 import json
@@ -9,12 +9,12 @@ import pytest
 
 from modules.data.reader import load_dataset
 from modules.preparation import download
-from modules.preparation.download import Published, fetch
+from modules.preparation.download import PublishedSet, fetch
 from tests.conftest import HISTORIES
 from tests.test_scripts import script
 from utils.errors import UserError
 
-FEW = Published(4, 12, sum(map(len, HISTORIES.values())), "reviews_Few_5.json.gz")
+FEW = PublishedSet(4, 12, sum(map(len, HISTORIES.values())), "reviews_Few_5.json.gz")
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def few(monkeypatch):
 
 
 class Server:
-    """Serves ``files``; ``breaks`` are numbers of bytes after which the next answers end."""
+    """Serves ``files``; ``breaks``: after how many bytes each of the next answers ends."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -80,10 +80,10 @@ def server():
 def test_from_a_folder_and_file_url(folder, tmp_path):
     for source in (str(folder), folder.as_uri()):
         out = tmp_path / source.split(":")[0].replace("/", "_")
-        came = download.download("few", source, False, out)
-        assert sorted(path.name for path in came) == sorted(path.name for path in folder.iterdir())
-        assert sorted(out.iterdir()) == sorted(came)
-        for path in came:
+        files = download.download("few", source, False, out)
+        assert sorted(path.name for path in files) == sorted(path.name for path in folder.iterdir())
+        assert sorted(out.iterdir()) == sorted(files)
+        for path in files:
             assert path.read_bytes() == (folder / path.name).read_bytes()
         load_dataset(out)
 
@@ -98,16 +98,16 @@ def test_from_a_server_without_the_optional_files(folder, tmp_path, server, caps
 CONTENT = bytes(range(256)) * 40
 
 
-def test_a_broken_transfer_is_gone_on_with(tmp_path, server):
+def test_an_interrupted_transfer_is_resumed(tmp_path, server):
     server.files, server.breaks = {"a": CONTENT}, [1000, 500]
     assert fetch(server.url, "a", tmp_path).read_bytes() == CONTENT
     assert server.asked == [("a", None), ("a", "bytes=1000-"), ("a", "bytes=1500-")]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_the_next_call_goes_on(tmp_path, server):
+def test_the_next_call_continues(tmp_path, server):
     server.files, server.breaks = {"a": CONTENT}, [100] * download.TRIES
-    with pytest.raises(UserError, match=r"no luck in 4 tries \(400 of 10,240 bytes came\)"):
+    with pytest.raises(UserError, match=r"interrupted 4 times \(400 of 10,240 bytes received\)"):
         fetch(server.url, "a", tmp_path)
     assert (tmp_path / "a.part").read_bytes() == CONTENT[:400]
     assert fetch(server.url, "a", tmp_path).read_bytes() == CONTENT
@@ -117,7 +117,7 @@ def test_the_next_call_goes_on(tmp_path, server):
 
 
 @pytest.mark.parametrize("change", ["another version", "no ranges", "no tag", "too long"])
-def test_what_cannot_be_gone_on_with_begins_again(tmp_path, server, monkeypatch, change):
+def test_what_cannot_be_resumed_starts_again(tmp_path, server, monkeypatch, change):
     monkeypatch.setattr(download, "TRIES", 1)
     server.files, server.breaks = {"a": CONTENT}, [1000]
     server.tag = "" if change == "no tag" else server.tag
@@ -134,7 +134,7 @@ def test_what_cannot_be_gone_on_with_begins_again(tmp_path, server, monkeypatch,
     assert fetch(server.url, "a", tmp_path).read_bytes() == server.files["a"]
 
 
-def test_a_folder_that_was_broken_off_is_gone_on_with(tmp_path):
+def test_a_copy_from_a_folder_is_resumed(tmp_path):
     source, work = tmp_path / "source", tmp_path / "work"
     source.mkdir()
     (source / "a").write_bytes(CONTENT)
@@ -158,15 +158,15 @@ def test_raw_dump(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "DUMPS", source.as_uri())
     assert download.download("few", None, True, tmp_path / "out") == [tmp_path / "out" / FEW.dump]
     (source / FEW.dump).write_bytes(gzip.compress(text[: text.rindex("{")].encode()))
-    with pytest.raises(UserError, match=r"has 18 interactions, the published set 19"):
+    with pytest.raises(UserError, match=r"have 18 interactions, the published set 19"):
         download.download("few", None, True, tmp_path / "other")
     assert list((tmp_path / "other").iterdir()) == []
 
 
-def test_what_is_not_the_published_set_is_thrown_away(folder, tmp_path):
+def test_what_is_not_the_published_set_is_deleted(folder, tmp_path):
     path = folder / "sequential.txt"
     path.write_text(path.read_text().replace("4 12 11 10 9", "4 12 11 10 9 8"))
-    with pytest.raises(UserError, match=r"what came has 20 interactions, the published set 19"):
+    with pytest.raises(UserError, match=r"the files have 20 interactions, the published set 19"):
         download.download("few", str(folder), False, tmp_path / "out")
     path.write_text("<html>Please log in</html>")
     with pytest.raises(UserError, match=r"sequential\.txt, line 1"):
@@ -179,8 +179,8 @@ def test_refused(folder, tmp_path, server):
     server.files = {}
     out = tmp_path / "out"
     for source, message in (
-        (None, "no --from: of the four files no lasting public address is known"),
-        ("ftp://example.org/x", "ftp:// is not read"),
+        (None, "no --from: for the four files no lasting public address is known"),
+        ("ftp://example.org/x", "ftp:// cannot be read"),
         (str(tmp_path / "nowhere"), "no such folder"),
         (str(folder), "has no datamaps.json"),
         (server.url, "has no sequential.txt, datamaps.json"),
@@ -188,7 +188,7 @@ def test_refused(folder, tmp_path, server):
         with pytest.raises(UserError, match=message):
             download.download("few", source, False, out)
     (out / "sequential.txt").write_text("x")
-    with pytest.raises(UserError, match=r"holds sequential\.txt"):
+    with pytest.raises(UserError, match=r"already holds sequential\.txt"):
         download.download("few", str(folder), False, out)
     done = script("-m", "modules.preparation.download", "beauty", "--out", tmp_path / "x")
     assert done.returncode == 2

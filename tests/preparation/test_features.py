@@ -20,7 +20,7 @@ def test_sentences():
 
 
 @pytest.mark.parametrize(
-    ("review", "due"),
+    ("review", "expected"),
     [
         ("I like it a lot. The price is very good.", ("The price is very good.", "price")),
         ("My hair likes this Body Wash.", ("My hair likes this Body Wash.", "body wash")),
@@ -33,8 +33,8 @@ def test_sentences():
         ("", None),
     ],
 )
-def test_explanation(review, due):
-    assert explanation(review, FEATURES) == due
+def test_explanation(review, expected):
+    assert explanation(review, FEATURES) == expected
 
 
 def test_summary():

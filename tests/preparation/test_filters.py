@@ -68,20 +68,20 @@ def plainly(table, min_rating, core):
     st.sampled_from(["random", "first_seen"]),
 )
 def test_what_is_kept(table, min_rating, core, numbering):
-    due = plainly(table, min_rating, core)
-    if not due:
+    expected = plainly(table, min_rating, core)
+    if not expected:
         with pytest.raises(UserError, match=f"--core {core}: of {len(table):,} interactions"):
             make(table, min_rating, core, numbering)
         return
     kept = make(table, min_rating, core, numbering)
     offsets = kept.offsets
-    # Every id is mapped back to what stands in the file, and histories are those due.
-    assert set(kept.user_names[1:]) == set(due)
+    # Every id is mapped back to what is in the file, and histories are as expected.
+    assert set(kept.user_names[1:]) == set(expected)
     for user, name in enumerate(kept.user_names[1:], start=1):
         part = slice(offsets[user - 1], offsets[user])
-        assert kept.rows[part].tolist() == due[name]
+        assert kept.rows[part].tolist() == expected[name]
         assert [kept.item_names[i] for i in kept.items[part]] == [
-            f"I{table[k][1]}" for k in due[name]
+            f"I{table[k][1]}" for k in expected[name]
         ]
     assert len(set(kept.item_names)) == len(kept.item_names)
     assert sorted(np.unique(kept.items)) == list(range(1, len(kept.item_names)))
@@ -127,7 +127,7 @@ def test_the_first_in_time_of_a_repeated_pair_stays():
     assert kept.left_out["repeated pairs"] == 3
 
 
-def test_ties_are_told():
+def test_ties_are_reported():
     assert make(FIVE, core=5).tied == 0
     table = [(u, i, min(i, 3) if u < 2 else i, 5.0) for u, i, *_ in FIVE]
     assert make(table, core=5).tied == pytest.approx(2 / 5)

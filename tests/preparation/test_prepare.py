@@ -2,6 +2,9 @@
 
 import csv
 import json
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +14,23 @@ from pyarrow import parquet
 from modules.data.reader import load_dataset
 from modules.preparation.folder import FILES, Options, prepare_folder
 from modules.preparation.rows import open_raw
+from tests.conftest import ROOT
 from tests.test_scripts import script
+from utils.errors import UserError
 
 DATA_FILES = FILES[:-1]
 NAMES = ("reviewerID", "asin", "unixReviewTime", "overall", "reviewText", "summary")
 THINGS = ("scent", "price", "bottle", "lid", "colour", "taste")
-OPTIONS = ["--core", "4", "--negative_num", "5"]
+FLAGS = ["--core", "4", "--negative_num", "5"]
+OPTIONS = Options(
+    core=4,
+    min_rating=None,
+    numbering="random",
+    negative_num=5,
+    explanation="sentence",
+    strict=True,
+    seed=0,
+)
 
 
 def reviews():
@@ -59,7 +73,7 @@ def prepared(tmp_path_factory):
     """The folder that JSON lines give."""
     base = tmp_path_factory.mktemp("prepared")
     raw = write_as(base / "raw.json", reviews())
-    done = script("prepare.py", raw, "--out", base / "out", *OPTIONS)
+    done = script("prepare.py", raw, "--out", base / "out", *FLAGS)
     assert done.returncode == 0, done.stderr
     return base, done.stdout
 
@@ -69,8 +83,7 @@ def test_every_format_gives_the_same_bytes(prepared, tmp_path, ending):
     """The four files byte for byte. stats.json names the raw file's checksum and the command,
     which differ; its statistics do not."""
     raw = write_as(tmp_path / f"raw.{ending}", reviews())
-    options = Options(4, None, "random", 5, "sentence", True, 0)
-    prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", options, {})
+    prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", OPTIONS, {})
     for name in DATA_FILES:
         assert (tmp_path / "out" / name).read_bytes() == (prepared[0] / "out" / name).read_bytes()
     ours, theirs = (
@@ -125,7 +138,7 @@ def test_seed_and_numbering(prepared, tmp_path):
     raw = open_raw(base / "raw.json", None, None, {})
     files = {}
     for name, numbering, seed in (("a", "random", 0), ("b", "random", 1), ("c", "first_seen", 1)):
-        options = Options(4, None, numbering, 5, "none", False, seed)
+        options = replace(OPTIONS, numbering=numbering, explanation="none", seed=seed)
         prepare_folder(raw, tmp_path / name, options, {})
         files[name] = [(tmp_path / name / file).read_bytes() for file in FILES[:3]]
         assert not (tmp_path / name / "explanation.json").exists()
@@ -143,7 +156,7 @@ def test_titles_as_explanations_and_a_low_core(prepared, tmp_path):
         "prepare.py", base / "raw.json", "--out", out, *arguments, "--explanation", "summary"
     )
     assert done.returncode == 0, done.stderr
-    assert "--core 2: users with fewer than 4 items go all the same" in done.stdout
+    assert "--core 2: users with fewer than 4 items are left out too" in done.stdout
     dataset = load_dataset(out)
     assert dataset.lengths.min() >= 4
     for records in dataset.explanations.values():
@@ -155,15 +168,50 @@ def test_without_texts_and_times(tmp_path):
     rows = [("user", "item")] + [row[:2] for row in reviews()]
     raw = tmp_path / "pairs.csv"
     raw.write_text("".join(",".join(row) + "\n" for row in rows) + "odd\n")
-    done = script("prepare.py", raw, "--out", tmp_path / "out", *OPTIONS)
+    done = script("prepare.py", raw, "--out", tmp_path / "out", *FLAGS)
     assert done.returncode == 0, done.stderr
-    assert "no column of times: what comes later in the file counts as later" in done.stdout
+    assert "no time column: the rows are taken to be in the order of time" in done.stdout
     assert "no explanation.json (there are no texts)" in done.stdout
-    assert f"bad: {raw}, row {len(rows) + 1}: 1 fields where 2 are due" in done.stdout
+    assert f"bad: {raw}, row {len(rows) + 1}: 1 field(s), must be 2" in done.stdout
     dataset = load_dataset(tmp_path / "out")
     first = dataset.user_names[1]
-    due = list(dict.fromkeys(item for user, item in rows if user == first))
-    assert [dataset.item_names[i] for i in dataset.history(1)] == due
+    expected = list(dict.fromkeys(item for user, item in rows if user == first))
+    assert [dataset.item_names[i] for i in dataset.history(1)] == expected
+
+
+@pytest.mark.parametrize(
+    ("package", "ending", "message"),
+    [
+        ("pyarrow", "parquet", "Parquet files need the package pyarrow, which is not installed"),
+        ("textblob", "tsv", "Explanations need the package textblob.* --explanation none"),
+    ],
+)
+def test_a_missing_package_is_named(tmp_path, monkeypatch, package, ending, message):
+    raw = write_as(tmp_path / f"raw.{ending}", reviews())
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    for mode in ("sentence", "summary"):
+        options = replace(OPTIONS, explanation=mode)
+        with pytest.raises(UserError, match=message) as error:
+            prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", options, {})
+        assert "Run `pip install -r requirements-data.txt`." in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_without_explanations_need_neither(tmp_path, monkeypatch):
+    for package in ("pyarrow", "textblob"):
+        monkeypatch.setitem(sys.modules, package, None)
+    raw = write_as(tmp_path / "raw.csv", reviews())
+    options = replace(OPTIONS, explanation="none")
+    prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", options, {})
+    load_dataset(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["prepare", "modules.preparation.download"])
+def test_nothing_heavy_is_imported_before_it_is_needed(name):
+    heavy = {"torch", "transformers", "pyarrow", "scipy", "textblob"}
+    code = f"import sys, {name}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
 
 
 REFUSED = [
@@ -172,7 +220,7 @@ REFUSED = [
     (["--user", "nobody"], "--user nobody"),
     (["--core", "0"], "'0' must be a whole number from 1"),
     (["--format", "csv"], "which column is the user?"),
-    (["--columns", "a,b"], "--columns names the columns of tables"),
+    (["--columns", "a,b"], "--columns names the columns of csv, tsv and inter files"),
 ]
 
 
@@ -180,7 +228,7 @@ REFUSED = [
 def test_refused(prepared, tmp_path, arguments, message):
     base, _ = prepared
     out = tmp_path / "out"
-    done = script("prepare.py", base / "raw.json", "--out", out, *OPTIONS, *arguments)
+    done = script("prepare.py", base / "raw.json", "--out", out, *FLAGS, *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -191,22 +239,21 @@ def test_strict_and_overwrite(prepared, tmp_path):
     base, _ = prepared
     raw, out = tmp_path / "raw.json", tmp_path / "out"
     raw.write_text((base / "raw.json").read_text() + "{broken\n")
-    done = script("prepare.py", raw, "--out", out, *OPTIONS, "--strict")
+    done = script("prepare.py", raw, "--out", out, *FLAGS, "--strict")
     assert done.returncode == 2
-    assert f"line {len(reviews()) + 1}: no JSON object" in done.stderr
-    assert script("prepare.py", raw, "--out", out, *OPTIONS).returncode == 0
-    done = script("prepare.py", raw, "--out", out, *OPTIONS)
+    assert f"line {len(reviews()) + 1}: not a JSON object" in done.stderr
+    assert script("prepare.py", raw, "--out", out, *FLAGS).returncode == 0
+    done = script("prepare.py", raw, "--out", out, *FLAGS)
     assert done.returncode == 2
     assert "add --overwrite" in done.stderr
-    done = script("prepare.py", raw, "--out", out, *OPTIONS, "--overwrite", "--explanation", "none")
+    done = script("prepare.py", raw, "--out", out, *FLAGS, "--overwrite", "--explanation", "none")
     assert done.returncode == 0
     assert not (out / "explanation.json").exists()  # the old one is not of these histories
 
 
 def test_real_reviews(shared, tmp_path):
     raw = open_raw(shared / "data" / "raw" / "All_Beauty_5.json.gz", None, None, {})
-    options = Options(4, None, "random", 30, "sentence", True, 0)
-    stats = prepare_folder(raw, tmp_path / "all", options, {})
+    stats = prepare_folder(raw, tmp_path / "all", replace(OPTIONS, negative_num=30), {})
     assert (stats["users"], stats["items"], stats["interactions"]) == (919, 48, 3864)
     dataset = load_dataset(tmp_path / "all")
     held = {

@@ -65,13 +65,13 @@ def test_ids_stay_what_they_are(tmp_path):
 
 
 def test_times_as_dates(tmp_path):
-    due = datetime(2014, 5, 1, 12, tzinfo=timezone.utc).timestamp()
+    expected = datetime(2014, 5, 1, 12, tzinfo=timezone.utc).timestamp()
     path = write(
         tmp_path / "a.csv",
         "user,item,date\na,b,2014-05-01T12:00:00\n",
         "a,b,2014-05-01 14:00:00+02:00\na,b,2014-05-01T12:00:00Z\n",
     )
-    assert [row[2] for row in read(path)[0]] == [due] * 3
+    assert [row[2] for row in read(path)[0]] == [expected] * 3
     moments = pa.array([datetime(2014, 5, 1, 12), datetime(2014, 5, 1, 13)])
     parquet.write_table(
         pa.table({"user": ["a", "a"], "item": ["b", "c"], "date": moments}), tmp_path / "a.parquet"
@@ -84,7 +84,7 @@ def test_columns_by_name(tmp_path):
     path = write(tmp_path / "a.tsv", "who\twhat\twhen\tbody\nu\ti\t3\tt\n")
     given = {"user": "who", "item": "what", "time": "when"}
     assert read(path, **given)[0] == [("u", "i", 3.0, "")]
-    with pytest.raises(UserError, match=r"which column is the user\? There are 'who, what"):
+    with pytest.raises(UserError, match=r"which column is the user\? The file has 'who, what"):
         read(path)
     with pytest.raises(UserError, match=r"--user whom: .* no such column"):
         read(path, user="whom")
@@ -94,9 +94,34 @@ def test_table_without_header(tmp_path):
     path = write(tmp_path / "ratings.csv", "u1,i1,5,30\nu2,i2\nu3,i3,4,20\n")
     rows, bad = read(path, header=["user", "item", "rating", "timestamp"])
     assert rows == [("u1", "i1", 30.0, ""), ("u3", "i3", 20.0, "")]
-    assert bad.first == [f"{path}, row 2: 2 fields where 4 are due"]
+    assert bad.first == [f"{path}, row 2: 2 field(s), must be 4"]
     write(path, "user,item,time\nu,i,1\nu,j\n")
-    assert read(path)[1].first == [f"{path}, row 3: 2 fields where 3 are due"]
+    assert read(path)[1].first == [f"{path}, row 3: 2 field(s), must be 3"]
+
+
+def test_blank_lines_and_marks_of_a_table(tmp_path):
+    """Blank lines are not counted; a row of another width may hold broken UTF-8."""
+    path = write(
+        tmp_path / "a.csv",
+        b'\xef\xbb\xbf"the, user",item,text\r\n',
+        b'u,i,"a ""b"", c"\r\n\r\n',
+        b"\xff\r\n",
+        b"v,j,x\ry\r\n",
+        b"\r\nw,k,",
+    )
+    rows, bad = read(path, user="the, user")
+    assert rows == [("u", "i", 0.0, 'a "b", c'), ("v", "j", 0.0, "x"), ("w", "k", 0.0, "")]
+    assert [message.split(", row ")[1] for message in bad.first] == [
+        "3: 1 field(s), must be 3",
+        "5: 1 field(s), must be 3",
+    ]
+
+
+def test_a_quote_that_is_never_closed_does_not_take_in_a_long_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("modules.preparation.formats.MAX_FIELD", 1000)
+    path = write(tmp_path / "a.csv", "user,item\n", 'u,"i\n', "u,i\n" * 1000)
+    with pytest.raises(UserError, match=r"field larger than field limit .* never closed"):
+        read(path)
 
 
 def test_recbole(tmp_path):
@@ -128,7 +153,9 @@ def test_bad_json_lines_are_counted_with_their_numbers(tmp_path):
     assert len(bad.first) == BadLines.SHOWN
     for number, message in zip((2, 4, 5, 6, 7), bad.first):
         assert f"line {number}: " in message
-    with pytest.raises(UserError, match=r"a\.jsonl, line 2: no JSON object .* leave --strict out"):
+    with pytest.raises(
+        UserError, match=r"a\.jsonl, line 2: not a JSON object .* leave out --strict"
+    ):
         read(path, strict=True)
 
 
@@ -138,7 +165,7 @@ def test_bad_rows_of_a_table_keep_their_numbers(tmp_path, monkeypatch):
         kinds = {0: "u,i\n", 1: "u,i,soon,t\n", 2: ",i,1,t\n"}
         lines.append(kinds.get(number % 7, f'u,i,{number},"two\nlines"\n'))
     path = write(tmp_path / "a.csv", *lines)
-    monkeypatch.setattr("modules.preparation.formats.CHUNK_BYTES", 256)  # many chunks
+    monkeypatch.setattr("modules.preparation.formats.CHUNK_ROWS", 5)  # many chunks
     monkeypatch.setattr(BadLines, "SHOWN", 1000)
     rows, bad = read(path)
     assert [row[2] for row in rows] == [n for n in range(2, 400) if n % 7 > 2]
@@ -159,13 +186,13 @@ def test_rating_is_needed_only_where_it_is_asked_for(tmp_path):
     assert len(read(path)[0]) == 2
     rows, bad = read(path, rating=True)
     assert (len(rows), bad.count) == (1, 1)
-    assert "the rating, 'rating', is ''" in bad.first[0]
+    assert "the rating, 'rating', is ''; it must be a number" in bad.first[0]
 
 
 BROKEN = [
-    ("a.xyz", b"x", "the ending tells no format"),
+    ("a.xyz", b"x", "no format is known for this ending"),
     ("a.csv", b"", "cannot be read as csv"),
-    ("a.json", b'[{"user": 1}]', "one JSON array"),
+    ("a.json", b'[{"user": 1}]', "is one JSON array"),
     ("a.parquet", b"PAR1 no", "cannot be read as parquet"),
     ("a.json.gz", b"plain", "cannot be read as json"),
 ]
@@ -184,5 +211,5 @@ def test_a_file_cut_short_is_an_error(tmp_path):
         json.dumps({"user": f"{n}", "item": "i", "time": n}) + "\n" for n in range(50_000)
     )
     path = write(tmp_path / "a.json.gz", gzip.compress(lines.encode())[:-3000])
-    with pytest.raises(UserError, match=r"cannot be read on after 40,000 rows .* cut short"):
+    with pytest.raises(UserError, match=r"reading failed after 40,000 rows .* cut short"):
         read(path)
