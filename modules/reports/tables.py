@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 def entries(folders: Sequence[Path]) -> list[Entry]:
-    """All results of all folders, and what is published of their data sets and tasks.
+    """All results of all folders, and what is published on their data sets and tasks.
 
     Raises:
         UserError: naming a folder without any result.

@@ -115,7 +115,7 @@ def test_difference_is_that_of_the_exact_test(tmp_path):
     hits = [(r >= 0) & (r < 5) for r in (a, b)]
     only = [int((hits[0] & ~hits[1]).sum()), int((hits[1] & ~hits[0]).sum())]
     assert row.paired.mean == pytest.approx((only[0] - only[1]) / len(a))
-    # McNemar's test, exactly; within four standard errors of a share of 9,999, twice over.
+    # McNemar's exact test; the tolerance is eight standard errors of a share of 9,999.
     assert row.paired.p == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue, abs=0.04)
 
 
