@@ -1,18 +1,17 @@
-"""What a data folder gives away, and what it is like: an audit in figures.
+"""What a data folder gives away of its test items, and what it is like: an audit in figures.
 
     python -m modules.data.audit data/beauty
     python -m modules.data.audit data/beauty --out checkpoint/audit-beauty
 
 Prints the figures; with --out, writes audit.json and a page, audit.html, there (never into the
-data folder, which holds input files only). The two leaks are those of the README's "Two
-protocols". A command like a script, so it reads the folder by modules/data/reader.py; no torch.
+data folder, which holds input files only). The two leaks are explained under "Two protocols" in
+the README. No torch.
 """
 
 import time
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,17 +21,24 @@ from utils import cli
 from utils.errors import UserError
 from utils.files import write_json, write_text
 from utils.metrics.ranking import NOT_RANKED, hit_rate, ndcg
+from utils.pages import render
 
 CUTOFFS = (1, 5, 10)
 LENGTHS = (4, 5, 6, 8, 11, 16, 21, 51)  # where the classes of the histogram begin
 TOP_SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the items, for the popularity curve
+BARS = (
+    "users by number of interactions",
+    "share of interactions",
+)  # sections with bars on the page
+BAR_LENGTH = 20  # em, of the longest
+_TEMPLATE = Path(__file__).parent / "templates" / "audit.html"
 
 
 def rule_ranks(dataset: RecDataset) -> np.ndarray:
-    """(U,) rank of each test item by a rule that knows only numbers; NOT_RANKED where it is none.
+    """(U,) rank of each test item in a list that a rule makes of numbers alone; or NOT_RANKED.
 
-    The list: the largest number so far + 1, then each history item + 1, latest first. An item
-    stands in it once; what the user already had, and what is no item, is left out.
+    The list: the largest number so far + 1, then each history item + 1, latest first. Each item
+    is in it once; what the user already had, and numbers that are not items, are left out.
     """
     ranks = np.full(dataset.n_users, NOT_RANKED)
     for user, target in enumerate(dataset.test_items.tolist(), start=1):
@@ -46,7 +52,7 @@ def rule_ranks(dataset: RecDataset) -> np.ndarray:
 
 
 def number_leak(dataset: RecDataset) -> dict[str, float]:
-    """How far the numbers alone tell the test item."""
+    """How well the test item can be predicted from the numbers alone."""
     ranks = rule_ranks(dataset)
     figures = {
         "test item is last + 1": float((dataset.test_items == dataset.valid_items + 1).mean())
@@ -141,36 +147,47 @@ def as_text(figures: Mapping[str, Mapping[str, Any] | None]) -> str:
     return "\n".join(lines)
 
 
-STYLE = """body{font:16px sans-serif;max-width:44em;margin:2em auto;color:#222}
-td{padding:.15em 1em .15em 0}td.n{text-align:right;font-variant-numeric:tabular-nums}
-div{background:#48c;height:.8em}"""
+class Row(NamedTuple):
+    """A line of a section of the page."""
+
+    name: str
+    figure: str
+    bar: float | None  # its length, in em
+
+
+class Section(NamedTuple):
+    """A section of the page; without rows where there is no explanation.json."""
+
+    title: str
+    rows: list[Row]
 
 
 def as_page(name: str, figures: Mapping[str, Mapping[str, Any] | None]) -> str:
     """The figures as a page of HTML; histogram and curve with bars."""
-    parts = [f"<!doctype html><meta charset=utf-8><title>{escape(name)}</title>"]
-    parts.append(f"<style>{STYLE}</style><h1>Data set {escape(name)}</h1>")
-    parts.append("<p>The leaks are explained under “Two protocols” in the README.</p>")
-    for section, rows in figures.items():
-        parts.append(f"<h2>{escape(section.capitalize())}</h2><table>")
-        bars = section in ("users by number of interactions", "share of interactions")
-        most = max(rows.values()) if bars and rows else 1
-        for row, value in (rows or {}).items():
-            bar = f"<td><div style='width:{20 * value / most:.2f}em'></div>" if bars else ""
-            parts.append(f"<tr><td>{escape(row)}<td class=n>{_shown(row, value)}{bar}")
-        parts.append("</table>" if rows else "</table><p>no explanation.json</p>")
-    return "\n".join(parts) + "\n"
+    sections = []
+    for title, values in figures.items():
+        values = values or {}
+        longest = max(values.values(), default=1) if title in BARS else None
+        rows = [
+            Row(row, _shown(row, value), BAR_LENGTH * value / longest if longest else None)
+            for row, value in values.items()
+        ]
+        sections.append(Section(title.capitalize(), rows))
+    return render(_TEMPLATE, title=f"Data set {name}", sections=sections)
 
 
 def main() -> None:
-    """Read, count, print; write where --out says."""
+    """Read, count, print; write the files with --out."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
     parser.add_argument("--out", metavar="FOLDER", help="folder for audit.json and audit.html")
     args = parser.parse_args()
     folder = Path(cli.data_folder(args))
     if args.out and Path(args.out).resolve() == folder.resolve():
-        raise UserError(f"--out {args.out}: a data folder holds input files only. Name another.")
+        raise UserError(
+            f"--out {args.out}: this is the data folder, which holds input files only. "
+            "Name another folder."
+        )
     started = time.perf_counter()
     dataset = load_dataset(folder)
     figures = audit(dataset)

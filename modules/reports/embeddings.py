@@ -1,20 +1,22 @@
 """Whole-word embeddings in two dimensions, before and after propagation: a sample of the nodes.
 
-Reads a model folder's tensors itself, so that a report needs neither the model's code nor its
+Reads the tensors of a model's folder without building the model, so that a report needs little
 memory: E0 is propagated a few columns at a time, and only the sampled rows are kept.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 from safetensors import SafetensorError, safe_open
 
 from utils.errors import UserError
 from utils.files import read_json
 
-SAMPLE = 800  # nodes of each side at most: more are a blot
+if TYPE_CHECKING:
+    from modules.model.graph import Graph
+
+SAMPLE = 800  # nodes of each side at most: more would cover each other
 _COLUMNS_AT_A_TIME = 32  # of E0: 130 MB for a million nodes
 _PREFIX = "elmrec."  # of our own tensors in model.safetensors
 
@@ -46,34 +48,57 @@ def read_map(folder: Path, seed: int) -> EmbeddingMap | None:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         return None
+    import torch  # takes seconds: only for a folder with a model
+
+    from modules.model.graph import propagate
+
     config = read_json(folder / "config.json")["elmrec"]
+    n_users, n_items = config["n_users"], config["n_items"]
+    rows = sample_nodes(n_users, n_items, np.random.default_rng(seed))
+    shown = torch.from_numpy(rows)
+    before, after = [], []
     try:
-        with safe_open(weights, framework="np") as file:
+        with safe_open(weights, framework="pt") as file:
             if _PREFIX + "graph_crow" not in file.keys():  # noqa: SIM118  not iterable itself
                 return None
-            crow, col, values = (
-                file.get_tensor(f"{_PREFIX}graph_{part}") for part in ("crow", "col", "values")
-            )
+            graph = _read_graph(file, weights, n_users + n_items + 1)
             table = file.get_slice(_PREFIX + "nodes.weight")
-            rows = sample_nodes(config["n_users"], config["n_items"], np.random.default_rng(seed))
-            size = len(crow) - 1
-            adjacency = scipy.sparse.csr_array((values, col, crow), shape=(size, size))
-            layers, width = config["graph_layers"], table.get_shape()[1]
-            before, after = [], []
-            for start in range(0, width, _COLUMNS_AT_A_TIME):
-                features = np.asarray(table[:, start : start + _COLUMNS_AT_A_TIME])
-                before.append(features[rows])
-                after.append(propagate(features, adjacency, layers)[rows])
+            for start in range(0, table.get_shape()[1], _COLUMNS_AT_A_TIME):
+                features = table[:, start : start + _COLUMNS_AT_A_TIME]  # (N, columns)
+                before.append(features[shown])
+                after.append(propagate(features, graph, config["graph_layers"])[shown])
     except SafetensorError as error:
-        raise UserError(f"{weights}: damaged or cut short ({error}).") from error
+        raise UserError(
+            f"{weights}: damaged or cut short ({error}). Copy or train the model again."
+        ) from error
     return EmbeddingMap(
-        project(np.concatenate(before, axis=1)),
-        project(np.concatenate(after, axis=1)),
-        np.diff(crow)[rows],
-        rows > config["n_users"],
-        config["n_users"] + config["n_items"],
-        layers,
+        project(torch.cat(before, dim=1).numpy()),
+        project(torch.cat(after, dim=1).numpy()),
+        graph.crow.diff().numpy()[rows],
+        rows > n_users,
+        n_users + n_items,
+        config["graph_layers"],
     )
+
+
+def _read_graph(file: Any, path: Path, n_nodes: int) -> "Graph":
+    """The graph of an open safetensors file; UserError where its nodes are not the table's."""
+    from modules.model.graph import Graph
+
+    graph = Graph(*(file.get_tensor(f"{_PREFIX}graph_{p}") for p in ("crow", "col", "values")))
+    rows = file.get_slice(_PREFIX + "nodes.weight").get_shape()[0]
+    if not rows == len(graph.crow) - 1 == n_nodes:
+        raise UserError(
+            f"{path}: {rows} node vectors, and a graph of {len(graph.crow) - 1} nodes; config.json "
+            f"beside it needs {n_nodes}. Copy both files again from one run."
+        )
+    try:
+        graph.matrix(check=True)
+    except (RuntimeError, ValueError) as error:  # an index out of range, as damage leaves it
+        raise UserError(
+            f"{path}: the graph is damaged ({error}). Copy or train the model again."
+        ) from error
+    return graph
 
 
 def sample_nodes(n_users: int, n_items: int, rng: np.random.Generator) -> np.ndarray:
@@ -81,14 +106,6 @@ def sample_nodes(n_users: int, n_items: int, rng: np.random.Generator) -> np.nda
     users = rng.permutation(n_users)[:SAMPLE] + 1
     items = rng.permutation(n_items)[:SAMPLE] + 1 + n_users
     return np.concatenate([np.sort(users), np.sort(items)])
-
-
-def propagate(features: np.ndarray, adjacency: scipy.sparse.csr_array, layers: int) -> np.ndarray:
-    """1/(L+1) sum_k A_hat^k E0 of (N, d) features: modules/model/graph.py without PyTorch."""
-    total = features
-    for _ in range(layers):
-        total = features + adjacency @ total
-    return total / (layers + 1)
 
 
 def project(vectors: np.ndarray) -> Projection:

@@ -1,32 +1,32 @@
-"""``report.html``: one file that tells a run, made of what the run's folder holds.
+"""``report.html``: one file that shows a run, made from the files of the run's folder.
 
-    python -m modules.reports.page ./checkpoint/beauty/    # writes it once more
+    python -m modules.reports.page ./checkpoint/beauty/    # writes it again
 
 The same folder gives the same bytes: samples are seeded, and no date is written. A folder may
-hold a trained model, results, or both; what is missing is left out.
+hold a trained model, results, or both; what is missing is left out. This module prepares values;
+the HTML is in templates/.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 from modules.reports import plots
 from modules.reports.embeddings import read_map
-from modules.reports.examples import examples
-from modules.reports.html import Html, facts, figures, page, section, table, tag, unbroken
-from modules.reports.results import results
-from modules.runs.results import Run, is_baseline, method_of, read_run, short_figure, shown_name
-from modules.tasks import RANKING_TASKS, TASKS
+from modules.reports.examples import Examples, examples
+from modules.reports.results import UNLIKE, Row, Table, task_results
+from modules.runs.results import Run, is_baseline, read_run, short_figure, shown_name
+from modules.tasks import RANKING_TASKS, TASKS, Task, WholeWords, schemes
 from utils import cli, distributed
 from utils.console import say
 from utils.files import read_json, write_text
-from utils.metrics.catalogue import HISTORY_STEPS, POPULARITY_STEPS, breakdown, step_label
 from utils.metrics.ranking import NOT_RANKED
+from utils.pages import render
 
 REPORT = "report.html"
+_TEMPLATE = Path(__file__).parent / "templates" / REPORT
 
 
 def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) -> None:
@@ -49,54 +49,84 @@ def build(run: Run) -> str:
     name = run.folder.resolve().name
     first = run.first
     seed = first["seed"] if run.record is None else first["arguments"]["seed"]
-    method = run.record["arguments"]["method"] if run.record else method_of(first)
-    lead = f"{shown_name(method)} on {first['dataset']}"
-    return page(
-        f"{name}: {lead}",
-        tag("h1", name),
-        tag("p", lead, kind="lead"),
-        section("What was run", *_what(run)),
-        section("Training", *_training(run)),
-        section("Results", *results(run)),
-        section("Who is served", *_breakdowns(run)),
-        section("Whole-word embeddings", *_embeddings(run.folder, seed)),
-        section("Examples", *_examples(run, seed)),
-        section("All settings", *_settings(run)),
+    model = model_title(run.record["arguments"]) if run.record else _own_name(first)
+    lead = f"{model}{'; data set' if ';' in model else ' on'} {first['dataset']}"
+    return render(
+        _TEMPLATE,
+        title=f"{name}: {lead}",
+        name=name,
+        lead=lead,
+        seed=seed,
+        facts=list(_facts(run)),
+        commands=_commands(run),
+        edges_seen=first["held_out_edges_seen"],
+        records_seen=first["held_out_records_seen"],
+        training=_training(run),
+        results=list(task_results(run, {t: _own_name(r) for t, r in run.results.items()})),
+        unlike_mark=UNLIKE,
+        breakdowns=_breakdowns(run),
+        embeddings=_embeddings(run.folder, seed),
+        examples=_examples(run, seed),
+        settings=list(_settings(run)),
     )
+
+
+def model_title(arguments: Mapping[str, Any]) -> str:
+    """What a model is, from the arguments of its training: ``ELMRec``, ``POD`` or ``P5``.
+
+    With item tokens and no graph it is none of the three. Its title says what it has, and what
+    it lacks: ``T5 with item tokens, sequential task; no graph; does not explain``.
+    """
+    method, tasks = arguments["method"], arguments.get("tasks") or TASKS
+    if arguments.get("item_ids") != "own":
+        return shown_name(method)
+    scheme = schemes(method, arguments.get("whole_words") or {})
+    if any(scheme[Task[task.upper()]] is WholeWords.GRAPH for task in tasks):
+        return shown_name(method)
+    title = f"T5 with item tokens, {' and '.join(tasks)} task{'s' * (len(tasks) > 1)}; no graph"
+    return title if "explanation" in tasks else f"{title}; does not explain"
+
+
+def _short_title(arguments: Mapping[str, Any]) -> str:
+    """The title without what the model lacks."""
+    return model_title(arguments).partition(",")[0]
+
+
+def _own_name(result: Mapping[str, Any]) -> str:
+    """The name of the baseline or model of a result, and whether --linear was added to it."""
+    if is_baseline(result):
+        return shown_name(result["method"])
+    name = _short_title(result["training"]["arguments"])
+    return f"{name} + linear" if result["arguments"].get("linear") else name
 
 
 # --------------------------------------------------------------------------------- sections
 
 
-def _what(run: Run) -> Iterator[Html]:
+def _facts(run: Run) -> Iterator[tuple[str, str]]:
+    """Terms and their values in this run."""
     first = run.first
     trained = first["arguments"] if run.record else {}
-    protocol = trained.get("protocol") or first["protocol"]
-    numbers = trained.get("item_ids") or first["item_ids"]
-    rows: list[tuple[str, object]] = [("data set", first["dataset"])]
+    yield "data set", first["dataset"]
     config = run.folder / "config.json"
     if run.record and config.is_file():
         own = read_json(config)["elmrec"]
-        rows.append(("its size", f"{own['n_users']:,} users, {own['n_items']:,} items"))
+        yield "its size", f"{own['n_users']:,} users, {own['n_items']:,} items"
         backbone = trained.get("backbone") or "an imported T5"
-        rows.append(("model", f"{shown_name(own['method'])} on {backbone}; {_symbols(own)}"))
-    rows.append(("protocol", f"{protocol}; item numbers {numbers}"))
+        yield "model", f"{_short_title(trained)} on {backbone}; {_symbols(own)}"
+    protocol = trained.get("protocol") or first["protocol"]
+    numbers = trained.get("item_ids") or first["item_ids"]
+    yield "protocol", f"{protocol}; item numbers {numbers}"
     code = first["commit"] or "not from git"
-    rows.append(("code", code.replace("+", ", and changes that were not committed")))
-    rows.append(("versions", ", ".join(f"{k} {v}" for k, v in first["versions"].items())))
-    records = ([("training", run.record)] if run.record else []) + list(run.results.items())
-    for name, record in records:
-        words = unbroken(record["command"].split(" "))
-        rows.append((f"{name} command", tag("code", words)))
-    yield facts(rows)
-    edges, records_seen = first["held_out_edges_seen"], first["held_out_records_seen"]
-    if edges or records_seen:
-        yield tag(
-            "p",
-            f"Held-out pairs that training saw: {edges:,} as edges, {records_seen:,} as records. "
-            "The figures below are the higher for it.",
-            kind="warning",
-        )
+    yield "code", code.replace("+", ", and changes that were not committed")
+    yield "versions", ", ".join(f"{k} {v}" for k, v in first["versions"].items())
+
+
+def _commands(run: Run) -> list[tuple[str, list[str]]]:
+    """The words of each command, by what it did."""
+    records = {"training": run.record} if run.record else {}
+    records |= run.results
+    return [(name, record["command"].split(" ")) for name, record in records.items()]
 
 
 def _symbols(own: dict[str, Any]) -> str:
@@ -109,57 +139,64 @@ def _symbols(own: dict[str, Any]) -> str:
     return ", ".join(shown)
 
 
-def _training(run: Run) -> Iterator[Html]:
-    shown, kept = [], None
+class Training(NamedTuple):
+    """What train_log.jsonl and run.json say of the training."""
+
+    kept: int | None  # step of the kept model; None where no validation is logged
+    steps: int  # all
+    epochs: int
+    reason: str  # why that model was kept
+    resumed: list[int]  # steps
+    plots: list[plots.Plot]
+
+
+def _training(run: Run) -> Training:
     checks = [line for line in run.log if "valid" in line]
     steps = [line for line in run.log if "train" in line]
-    better = [line for line in checks if line["improved"]]
-    if better:
-        kept = better[-1]["step"]
-        yield tag(
-            "p",
-            f"{run.log[-1]['step']:,} steps, the last in epoch {checks[-1]['epoch']}; the kept "
-            f"model is of step {kept:,}, {_merit(better[-1])}.",
-        )
-    if run.record and run.record.get("resumed"):
-        places = ", ".join(f"{time['step']:,}" for time in run.record["resumed"])
-        yield tag("p", f"Resumed at step {places}.")
+    best = next((line for line in reversed(checks) if line["improved"]), None)
+    kept = best["step"] if best else None
+    shown = []
     for task in TASKS:
         train = [(line["step"], line["train"][task]) for line in steps if task in line["train"]]
         valid = [(line["step"], line["valid"][task]) for line in checks if task in line["valid"]]
         if train or valid:
-            shown.append(plots.curve(f"{task}: loss a token", train, valid, kept, "loss"))
+            shown.append(plots.curve(f"{task}: loss per token", train, valid, kept, "loss"))
     for name in dict.fromkeys(name for line in checks for name in line.get("metrics", ())):
         valid = [(line["step"], line["metrics"][name]) for line in checks]
         task, metric = name.split(" ")
         shown.append(plots.curve(f"{task}: validation users", [], valid, kept, metric))
-    yield figures(shown)
+    return Training(
+        kept,
+        run.log[-1]["step"] if run.log else 0,
+        checks[-1]["epoch"] if checks else 0,
+        _reason(best) if best else "",
+        [time["step"] for time in (run.record or {}).get("resumed") or ()],
+        shown,
+    )
 
 
-def _merit(check: dict[str, Any]) -> str:
-    """What a model was chosen by."""
+def _reason(check: dict[str, Any]) -> str:
+    """Why a model was kept."""
     gains = {name: value for name, value in check.get("metrics", {}).items() if "NDCG" in name}
     if not gains:
         return f"with a mean validation loss of {check['valid_mean']:.4f}"
-    told = ", ".join(f"{name} {short_figure(value)}" for name, value in gains.items())
-    return f"the best by the ranking of validation users: {told}"
+    shown = ", ".join(f"{name} {short_figure(value)}" for name, value in gains.items())
+    return f"the best by the ranking of validation users: {shown}"
 
 
-def _breakdowns(run: Run) -> Iterator[Html]:
-    shown = [figures(_bars_by_group(task, run.rows.get(task, []))) for task in RANKING_TASKS]
-    if any(shown):
-        yield tag(
-            "p",
-            "HR@10 of the users in each group, with its 95 % interval (Wilson); in brackets, how "
-            "many they are.",
-            kind="note",
-        )
-    yield from shown
+def _breakdowns(run: Run) -> list[list[plots.Plot]]:
+    """Plots by task, of the tasks that have any."""
+    shown = [list(_bars_by_group(task, run.rows.get(task, []))) for task in RANKING_TASKS]
+    return [row for row in shown if row]
 
 
-def _bars_by_group(task: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _bars_by_group(task: str, rows: Sequence[dict[str, Any]]) -> Iterator[plots.Plot]:
     if not rows or "history_length" not in rows[0]:  # of older code
         return
+    from scipy.stats import binomtest  # takes more than a second
+
+    from utils.metrics.catalogue import HISTORY_STEPS, POPULARITY_STEPS, breakdown, step_label
+
     ranks = np.array([NOT_RANKED if row["rank"] is None else row["rank"] for row in rows])
     for key, title, steps in (
         ("history_length", "items before the test item", HISTORY_STEPS),
@@ -175,49 +212,50 @@ def _bars_by_group(task: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield plots.bars(f"{task}, by {title}", bars, "HR@10")
 
 
-def _embeddings(folder: Path, seed: int) -> Iterator[Html]:
+class Embeddings(NamedTuple):
+    """The nodes' vectors before and after propagation."""
+
+    layers: int  # L
+    shown: int
+    nodes: int  # of which ``shown`` are drawn
+    by_degree: list[plots.Plot]
+    by_side: list[plots.Plot]
+
+
+def _embeddings(folder: Path, seed: int) -> Embeddings | None:
     found = read_map(folder, seed)
     if found is None:
-        return
+        return None
     by_degree, by_side = [], []
     for title, view in (("before (E0)", found.before), ("after (W)", found.after)):
         axes = "2 components: {:.1%} + {:.1%} of variance".format(*view.shares)
         by_degree.append(plots.scatter_degrees(title, view.points, found.degrees, axes))
         by_side.append(plots.scatter_sides(title, view.points, found.is_item, axes))
-    yield tag(
-        "p",
-        f"The nodes' own vectors as trained, and what is added to tokens: their propagation over "
-        f"L = {found.layers} layers. Principal components of {len(found.degrees):,} of "
-        f"{found.nodes:,} nodes, drawn at random with seed {seed}; each plot has components and "
-        "scale of its own.",
-        kind="note",
-    )
-    yield figures(by_degree)
-    yield figures(by_side)
+    return Embeddings(found.layers, len(found.degrees), found.nodes, by_degree, by_side)
 
 
-def _examples(run: Run, seed: int) -> Iterator[Html]:
+def _examples(run: Run, seed: int) -> Examples | None:
     """Of the sequential task, or of the direct one where there is no other."""
     task = next((name for name in RANKING_TASKS if run.rows.get(name)), None)
-    if task is not None:
-        result = run.results[task]
-        added = is_baseline(result) or result["arguments"].get("linear")
-        probable = not added and result["decode"] != "beam"
-        texts = run.rows.get("explanation", [])
-        yield from examples(task, run.rows[task], texts, probable, seed)
+    if task is None:
+        return None
+    result = run.results[task]
+    added = is_baseline(result) or result["arguments"].get("linear")
+    probable = not added and result["decode"] != "beam"
+    return examples(task, run.rows[task], run.rows.get("explanation", []), probable, seed)
 
 
-def _settings(run: Run) -> Iterator[Html]:
+def _settings(run: Run) -> Iterator[Table]:
     for records in ({"training": run.record} if run.record else {}, run.results):
         names = dict.fromkeys(name for record in records.values() for name in record["arguments"])
         names.pop("data", None)  # data_dir says the same
         rows = [
-            [name, *(_value(record["arguments"].get(name)) for record in records.values())]
+            Row([name, *(_value(record["arguments"].get(name)) for record in records.values())])
             for name in names
         ]
-        rows = [row for row in rows if any(row[1:])]  # what nobody set is left out
+        rows = [row for row in rows if any(row.cells[1:])]  # without what nobody set
         if rows:
-            yield table(["", *records], rows, kind="settings")
+            yield Table(["", *records], rows)
 
 
 def _value(value: object) -> str:

@@ -1,7 +1,7 @@
 """Two methods, user by user: does one rank the held-out items higher, or is it chance?
 
-A method is one run or several (seeds); a user's figure is then the mean over them. Runs that did
-not rank the same items for the same users are refused, for their difference would mean nothing.
+A method is one run or several (seeds); with several, a user's figure is their mean. Runs that did
+not rank the same items for the same users are refused: their difference would mean nothing.
 """
 
 from collections.abc import Sequence
@@ -64,10 +64,13 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
     path = folder / f"{task}.json"
     top_n = result["arguments"]["top_n"]
     if top_n < LONGEST:
-        raise UserError(f"{path}: lists of --top_n {top_n}; metrics up to @{LONGEST} need longer.")
+        raise UserError(
+            f"{path}: lists of --top_n {top_n}; metrics up to @{LONGEST} need lists of {LONGEST}. "
+            f"Evaluate the run again with --top_n {LONGEST}."
+        )
     if "candidates" not in result:
         raise UserError(
-            f"{path}: does not say which candidates were ranked; it is of an earlier version. "
+            f"{path}: does not say which candidates were ranked; an earlier version wrote it. "
             "Evaluate the run again."
         )
     rows = read_jsonl(folder / f"{task}.jsonl")
@@ -83,31 +86,35 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
 
 
 def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun]) -> None:
-    """UserError, naming two runs and what they do not share."""
+    """UserError, naming two runs and the difference that makes them impossible to compare."""
     first = a[0]
     for other in [*a[1:], *b]:
         both = f"{task}: {first.folder} and {other.folder}"
         if other.dataset != first.dataset:
-            raise UserError(f"{both} are of other data sets: {first.dataset}, {other.dataset}.")
+            raise UserError(
+                f"{both} are of different data sets: {first.dataset}, {other.dataset}. Compare "
+                "runs of one data set."
+            )
         if not np.array_equal(other.users, first.users):
             raise UserError(
-                f"{both} were tested on other users ({len(first.users):,} and "
+                f"{both} were tested on different users ({len(first.users):,} and "
                 f"{len(other.users):,} of them). Give both the same --limit_users."
             )
         unlike = np.flatnonzero(other.targets != first.targets)
         if unlike.size:
             raise UserError(
-                f"{both} have other targets (user {first.users[unlike[0]]}: item "
+                f"{both} have different targets (user {first.users[unlike[0]]}: item "
                 f"{first.targets[unlike[0]]} and {other.targets[unlike[0]]}). Their data folders "
-                "differ."
+                "differ. Evaluate both with the same one."
             )
     ours, theirs = (sorted(run.candidates for run in side) for side in (a, b))
     if ours != theirs and len(set(ours + theirs)) > 1:
         names = [" ".join(str(run.folder) for run in side) for side in (a, b)]
         raise UserError(
-            f"{task}: {names[0]} and {names[1]} ranked other candidates: negatives were drawn "
-            "with other seeds or in another number. Compare runs of the same seeds, put a "
-            "negative.txt into the data folder and evaluate again, or leave the task out (--tasks)."
+            f"{task}: {names[0]} and {names[1]} ranked different candidates: negatives were "
+            "drawn with different seeds or in different numbers. Compare runs of the same seeds, "
+            "put a negative.txt into the data folder and evaluate again, or leave the task out "
+            "(--tasks)."
         )
 
 
@@ -129,8 +136,8 @@ def differences(
             sides[task] = tuple(runs)
     if not sides:
         raise UserError(
-            f"{' '.join(map(str, [*a, *b]))}: all were evaluated on none of {', '.join(tasks)}. "
-            "Run seq_reranker.py or topn.py on each."
+            f"{' '.join(map(str, [*a, *b]))}: none of the tasks {', '.join(tasks)} was evaluated "
+            "in all of these folders. Run seq_reranker.py or topn.py on each."
         )
     generator = rng(seed, Stream.RESAMPLING)
     found: list[tuple[str, str, np.ndarray, np.ndarray, Paired]] = []
@@ -145,7 +152,7 @@ def differences(
 
 
 def differences_as_markdown(found: Sequence[Difference], level: float) -> str:
-    """A line a metric; a verdict where the corrected p-value is below ``level``."""
+    """A line for each metric; a verdict where the corrected p-value is below ``level``."""
     rows = []
     for row in found:
         verdict = "no difference shown"

@@ -1,11 +1,11 @@
-"""The plots of a report as SVG text, by matplotlib; the same numbers give the same bytes.
+"""The plots of a report as SVG images, by matplotlib; the same numbers give the same bytes.
 
-Each plot is as wide as a phone, so that its letters keep their size there; a page lays several
+Each plot is as wide as a phone, so that its letters keep their size there; a page shows several
 side by side. No plot knows what a run is.
 """
 
+import base64
 import io
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,9 +17,10 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#9a9a9a"  # told apart by colour-blind readers too
+BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#9a9a9a"  # colour-blind readers see the difference too
 WIDTH = 3.6  # inches: 346 CSS pixels
 _STYLE = {
+    "svg.hashsalt": "report",  # ids that do not change from one time to the next
     "svg.fonttype": "path",  # the letters as measured, whatever fonts a reader has
     "text.parse_math": False,  # a name may hold a dollar sign
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -34,6 +35,13 @@ _STYLE = {
     "legend.frameon": False,
     "figure.facecolor": "white",
 }
+
+
+class Plot(NamedTuple):
+    """An image for ``<img>``."""
+
+    alt: str  # its title and main figures, for those who do not see it
+    src: str  # data URI
 
 
 class Bar(NamedTuple):
@@ -53,8 +61,15 @@ def curve(
     valid: Sequence[tuple[int, float]],
     best: int | None,
     label: str,
-) -> str:
+) -> Plot:
     """Losses or metrics by step. best: the step of the kept model; label: of the figures."""
+    alt = [_name(title, label)]
+    for name, points in (("training", train), ("validation", valid)):
+        if points:
+            ends = [f"{short_figure(y)} at step {x:,}" for x, y in (points[0], points[-1])]
+            alt.append(f"{name} {' to '.join(dict.fromkeys(ends))}")
+    if best is not None:
+        alt.append(f"kept model: step {best:,}")
 
     def draw(axes: "Axes") -> None:
         if train:
@@ -68,11 +83,12 @@ def curve(
         axes.locator_params(axis="x", nbins=5)
         axes.legend(loc="best", frameon=True, edgecolor="none", framealpha=0.85)
 
-    return _svg(f"{title}: {label}", draw, 2.5)
+    return _plot("; ".join(alt), draw, 2.5)
 
 
-def bars(title: str, rows: Sequence[Bar], label: str) -> str:
+def bars(title: str, rows: Sequence[Bar], label: str) -> Plot:
     """Horizontal bars, the first on top. label: of the axis of values."""
+    notes = [short_figure(row.value) if row.note is None else row.note for row in rows]
 
     def draw(axes: "Axes") -> None:
         places = np.arange(len(rows))
@@ -80,23 +96,23 @@ def bars(title: str, rows: Sequence[Bar], label: str) -> str:
         ends = np.array([row.value if row.high is None else row.high for row in rows])
         # A group of few users may have a whisker many bars long: it is cut, with an arrow head.
         right = min(ends.max(), 3 * max(row.value for row in rows)) or 1.0
-        for place, row, end in zip(places, rows, np.minimum(ends, right)):
+        for place, row, end, note in zip(places, rows, np.minimum(ends, right), notes):
             if row.low is not None:
                 axes.plot([row.low, end], [place, place], color="#333333", linewidth=1)
                 if row.high > end:
                     axes.plot(end, place, color="#333333", marker=">", markersize=4)
-            text = short_figure(row.value) if row.note is None else row.note
-            axes.text(end + right * 0.04, place, text, va="center", fontsize=7.5)
+            axes.text(end + right * 0.04, place, note, va="center", fontsize=7.5)
         axes.set_yticks(places, [_short(row.label) for row in rows])
         axes.invert_yaxis()
         axes.set(title=title, xlabel=label, xlim=(0, right * 1.35))
         axes.grid(axis="y", visible=False)
         axes.locator_params(axis="x", nbins=4)
 
-    return _svg(f"{title}: {label}", draw, 0.95 + 0.27 * len(rows))
+    shown = ", ".join(f"{row.label} {note}" for row, note in zip(rows, notes))
+    return _plot(f"{_name(title, label)}; {shown}", draw, 0.95 + 0.27 * len(rows))
 
 
-def scatter_degrees(title: str, points: np.ndarray, degrees: np.ndarray, axes_of: str) -> str:
+def scatter_degrees(title: str, points: np.ndarray, degrees: np.ndarray, axes_of: str) -> Plot:
     """(n, 2) points coloured by (n,) degrees, on a scale of their logarithm."""
 
     def draw(axes: "Axes") -> None:
@@ -120,10 +136,11 @@ def scatter_degrees(title: str, points: np.ndarray, degrees: np.ndarray, axes_of
         bar.outline.set_visible(False)
         _frame(axes, title, axes_of)
 
-    return _svg(f"{title}, by degree", draw, 2.9)
+    alt = f"{title}: {len(points):,} nodes by degree, {degrees.min():,} to {degrees.max():,}"
+    return _plot(f"{alt}; {axes_of}", draw, 2.9)
 
 
-def scatter_sides(title: str, points: np.ndarray, is_item: np.ndarray, axes_of: str) -> str:
+def scatter_sides(title: str, points: np.ndarray, is_item: np.ndarray, axes_of: str) -> Plot:
     """(n, 2) points coloured by side: users or items."""
 
     def draw(axes: "Axes") -> None:
@@ -132,7 +149,9 @@ def scatter_sides(title: str, points: np.ndarray, is_item: np.ndarray, axes_of: 
         axes.legend(loc="best", markerscale=2.5)
         _frame(axes, title, axes_of)
 
-    return _svg(f"{title}, by side", draw, 2.9)
+    items = int(is_item.sum())
+    alt = f"{title}: {len(points) - items:,} users and {items:,} items"
+    return _plot(f"{alt}; {axes_of}", draw, 2.9)
 
 
 _DOTS = {"s": 5, "linewidths": 0, "alpha": 0.7, "rasterized": True}
@@ -145,44 +164,30 @@ def _frame(axes: "Axes", title: str, axes_of: str) -> None:
     axes.locator_params(nbins=4)
 
 
+def _name(title: str, label: str) -> str:
+    return title if label in title else f"{title}: {label}"
+
+
 def _short(label: str) -> str:
     return label if len(label) <= 24 else label[:23] + "…"
 
 
-def _svg(name: str, draw: Callable[["Axes"], None], height: float) -> str:
-    """Draw one pair of axes; SVG text to stand inside a page."""
+def _plot(alt: str, draw: Callable[["Axes"], None], height: float) -> Plot:
+    """Draw one pair of axes, ``height`` inches high."""
     try:
         import matplotlib  # 0.3 s, and only for a report
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError(
-            "report.html needs matplotlib: pip install -r requirements.txt. All else is written."
+            "report.html needs matplotlib, which is not installed. All other files are written. "
+            "Run pip install -r requirements.txt, then python -m modules.reports.page RUN."
         ) from error
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure.add_subplot())
         out = io.BytesIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(out, format="svg", dpi=220, metadata=nothing)
-    return _inline(out.getvalue().decode("utf-8"), name)
-
-
-def _inline(text: str, name: str) -> str:
-    """A file's SVG -> an element: no prologue, as wide as it may be, ids of its own."""
-    from html import escape
-
-    text = text[text.index("<svg") :]
-    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
-    own = re.sub(r"\W+", "-", name.lower()).strip("-")
-
-    def rename(match: re.Match) -> str:
-        return f' id="{own}-{match[1]}"' if match[1] in used else ""
-
-    text = re.sub(r'\sid="([^"]+)"', rename, text)
-    text = re.sub(r'(url\(#|href="#)([^")]+)', rf"\g<1>{own}-\g<2>", text)
-    head = re.search(r'<svg[^>]*viewBox="([^"]+)"[^>]*>', text)
-    opened = (
-        f'<svg viewBox="{head[1]}" role="img" aria-label="{escape(name)}" '
-        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    )
-    return opened + text[head.end() :].strip()
+    svg = out.getvalue()
+    svg = svg[svg.index(b"<svg") :]  # without the prologue, which names a file on the web
+    return Plot(alt, "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii"))

@@ -1,13 +1,13 @@
 """Figures that others published, for tables; none was measured by this code.
 
 All are from the published data, whose numbering, and for ELMRec edges, show what is held out (see
-"Two protocols" in the README): not to be held against the clean protocol.
+"Two protocols" in the README): do not compare them with figures of the clean protocol.
 """
 
 from typing import NamedTuple
 
 
-class Published(NamedTuple):
+class PublishedFigures(NamedTuple):
     """One method's figures for one task on one data set."""
 
     method: str
@@ -17,9 +17,9 @@ class Published(NamedTuple):
     source: str
 
 
-def _of_pod(dataset: str, task: str, columns: str, *values: float) -> Published:
+def _of_pod(dataset: str, task: str, columns: str, *values: float) -> PublishedFigures:
     metrics = dict(zip(columns.split(), values, strict=True))
-    return Published("POD", dataset, task, metrics, "log of POD's authors (T5-small)")
+    return PublishedFigures("POD", dataset, task, metrics, "log of POD's authors (T5-small)")
 
 
 _RANKING = "HR@1 HR@5 HR@10 NDCG@5 NDCG@10"
@@ -30,10 +30,10 @@ PUBLISHED = (
     _of_pod("beauty", "explanation", _TEXT, 14.78, 1.06, 15.25, 1.57, 11.33),
     _of_pod("sports", "sequential", _RANKING, 0.0296, 0.0496, 0.0576, 0.0396, 0.0419),
     _of_pod("sports", "direct", _RANKING, 0.0895, 0.2086, 0.2873, 0.1506, 0.1756),
-    Published("ELMRec", "toys", "direct", {"HR@5": 0.518}, "paper, arXiv 2409.19979"),
+    PublishedFigures("ELMRec", "toys", "direct", {"HR@5": 0.518}, "paper, arXiv 2409.19979"),
 )
 
 
-def published(dataset: str, task: str) -> list[Published]:
+def published(dataset: str, task: str) -> list[PublishedFigures]:
     """The figures of a data set and task; none for a data set that nobody published on."""
     return [row for row in PUBLISHED if (row.dataset, row.task) == (dataset.lower(), task)]

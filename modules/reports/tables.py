@@ -1,10 +1,8 @@
-"""Runs side by side: reads ``<task>.json`` of models and baselines alike, gives tables.
+"""Runs side by side, as tables, from the ``<task>.json`` of models and baselines.
 
-Tables are Markdown, or rows of one figure each for a spreadsheet; published figures are marked.
+Tables are Markdown, or CSV of one figure per line for a spreadsheet; published figures are marked.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +12,7 @@ from modules.runs.results import COLUMNS, figure, method_of, read_result
 from modules.tasks import TASKS
 from utils.errors import UserError
 from utils.metrics.catalogue import step_label
-from utils.tables import markdown
+from utils.tables import markdown, one_line, to_csv
 
 
 class Entry(NamedTuple):
@@ -32,7 +30,7 @@ class Entry(NamedTuple):
 
 
 def entries(folders: Sequence[Path]) -> list[Entry]:
-    """All results of all folders, and what is published of their data sets and tasks.
+    """All results of all folders, and what is published on their data sets and tasks.
 
     Raises:
         UserError: naming a folder without any result.
@@ -83,7 +81,10 @@ def _measured(folder: Path, task: str, result: dict[str, Any]) -> Entry:
 
 
 def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
-    """A section a data set and task. catalogue: with the whole catalogue's figures, if recorded."""
+    """A section for each data set and task.
+
+    catalogue: with the figures of the whole catalogue, where they are recorded.
+    """
     parts = []
     for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
         mine = [row for row in rows if (row.dataset, row.task) == (dataset, task)]
@@ -95,10 +96,10 @@ def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
             + [row.source]
             for row in mine
         ]
-        parts.append(f"## {dataset}, {task}\n\n{markdown(header, lines)}")
+        title = f"{one_line(dataset)}, {task}"
+        parts.append(f"## {title}\n\n{markdown(header, lines)}")
         if catalogue:
-            recorded = [row for row in mine if row.catalogue]
-            parts += _catalogue_parts(f"{dataset}, {task}", recorded)
+            parts += _catalogue_parts(title, [row for row in mine if row.catalogue])
     return "\n\n".join(parts) + "\n"
 
 
@@ -138,10 +139,11 @@ def _step(group: dict[str, Any]) -> str:
 
 
 def entries_as_csv(rows: Sequence[Entry]) -> str:
-    """A line a figure: what it is of, its name, its value."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*Entry._fields[:-2], "figure", "value"])
+    """One figure per line: what it is of, its name, its value."""
+    return to_csv([*Entry._fields[:-2], "figure", "value"], _csv_lines(rows))
+
+
+def _csv_lines(rows: Sequence[Entry]) -> Iterator[list[str | float]]:
     for row in rows:
         figures = dict(row.metrics)
         for name, value in (row.catalogue or {}).items():
@@ -153,5 +155,4 @@ def entries_as_csv(rows: Sequence[Entry]) -> str:
                 for group in value:
                     label = f"catalogue {name} {_step(group)}"
                     figures |= {f"{label} HR@10": group["hr"], f"{label} NDCG@10": group["ndcg"]}
-        writer.writerows([*row[:-2], name, value] for name, value in figures.items())
-    return out.getvalue()
+        yield from ([*row[:-2], name, value] for name, value in figures.items())

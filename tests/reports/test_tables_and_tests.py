@@ -17,7 +17,6 @@ from utils import cli
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
 from utils.metrics.ranking import ranking_metrics
-from utils.tables import markdown
 
 BOTH = ("sequential", "direct")
 
@@ -50,7 +49,7 @@ def random_ranks(seed, better=0.0, users=1500):
     return np.where(generator.random(users) < better, 0, ranks)
 
 
-def test_published_figures_stand_beside_and_are_marked(tmp_path):
+def test_published_figures_are_added_and_marked(tmp_path):
     write_run(tmp_path / "a", [0, 3, -1, 9])
     rows = entries([tmp_path / "a"])
     text = as_markdown(rows)
@@ -75,11 +74,23 @@ def test_a_model_with_the_linear_model_added_says_so(tmp_path):
     assert [shown_name(row.method) for row in rows[:2]] == ["POD", "POD + linear"]
 
 
-def test_markdown_columns_are_as_wide_as_their_widest_cell():
-    assert markdown(["a", "long"], [["xyz1", "b"]]).splitlines() == [
-        "| a    | long |",
-        "| ---- | ---- |",
-        "| xyz1 | b    |",
+def test_names_do_not_break_tables(tmp_path):
+    odd = {"method": "a|b\n=c", "dataset": "=1+1\n|", "item_ids": "-x"}
+    write_run(tmp_path / "a", [0, 3, -1, 9], **odd)
+    rows = entries([tmp_path / "a"])
+    head, _, header, rule, line = as_markdown(rows).splitlines()
+    assert head == "## =1+1 |, direct"
+    assert line.replace(r"\|", "").count("|") == header.count("|") == rule.count("|")
+    assert r"| a\|b =c | clean" in line
+    rows = [rows[0]._replace(source="@s", metrics={"+m": -0.5})]
+    (line,) = csv.DictReader(as_csv(rows).splitlines(keepends=True))
+    assert line["method"] == odd["method"]
+    assert [line[name] for name in ("dataset", "item_ids", "source", "figure", "value")] == [
+        "'=1+1\n|",
+        "'-x",
+        "'@s",
+        "'+m",
+        "-0.5",  # a number
     ]
 
 
@@ -104,19 +115,19 @@ def test_difference_is_that_of_the_exact_test(tmp_path):
     hits = [(r >= 0) & (r < 5) for r in (a, b)]
     only = [int((hits[0] & ~hits[1]).sum()), int((hits[1] & ~hits[0]).sum())]
     assert row.paired.mean == pytest.approx((only[0] - only[1]) / len(a))
-    # McNemar's test, exactly; within four standard errors of a share of 9,999, twice over.
+    # McNemar's exact test; the tolerance is eight standard errors of a share of 9,999.
     assert row.paired.p == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue, abs=0.04)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"first_user": 2}, "other users"),
-        ({"target": 6}, "other targets"),
-        ({"candidates": "c1"}, "ranked other candidates"),
-        ({"dataset": "toys"}, "other data sets"),
+        ({"first_user": 2}, "different users"),
+        ({"target": 6}, "different targets"),
+        ({"candidates": "c1"}, "ranked different candidates"),
+        ({"dataset": "toys"}, "different data sets"),
         ({"arguments": {"top_n": 5}}, "--top_n 5"),
-        ({"task": "sequential"}, "evaluated on none of sequential, direct"),
+        ({"task": "sequential"}, "none of the tasks sequential, direct"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(tmp_path, change, message):
@@ -137,7 +148,7 @@ def test_seeds_may_have_candidates_of_their_own_if_both_sides_do(tmp_path):
     assert len(found) == 5
     for name in "a0", "b1":
         write_run(runs[name], [0, 1, 2], task="sequential")
-    with pytest.raises(UserError, match="ranked other candidates"):
+    with pytest.raises(UserError, match="ranked different candidates"):
         differences([runs["a0"]], [runs["b1"]], BOTH, 0, 99)
     found, _ = differences([runs["a0"]], [runs["b1"]], ["sequential"], 0, 99)
     assert {row.task for row in found} == {"sequential"}

@@ -1,0 +1,106 @@
+"""A made-up run's folder, and its page."""
+
+import json
+
+import pytest
+
+from modules.reports.page import build
+from modules.runs.results import read_run
+from tests.pages import Page
+from utils.files import write_json, write_jsonl
+
+NASTY = '<script>alert(1)</script> & "><img src=x onerror=alert(2)> $x^2$'
+ARGUMENTS = {
+    "method": "elmrec",
+    "backbone": "tiny",
+    "sigma": 1.5,
+    "seed": 3,
+    "protocol": "clean",
+    "item_ids": "random",
+    "tasks": ["sequential", "direct"],
+}
+
+
+def record(**more):
+    return {
+        "command": "python pretrain.py data/few",
+        "arguments": ARGUMENTS,
+        "versions": {"torch": "2"},
+        "commit": "abc",
+        "dataset": "few",
+        "held_out_edges_seen": 0,
+        "held_out_records_seen": 0,
+    } | more
+
+
+def result(metrics, **more):
+    return (
+        record(
+            users=4,
+            protocol="clean",
+            item_ids="random",
+            decode="exact",
+            seed=3,
+            candidates="c",
+            arguments={"negative_num": 99},
+            metrics=metrics,
+            training=record(),
+        )
+        | more
+    )
+
+
+def rows():
+    """Ranks 0, none, 4, none; histories of 4, 4, 12, 12 items; targets of 0, 2, 2, 30 users."""
+    ranks, lengths, popular = [0, None, 4, None], [4, 4, 12, 12], [0, 2, 2, 30]
+    return [
+        {
+            "user": u + 1,
+            "user_id": f"U{u + 1}",
+            "items": [1, 2, 3, 4, 5],
+            "item_ids": ["I1", "I2", "I3", "I4", "I5"],
+            "scores": [-1.0, -2.0, -3.0, -4.0, -9.0],
+            "target": [1, 9, 5, 9][u],
+            "rank": ranks[u],
+            "target_id": ["I1", "I9", "I5", "I9"][u],
+            "target_users": popular[u],
+            "history_length": lengths[u],
+            "last_item_ids": ["I6", "I7"],
+        }
+        for u in range(4)
+    ]
+
+
+@pytest.fixture
+def run_folder(tmp_path, model):
+    """A run of a real (random) model with results of all tasks, and a baseline beside it."""
+    folder = tmp_path / "runs" / "mine"
+    model.save_pretrained(folder)
+    write_json(folder / "run.json", record())
+    log = [
+        {"step": 5, "epoch": 1, "train": {"sequential": 4.0}, "samples_per_second": 9.0},
+        {"step": 6, "epoch": 1, "valid": {"sequential": 3.5}, "valid_mean": 3.5, "improved": True},
+        {"step": 9, "epoch": 2, "valid": {"sequential": 3.9}, "valid_mean": 3.9, "improved": False},
+    ]
+    write_jsonl(folder / "train_log.jsonl", log)
+    metrics = {"HR@1": 0.25, "HR@5": 0.5, "HR@10": 0.5, "NDCG@5": 0.3467, "NDCG@10": 0.3467}
+    for task in ("sequential", "direct"):
+        write_json(folder / f"{task}.json", result(metrics))
+        write_jsonl(folder / f"{task}.jsonl", rows())
+    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 0.5}))
+    text = {"user": 1, "item": 5, "reference": "warm", "text": NASTY}
+    write_jsonl(folder / "explanation.jsonl", [text, text | {"user": 3, "item": 11}])
+    other = result({**metrics, "HR@10": 0.75}, method="item_knn")
+    del other["training"]
+    (folder.parent / "few-item_knn").mkdir()
+    write_json(folder.parent / "few-item_knn" / "sequential.json", other)
+    return folder
+
+
+def change(path, **entries):
+    """Replace entries of a JSON file."""
+    write_json(path, json.loads(path.read_text()) | entries)
+
+
+def page_of(folder, baselines=None):
+    return Page(build(read_run(folder, baselines)))

@@ -1,0 +1,49 @@
+"""The results of a report: tables, baselines, published figures."""
+
+import json
+import shutil
+
+import pytest
+
+from modules.runs.results import read_run
+from tests.reports.conftest import change, page_of
+from utils.errors import UserError
+
+
+def test_the_table_of_results(run_folder):
+    cells = page_of(run_folder).cells
+    own = ["ELMRec (this run)", ".2500", ".5000", ".5000", ".3467", ".3467"]
+    assert cells.count(own) == 2  # sequential and direct
+    assert ["item-kNN", ".2500", ".5000", ".7500", ".3467", ".3467"] in cells
+    assert ["BLEU-1", "12.34"] in cells
+
+
+def test_baselines_by_hand_and_of_other_candidates(run_folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(run_folder.parent / "few-item_knn", elsewhere)
+    change(elsewhere / "sequential.json", candidates="d")
+    cells = page_of(run_folder, [elsewhere]).cells
+    assert [c[0] for c in cells if c and c[0].startswith("item-kNN")] == ["item-kNN*"]
+    assert [c[0] for c in page_of(run_folder).cells if c and "kNN" in c[0]] == ["item-kNN"]
+    with pytest.raises(UserError, match="no results of a baseline on 'few'"):
+        read_run(run_folder, [run_folder])
+    with pytest.raises(UserError, match="no such folder"):
+        read_run(run_folder, [tmp_path / "none"])
+
+
+def test_baselines_above_the_run_are_named(run_folder):
+    path = run_folder.parent / "few-item_knn" / "sequential.json"
+    note = "Simple models above this run in NDCG@10: "
+    assert note not in page_of(run_folder).text  # as good, and no better
+    better = json.loads(path.read_text())["metrics"] | {"NDCG@10": 0.4}
+    change(path, item_ids="published", metrics=better)
+    assert note + "item-kNN (published numbers)." in page_of(run_folder).text
+
+
+def test_published_figures_are_marked(run_folder):
+    for name in ("run", "sequential", "direct", "explanation"):
+        change(run_folder / f"{name}.json", dataset="beauty")
+    page = page_of(run_folder)
+    (found,) = [c for c in page.cells if c[:1] == ["POD (published)"] and ".0235" in c]
+    assert found[1:] == [".0235", ".0537", ".0688", ".0395", ".0443"]
+    assert "do not compare with protocol clean" in page.text
