@@ -182,7 +182,7 @@ def main() -> None:
     cli.add_data_flags(parser)
     parser.add_argument("--out", metavar="FOLDER", help="folder for audit.json and audit.html")
     args = parser.parse_args()
-    folder = Path(cli.data_folder(args))
+    folder = Path(cli.data_folder(args.data, args.data_dir))
     if args.out and Path(args.out).resolve() == folder.resolve():
         raise UserError(
             f"--out {args.out}: this is the data folder, which holds input files only. "

@@ -7,7 +7,7 @@ hold a trained model, results, or both; what is missing is left out. This module
 the HTML is in templates/.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ from modules.reports import plots
 from modules.reports.embeddings import read_map
 from modules.reports.examples import Examples, examples
 from modules.reports.results import UNLIKE, Row, Table, task_results
-from modules.runs.results import Run, is_baseline, read_run, short_figure, shown_name
-from modules.tasks import RANKING_TASKS, TASKS, Task, WholeWords, schemes
+from modules.runs.results import RunResults, is_baseline, read_results, short_figure, title_of
+from modules.tasks import RANKING_TASKS, TASKS
 from utils import cli, distributed
 from utils.console import say
 from utils.files import read_json, write_text
@@ -40,16 +40,16 @@ def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) ->
     if not distributed.is_main():
         return
     path = Path(folder) / REPORT
-    write_text(path, build(read_run(Path(folder), baselines)))
+    write_text(path, build(read_results(Path(folder), baselines)))
     say(f"report: {path}")
 
 
-def build(run: Run) -> str:
+def build(run: RunResults) -> str:
     """The page."""
     name = run.folder.resolve().name
     first = run.first
-    seed = first["seed"] if run.record is None else first["arguments"]["seed"]
-    model = model_title(run.record["arguments"]) if run.record else _own_name(first)
+    seed = run.record.seed if run.record else first["seed"]
+    model = run.record.title if run.record else title_of(first)
     lead = f"{model}{'; data set' if ';' in model else ' on'} {first['dataset']}"
     return render(
         _TEMPLATE,
@@ -62,7 +62,7 @@ def build(run: Run) -> str:
         edges_seen=first["held_out_edges_seen"],
         records_seen=first["held_out_records_seen"],
         training=_training(run),
-        results=list(task_results(run, {t: _own_name(r) for t, r in run.results.items()})),
+        results=list(task_results(run)),
         unlike_mark=UNLIKE,
         breakdowns=_breakdowns(run),
         embeddings=_embeddings(run.folder, seed),
@@ -71,39 +71,10 @@ def build(run: Run) -> str:
     )
 
 
-def model_title(arguments: Mapping[str, Any]) -> str:
-    """What a model is, from the arguments of its training: ``ELMRec``, ``POD`` or ``P5``.
-
-    With item tokens and no graph it is none of the three. Its title says what it has, and what
-    it lacks: ``T5 with item tokens, sequential task; no graph; does not explain``.
-    """
-    method, tasks = arguments["method"], arguments.get("tasks") or TASKS
-    if arguments.get("item_ids") != "own":
-        return shown_name(method)
-    scheme = schemes(method, arguments.get("whole_words") or {})
-    if any(scheme[Task[task.upper()]] is WholeWords.GRAPH for task in tasks):
-        return shown_name(method)
-    title = f"T5 with item tokens, {' and '.join(tasks)} task{'s' * (len(tasks) > 1)}; no graph"
-    return title if "explanation" in tasks else f"{title}; does not explain"
-
-
-def _short_title(arguments: Mapping[str, Any]) -> str:
-    """The title without what the model lacks."""
-    return model_title(arguments).partition(",")[0]
-
-
-def _own_name(result: Mapping[str, Any]) -> str:
-    """The name of the baseline or model of a result, and whether --linear was added to it."""
-    if is_baseline(result):
-        return shown_name(result["method"])
-    name = _short_title(result["training"]["arguments"])
-    return f"{name} + linear" if result["arguments"].get("linear") else name
-
-
 # --------------------------------------------------------------------------------- sections
 
 
-def _facts(run: Run) -> Iterator[tuple[str, str]]:
+def _facts(run: RunResults) -> Iterator[tuple[str, str]]:
     """Terms and their values in this run."""
     first = run.first
     trained = first["arguments"] if run.record else {}
@@ -113,7 +84,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         own = read_json(config)["elmrec"]
         yield "its size", f"{own['n_users']:,} users, {own['n_items']:,} items"
         backbone = trained.get("backbone") or "an imported T5"
-        yield "model", f"{_short_title(trained)} on {backbone}; {_symbols(own)}"
+        yield "model", f"{run.record.title.partition(',')[0]} on {backbone}; {_symbols(own)}"
     protocol = trained.get("protocol") or first["protocol"]
     numbers = trained.get("item_ids") or first["item_ids"]
     yield "protocol", f"{protocol}; item numbers {numbers}"
@@ -122,11 +93,14 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "versions", ", ".join(f"{k} {v}" for k, v in first["versions"].items())
 
 
-def _commands(run: Run) -> list[tuple[str, list[str]]]:
+def _commands(run: RunResults) -> list[tuple[str, list[str]]]:
     """The words of each command, by what it did."""
-    records = {"training": run.record} if run.record else {}
-    records |= run.results
+    records = _training_record(run) | run.results
     return [(name, record["command"].split(" ")) for name, record in records.items()]
+
+
+def _training_record(run: RunResults) -> dict[str, dict[str, Any]]:
+    return {"training": run.record.as_json()} if run.record else {}
 
 
 def _symbols(own: dict[str, Any]) -> str:
@@ -150,7 +124,7 @@ class Training(NamedTuple):
     plots: list[plots.Plot]
 
 
-def _training(run: Run) -> Training:
+def _training(run: RunResults) -> Training:
     checks = [line for line in run.log if "valid" in line]
     steps = [line for line in run.log if "train" in line]
     best = next((line for line in reversed(checks) if line["improved"]), None)
@@ -170,7 +144,7 @@ def _training(run: Run) -> Training:
         run.log[-1]["step"] if run.log else 0,
         checks[-1]["epoch"] if checks else 0,
         _reason(best) if best else "",
-        [time["step"] for time in (run.record or {}).get("resumed") or ()],
+        [time["step"] for time in (run.record.resumed if run.record else ())],
         shown,
     )
 
@@ -184,7 +158,7 @@ def _reason(check: dict[str, Any]) -> str:
     return f"the best by the ranking of validation users: {shown}"
 
 
-def _breakdowns(run: Run) -> list[list[plots.Plot]]:
+def _breakdowns(run: RunResults) -> list[list[plots.Plot]]:
     """Plots by task, of the tasks that have any."""
     shown = [list(_bars_by_group(task, run.rows.get(task, []))) for task in RANKING_TASKS]
     return [row for row in shown if row]
@@ -234,7 +208,7 @@ def _embeddings(folder: Path, seed: int) -> Embeddings | None:
     return Embeddings(found.layers, len(found.degrees), found.nodes, by_degree, by_side)
 
 
-def _examples(run: Run, seed: int) -> Examples | None:
+def _examples(run: RunResults, seed: int) -> Examples | None:
     """Of the sequential task, or of the direct one where there is no other."""
     task = next((name for name in RANKING_TASKS if run.rows.get(name)), None)
     if task is None:
@@ -245,8 +219,8 @@ def _examples(run: Run, seed: int) -> Examples | None:
     return examples(task, run.rows[task], run.rows.get("explanation", []), probable, seed)
 
 
-def _settings(run: Run) -> Iterator[Table]:
-    for records in ({"training": run.record} if run.record else {}, run.results):
+def _settings(run: RunResults) -> Iterator[Table]:
+    for records in (_training_record(run), run.results):
         names = dict.fromkeys(name for record in records.values() for name in record["arguments"])
         names.pop("data", None)  # data_dir says the same
         rows = [

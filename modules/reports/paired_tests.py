@@ -14,19 +14,11 @@ from modules.randomness import Stream, rng
 from modules.runs.results import method_of, read_result
 from utils.errors import UserError
 from utils.files import read_jsonl
-from utils.metrics.ranking import NOT_RANKED, user_hits, user_ndcg
+from utils.metrics.ranking import NOT_RANKED, SHOWN
 from utils.metrics.significance import Paired, holm, paired_test
 from utils.tables import markdown
 
-# NDCG@1 is HR@1.
-METRICS = {
-    "HR@1": (user_hits, 1),
-    "HR@5": (user_hits, 5),
-    "HR@10": (user_hits, 10),
-    "NDCG@5": (user_ndcg, 5),
-    "NDCG@10": (user_ndcg, 10),
-}
-LONGEST = max(k for _, k in METRICS.values())
+LONGEST = max(k for _, k in SHOWN.values())
 
 
 class RankedRun(NamedTuple):
@@ -142,7 +134,7 @@ def differences(
     generator = rng(seed, Stream.RESAMPLING)
     found: list[tuple[str, str, np.ndarray, np.ndarray, Paired]] = []
     for task, runs in sides.items():
-        for metric, (of_users, k) in METRICS.items():
+        for metric, (of_users, k) in SHOWN.items():
             # (runs, U) each
             mine, other = (np.stack([of_users(run.ranks, k) for run in side]) for side in runs)
             paired = paired_test(mine.mean(axis=0) - other.mean(axis=0), generator, resamples)

@@ -3,12 +3,12 @@
 It prepares values; templates/report.html shows them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from modules.reports import plots
 from modules.reports.published_figures import published
-from modules.runs.results import COLUMNS, Run, method_of, short_figure, shown_name
+from modules.runs.results import COLUMNS, RunResults, short_figure, title_of
 from modules.tasks import RANKING_TASKS
 
 UNLIKE = "*"  # behind the name of a baseline that ranked something else
@@ -52,12 +52,12 @@ class _Line(NamedTuple):
     metrics: dict[str, float]
 
 
-def task_results(run: Run, names: Mapping[str, str]) -> Iterator[TaskResult]:
-    """The results of each task that the run was evaluated on. names: task -> the run's method."""
+def task_results(run: RunResults) -> Iterator[TaskResult]:
+    """The results of each task that the run was evaluated on."""
     for task, result in run.results.items():
         theirs = published(result["dataset"], task)
         lines = [
-            _Line(f"{names[task]} (this run)", "own", result["metrics"]),
+            _Line(f"{title_of(result)} (this run)", "own", result["metrics"]),
             *(_Line(_name_of(result, row), "", row["metrics"]) for row in run.baselines[task]),
             *(_Line(f"{row.method} (published)", "published", row.metrics) for row in theirs),
         ]
@@ -81,15 +81,17 @@ def task_results(run: Run, names: Mapping[str, str]) -> Iterator[TaskResult]:
         )
 
 
-def _is_stale(run: Run, result: dict[str, Any]) -> bool:
+def _is_stale(run: RunResults, result: dict[str, Any]) -> bool:
     """Was the folder's model trained again after the result?"""
+    if run.record is None:
+        return False
     trained, now = result.get("training", {}), run.record
-    return now is not None and any(trained.get(k) != now.get(k) for k in ("arguments", "resumed"))
+    return trained.get("arguments") != now.arguments or trained.get("resumed", []) != now.resumed
 
 
 def _name_of(result: dict[str, Any], other: dict[str, Any]) -> str:
     """A baseline's name, and in what it differs from the run."""
-    name = shown_name(method_of(other))
+    name = title_of(other)
     if other["item_ids"] == "published" != result["item_ids"]:
         name += " (published numbers)"
     same = other.get("candidates") == result.get("candidates")

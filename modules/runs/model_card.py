@@ -1,66 +1,69 @@
 """The model card: ``README.md`` of a run's folder, in the form that the Hugging Face hub reads.
 
-It knows the folder's JSON files and nothing of models. Written again after each evaluation.
+Written again after each evaluation.
 """
 
 from pathlib import Path
 from typing import Any
 
-from modules.tasks import TASKS
+from modules.runs.record import RUN_FILE, RunRecord, read_record
+from modules.tasks import METHODS, TASKS
 from utils.files import read_json, write_text
+from utils.tables import markdown, one_line
 
 _HEAD = """---
 library_name: transformers
 tags: [recommendation, elmrec]
 ---
-# ELMRec, {dataset}
+# {title}{data}
 
-{method} on {backbone}: a T5 that recommends and explains, told about the user-item graph (ELMRec,
-EMNLP 2024). Its T5 part loads with `T5ForConditionalGeneration.from_pretrained`; soft prompts,
-whole-word embeddings and the graph are the tensors `elmrec.*` of `model.safetensors`.
+A model of the ELMRec project on {backbone}{about}. Its T5 part loads with
+`T5ForConditionalGeneration.from_pretrained`; soft prompts, whole-word embeddings and, where there
+is one, the graph are the tensors `elmrec.*` of `model.safetensors`.
 
-| | |
-| --- | --- |
-| data set | {dataset} |
-| protocol | {protocol}, item numbers {item_ids} |
-| held-out pairs seen in training | {seen} |
-| seed | {seed} |
-| commit | {commit} |
+{table}
 
     {command}
 """
+_ABOUT = {METHODS["elmrec"].title: ": a T5 that recommends and explains, and knows the graph of users "
+          "and items (ELMRec, EMNLP 2024)"}  # fmt: skip
 
 
-def model_card(folder: Path) -> str:
-    """The card's text, from run.json and the results that are there."""
-    run = read_json(folder / "run.json")
-    arguments = run["arguments"]
-    edges, records = run["held_out_edges_seen"], run["held_out_records_seen"]
+def model_card(record: RunRecord, results: dict[str, dict[str, Any]]) -> str:
+    """The card's text. results: task -> ``<task>.json``."""
+    arguments, title = record.arguments, record.title
+    edges, records = record.held_out_edges_seen, record.held_out_records_seen
+    rows = [
+        ["data set", record.dataset],
+        ["protocol", f"{arguments['protocol']}, item numbers {arguments['item_ids']}"],
+        [
+            "held-out pairs seen in training",
+            f"{edges:,} as edges, {records:,} as explanation records",
+        ],
+        ["seed", str(record.seed)],
+        ["commit", str(record.commit)],
+    ]
     card = _HEAD.format(
-        dataset=run["dataset"],
-        method=arguments["method"],
+        title=title,
+        data=f"{'; data set' if ';' in title else ' on'} {one_line(record.dataset)}",
         backbone=arguments.get("backbone") or "an imported T5",
-        protocol=arguments["protocol"],
-        item_ids=arguments["item_ids"],
-        seen=f"{edges:,} as edges, {records:,} as explanation records",
-        seed=arguments["seed"],
-        commit=run["commit"],
-        command=run["command"],
+        about=_ABOUT.get(title, ""),
+        table=markdown(["", ""], rows),
+        command=one_line(record.command),
     )
-    for task in TASKS:
-        if (folder / f"{task}.json").is_file():
-            card += _results(task, read_json(folder / f"{task}.json"))
-    return card
+    return card + "".join(_result(task, result) for task, result in results.items())
 
 
-def _results(task: str, result: dict[str, Any]) -> str:
-    metrics = result["metrics"]
-    lines = [f"\n## {task}, {result['users']:,} rows\n", "| metric | value |", "| --- | --- |"]
-    lines += [f"| {name} | {value:.4f} |" for name, value in metrics.items()]
-    return "\n".join([*lines, "", f"    {result['command']}", ""])
+def _result(task: str, result: dict[str, Any]) -> str:
+    rows = [[name, f"{value:.4f}"] for name, value in result["metrics"].items()]
+    table = markdown(["metric", "value"], rows)
+    command = one_line(result["command"])
+    return f"\n## {task}, {result['users']:,} rows\n\n{table}\n\n    {command}\n"
 
 
 def write_model_card(folder: Path) -> None:
     """Write the card where the folder holds a trained model; a baseline's folder holds none."""
-    if (folder / "run.json").is_file():
-        write_text(folder / "README.md", model_card(folder))
+    if (folder / RUN_FILE).is_file():
+        paths = {task: folder / f"{task}.json" for task in TASKS}
+        results = {task: read_json(path) for task, path in paths.items() if path.is_file()}
+        write_text(folder / "README.md", model_card(read_record(folder), results))

@@ -1,15 +1,15 @@
 """``RunRecord``: what run.json says of a training, read strictly and passed whole."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from modules.data.protocols import ITEM_IDS, PROTOCOLS
-from modules.presets import PRESETS
-from modules.tasks import TASKS
+from modules.presets import ALIASES, PRESETS
+from modules.tasks import METHODS, TASKS, Task, WholeWords, schemes
 from utils.errors import UserError, limit
 from utils.files import read_json
 from utils.provenance import provenance
@@ -35,7 +35,8 @@ _ARGUMENTS: dict[str, range | Sequence[str]] = {
     "exp_len": range(1, 2**31),
     "protocol": PROTOCOLS,
     "item_ids": ITEM_IDS,
-    "preset": (*PRESETS, "best"),  # as item_tokens was called
+    "preset": (*PRESETS, *ALIASES),
+    "method": tuple(METHODS),
 }
 
 
@@ -84,6 +85,11 @@ class RunRecord:
         return self.arguments["tasks"]
 
     @property
+    def title(self) -> str:
+        """What was trained, for people: see ``model_title``."""
+        return model_title(self.arguments)
+
+    @property
     def own_tokens(self) -> bool:
         """Whether each item is a token of its own."""
         return self.arguments["item_ids"] == "own"
@@ -94,6 +100,21 @@ class RunRecord:
         if not self.resumed:
             del table["resumed"]
         return table
+
+
+def model_title(arguments: Mapping[str, Any]) -> str:
+    """What a model is, from the arguments of its training: ``ELMRec``, ``POD`` or ``P5``.
+
+    With item tokens and no graph it is none of the three. Its title says what it has, and what
+    it lacks: ``T5 with item tokens, sequential task; no graph; does not explain``.
+    """
+    method, tasks = arguments["method"], arguments.get("tasks") or TASKS
+    scheme = schemes(method, arguments.get("whole_words") or {})
+    reads_graph = any(scheme[Task[task.upper()]] is WholeWords.GRAPH for task in tasks)
+    if arguments.get("item_ids") != "own" or reads_graph:
+        return METHODS[method].title
+    title = f"T5 with item tokens, {' and '.join(tasks)} task{'s' * (len(tasks) > 1)}; no graph"
+    return title if "explanation" in tasks else f"{title}; does not explain"
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modules.runs.model_card import write_model_card
-from modules.tasks import TASKS
+from modules.runs.record import RUN_FILE, RunRecord, model_title, read_record
+from modules.tasks import RANKING_TASKS, TASKS
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.metrics.ranking import SHOWN
 from utils.metrics.trec import write_trec
 
-# What a report reads of a training's record, and of a result's.
-RECORD = ("dataset", "command", "arguments", "versions", "commit", "held_out_edges_seen")
-RECORD += ("held_out_records_seen",)
-RESULT = (*RECORD, "users", "protocol", "item_ids", "seed", "decode")
-_NAMES = {"elmrec": "ELMRec", "pod": "POD", "p5": "P5", "item_knn": "item-kNN", "ease": "EASE"}
-RANKING_COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10")  # NDCG@1 is HR@1
+# What a report reads of a result.
+RESULT = ("dataset", "command", "arguments", "versions", "commit", "held_out_edges_seen")
+RESULT += ("held_out_records_seen", "users", "protocol", "item_ids", "seed", "decode")
 TEXT_COLUMNS = ("BLEU-1", "BLEU-4", "ROUGE-1-F", "ROUGE-2-F", "ROUGE-L-F")
 VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
 COLUMNS = {
-    "sequential": RANKING_COLUMNS,
-    "direct": RANKING_COLUMNS,
+    **dict.fromkeys(RANKING_TASKS, tuple(SHOWN)),
     "explanation": TEXT_COLUMNS + VARIETY_COLUMNS,
 }
 
@@ -48,18 +46,8 @@ def read_result(folder: Path, task: str) -> dict[str, Any] | None:
     return result
 
 
-def _read_record(folder: Path) -> dict[str, Any] | None:
-    """``run.json``; None where nothing was trained."""
-    path = folder / "run.json"
-    if not path.is_file():
-        return None
-    record = read_json(path)
-    _check_entries(path, record, RECORD)
-    return record
-
-
-def _check_entries(path: Path, record: Any, due: Sequence[str]) -> None:
-    lacking = [key for key in due if not isinstance(record, dict) or key not in record]
+def _check_entries(path: Path, record: Any, needed: Sequence[str]) -> None:
+    lacking = [key for key in needed if not isinstance(record, dict) or key not in record]
     if lacking:
         raise UserError(
             f"{path}: holds no {', '.join(map(repr, lacking))}; this is not a record as the "
@@ -80,10 +68,12 @@ def method_of(result: dict[str, Any]) -> str:
     return f"{method} + linear" if result["arguments"].get("linear") else method
 
 
-def shown_name(method: str) -> str:
-    """A method's or baseline's name as people write it."""
-    name, plus, added = method.partition(" + ")
-    return _NAMES.get(name, name.replace("_", " ")) + plus + added
+def title_of(result: dict[str, Any]) -> str:
+    """A method's or baseline's name as people write it, and whether --linear was added to it."""
+    if is_baseline(result):
+        return result.get("title") or result["method"].replace("_", " ")  # older ones have no title
+    name = model_title(result["training"]["arguments"]).partition(",")[0]
+    return f"{name} + linear" if result["arguments"].get("linear") else name
 
 
 def figure(value: float | None) -> str:
@@ -101,11 +91,11 @@ def short_figure(value: float | None) -> str:
 # ------------------------------------------------------------------------------ whole folders
 
 
-class Run(NamedTuple):
+class RunResults(NamedTuple):
     """What a folder holds, but the model."""
 
     folder: Path
-    record: dict[str, Any] | None  # run.json; None for a baseline
+    record: RunRecord | None  # run.json; None for a baseline
     log: list[dict[str, Any]]  # train_log.jsonl
     results: dict[str, dict[str, Any]]  # task -> <task>.json
     rows: dict[str, list[dict[str, Any]]]  # task -> <task>.jsonl
@@ -114,11 +104,11 @@ class Run(NamedTuple):
     @property
     def first(self) -> dict[str, Any]:
         """The record of the training, or of an evaluation where nothing was trained."""
-        return self.record or next(iter(self.results.values()))
+        return self.record.as_json() if self.record else next(iter(self.results.values()))
 
 
-def read_run(folder: Path, baselines: Sequence[Path] | None) -> Run:
-    """Read a run's folder, and the baselines to hold it against.
+def read_results(folder: Path, baselines: Sequence[Path] | None) -> RunResults:
+    """Read a run's folder, and the baselines to compare it with.
 
     baselines: their folders; None = those beside the run's, named ``<data>-<baseline>``.
 
@@ -126,7 +116,7 @@ def read_run(folder: Path, baselines: Sequence[Path] | None) -> Run:
         UserError: where a folder holds neither a run nor a result, or a file is broken.
     """
     results = {task: result for task in TASKS if (result := read_result(folder, task))}
-    record = _read_record(folder)
+    record = read_record(folder) if (folder / RUN_FILE).is_file() else None
     if record is None and not results:
         raise UserError(
             f"{folder}: neither run.json nor {', '.join(f'{task}.json' for task in TASKS)}. Name "
@@ -136,8 +126,8 @@ def read_run(folder: Path, baselines: Sequence[Path] | None) -> Run:
         _check_entries(folder / f"{task}.json", result, RESULT)
     log = folder / "train_log.jsonl"
     kept = {task: folder / f"{task}.jsonl" for task in results}
-    dataset = (record or next(iter(results.values())))["dataset"]
-    return Run(
+    dataset = record.dataset if record else next(iter(results.values()))["dataset"]
+    return RunResults(
         folder,
         record,
         read_jsonl(log) if log.is_file() else [],

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from modules.reports.page import build
-from modules.runs.results import read_run
+from modules.runs.results import read_results
 from tests.pages import Page
 from utils.files import write_json, write_jsonl
 
@@ -18,6 +18,9 @@ ARGUMENTS = {
     "protocol": "clean",
     "item_ids": "random",
     "tasks": ["sequential", "direct"],
+    "negative_num": 99,
+    "exp_len": 20,
+    "preset": "readme",
 }
 
 
@@ -30,6 +33,8 @@ def record(**more):
         "dataset": "few",
         "held_out_edges_seen": 0,
         "held_out_records_seen": 0,
+        "fingerprints": {},
+        "files": {},
     } | more
 
 
@@ -103,4 +108,4 @@ def change(path, **entries):
 
 
 def page_of(folder, baselines=None):
-    return Page(build(read_run(folder, baselines)))
+    return Page(build(read_results(folder, baselines)))

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from modules.reports import plots
-from modules.reports.page import build, model_title, write_report
-from modules.runs.results import read_run
+from modules.reports.page import build, write_report
+from modules.runs.record import model_title
+from modules.runs.results import read_results
 from tests.reports.conftest import ARGUMENTS, NASTY, change, page_of, record, rows
 from tests.test_scripts import script
 from utils.errors import UserError
@@ -129,7 +130,7 @@ def test_breakdowns_by_hand(run_folder, monkeypatch):
         return plots.Plot(title, "data:")
 
     monkeypatch.setattr(plots, "bars", catch)
-    build(read_run(run_folder, None))
+    build(read_results(run_folder, None))
     bars = drawn["sequential, by items before the test item"]
     assert [(b.label, b.value) for b in bars] == [("0-4", 0.5), ("10-19", 0.5)]
     # Wilson, n = 2, p = 1/2: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from modules.runs.results import read_run
+from modules.runs.results import read_results
 from tests.reports.conftest import change, page_of
 from utils.errors import UserError
 
@@ -26,9 +26,9 @@ def test_baselines_by_hand_and_of_other_candidates(run_folder, tmp_path):
     assert [c[0] for c in cells if c and c[0].startswith("item-kNN")] == ["item-kNN*"]
     assert [c[0] for c in page_of(run_folder).cells if c and "kNN" in c[0]] == ["item-kNN"]
     with pytest.raises(UserError, match="no results of a baseline on 'few'"):
-        read_run(run_folder, [run_folder])
+        read_results(run_folder, [run_folder])
     with pytest.raises(UserError, match="no such folder"):
-        read_run(run_folder, [tmp_path / "none"])
+        read_results(run_folder, [tmp_path / "none"])
 
 
 def test_baselines_above_the_run_are_named(run_folder):

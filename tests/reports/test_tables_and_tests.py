@@ -9,8 +9,8 @@ from scipy import stats
 
 import compare
 from modules.reports.paired_tests import differences
-from modules.reports.tables import as_csv, as_markdown, entries
-from modules.runs.results import shown_name
+from modules.reports.tables import entries, entries_as_csv, entries_as_markdown
+from modules.runs.results import read_result, title_of
 from tests.conftest import write_folder
 from tests.test_scripts import script
 from utils import cli
@@ -52,13 +52,13 @@ def random_ranks(seed, better=0.0, users=1500):
 def test_published_figures_are_added_and_marked(tmp_path):
     write_run(tmp_path / "a", [0, 3, -1, 9])
     rows = entries([tmp_path / "a"])
-    text = as_markdown(rows)
+    text = entries_as_markdown(rows)
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
     assert "0.2500" in lines["made-up"]
     assert "clean" in lines["made-up"]
     assert "0.0829" in lines["POD (PUBLISHED)"]
     assert "paper" in lines["POD (PUBLISHED)"]
-    table = list(csv.DictReader(as_csv(rows).splitlines()))
+    table = list(csv.DictReader(entries_as_csv(rows).splitlines()))
     assert {"made-up", "POD (PUBLISHED)"} == {row["method"] for row in table}
     value = next(r["value"] for r in table if (r["method"], r["figure"]) == ("made-up", "HR@5"))
     assert float(value) == 0.5
@@ -71,19 +71,20 @@ def test_a_model_with_the_linear_model_added_says_so(tmp_path):
         write_run(tmp_path / str(weight), [0, 3], **more)
     rows = entries([tmp_path / "0", tmp_path / "100"])
     assert [row.method for row in rows[:2]] == ["pod", "pod + linear"]
-    assert [shown_name(row.method) for row in rows[:2]] == ["POD", "POD + linear"]
+    results = [read_result(tmp_path / name, "direct") for name in ("0", "100")]
+    assert [title_of(result) for result in results] == ["POD", "POD + linear"]
 
 
 def test_names_do_not_break_tables(tmp_path):
     odd = {"method": "a|b\n=c", "dataset": "=1+1\n|", "item_ids": "-x"}
     write_run(tmp_path / "a", [0, 3, -1, 9], **odd)
     rows = entries([tmp_path / "a"])
-    head, _, header, rule, line = as_markdown(rows).splitlines()
+    head, _, header, rule, line = entries_as_markdown(rows).splitlines()
     assert head == "## =1+1 |, direct"
     assert line.replace(r"\|", "").count("|") == header.count("|") == rule.count("|")
     assert r"| a\|b =c | clean" in line
     rows = [rows[0]._replace(source="@s", metrics={"+m": -0.5})]
-    (line,) = csv.DictReader(as_csv(rows).splitlines(keepends=True))
+    (line,) = csv.DictReader(entries_as_csv(rows).splitlines(keepends=True))
     assert line["method"] == odd["method"]
     assert [line[name] for name in ("dataset", "item_ids", "source", "figure", "value")] == [
         "'=1+1\n|",

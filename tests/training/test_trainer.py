@@ -17,7 +17,6 @@ from modules.training.validation import Validation, validation_losses
 from utils.errors import UserError
 from utils.runtime import Machine
 
-
 LOSSES = "modules.training.trainer.validation_losses"
 
 

@@ -37,14 +37,32 @@ def ndcg(ranks: np.ndarray, k: int) -> float:
     return float(user_ndcg(ranks, k).mean())
 
 
-def mrr(ranks: np.ndarray, k: int) -> float:
-    """MRR@k: mean of [r < k] / (r + 1). ranks: (U,)."""
+def user_reciprocal(ranks: np.ndarray, k: int) -> np.ndarray:
+    """(U,) ranks -> (U,) [r < k] / (r + 1)."""
     hits = user_hits(ranks, k)
-    return float(np.where(hits, 1.0 / (np.where(hits, ranks, 0) + 1.0), 0.0).mean())
+    return np.where(hits, 1.0 / (np.where(hits, ranks, 0) + 1.0), 0.0)
+
+
+def mrr(ranks: np.ndarray, k: int) -> float:
+    """MRR@k: mean over users of ``user_reciprocal``. ranks: (U,)."""
+    return float(user_reciprocal(ranks, k).mean())
+
+
+# The metrics of results, tables and paired tests: a figure for each user, from (U,) ranks and k.
+METRICS = {"HR": user_hits, "NDCG": user_ndcg}
+# Columns of tables, and what makes each; NDCG@1 is HR@1.
+SHOWN = {
+    f"{name}@{k}": (of_users, k)
+    for name, of_users in METRICS.items()
+    for k in CUTOFFS
+    if (name, k) != ("NDCG", 1)
+}
 
 
 def ranking_metrics(ranks: np.ndarray, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
-    """The metrics of the paper's tables, by name: ``{"HR@1": ..., "NDCG@10": ...}``."""
-    scores = {f"HR@{k}": hit_rate(ranks, k) for k in cutoffs}
-    scores.update({f"NDCG@{k}": ndcg(ranks, k) for k in cutoffs})
-    return scores
+    """Every metric at every cut-off, by name: ``{"HR@1": ..., "NDCG@10": ...}``."""
+    return {
+        f"{name}@{k}": float(of_users(ranks, k).mean())
+        for name, of_users in METRICS.items()
+        for k in cutoffs
+    }
