@@ -63,6 +63,16 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def beam_options(args: argparse.Namespace) -> "decoding.BeamOptions":
+    """The search of the command line."""
+    return decoding.BeamOptions(
+        *(args.num_beams, MAX_TOKENS, args.min_len),
+        groups=args.num_beam_groups,
+        diversity_penalty=args.diversity_penalty,
+        early_stopping=True,
+    )
+
+
 def main() -> None:
     """Generate a text for every test record, write."""
     args = parse_args()
@@ -80,13 +90,7 @@ def main() -> None:
     samples = run.prompts.explanation(*pairs, targets.gather(chosen), size)
 
     say(f"writing {len(chosen):,} explanations")
-    options = decoding.BeamOptions(
-        *(args.num_beams, MAX_TOKENS, args.min_len),
-        groups=args.num_beam_groups,
-        diversity_penalty=args.diversity_penalty,
-        early_stopping=True,
-    )
-    texts, seconds = evaluation.write_texts(run, samples, options)
+    texts, seconds = evaluation.write_texts(run, samples, beam_options(args))
 
     arguments = vars(args) | {"exp_len": exp_len}
     result = evaluation.result_record(run, arguments, "beam", len(chosen), seconds)

@@ -53,17 +53,14 @@ def main() -> None:
     candidates, source = data.test_candidates(dataset, users, count, run.record.seed, run.folder)
     targets = dataset.targets(users, HeldOut.TEST)
     size = loader.BatchSize(args.batch_size, args.batch_tokens)
-    if prompt == "history":  # what comes before both held-out items
-        histories = loader.recent_histories(dataset, users, HeldOut.VALIDATION)
-        samples = run.prompts.sequential(users, histories, targets, size)
-    else:
-        samples = run.prompts.direct(users, candidates, targets, size)
+    samples = evaluation.direct_samples(run, prompt, users, candidates, size)
     decoding = evaluation.Decoding(args.decode, args.num_beams, args.length_penalty)
     ranker = evaluation.Ranker.of(run, decoding)
     linear = baselines.linear_items(dataset, users, HeldOut.VALIDATION, args.linear)
 
     ranked = ranker.rank(samples, candidates, args.top_n, linear)
     ranking = evaluation.Ranking(ranker, samples, targets, candidates, ranked)
+
     arguments = vars(args) | {"negative_num": count, "prompt": prompt}
     result = evaluation.ranking_record(run, ranking, arguments) | {"negatives": source}
     if args.catalogue:

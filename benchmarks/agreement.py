@@ -1,6 +1,6 @@
 """Results unchanged: the fast path against the plain one, and bf16 against float32.
 
-    python -m benchmarks.agreement --data_dir ../shared/data/beauty --run checkpoint/beauty-mini
+    python -m benchmarks.agreement --data_dir ./data/beauty --run checkpoint/beauty-mini
 
 The plain path is transformers' own encoder and decoder, a row for every branching prefix of every
 user, the trie a Python dictionary. Lists must be the same, ties aside: two items may change places
@@ -10,6 +10,7 @@ where the plain path's log-probabilities of them differ by less than ``TIE``.
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -18,16 +19,18 @@ import numpy as np
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from benchmarks.inference import ranker, samples_of
+from benchmarks.inference import samples_of
 from benchmarks.measure import default_data, print_table
+from modules.data.dataset import HeldOut
+from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.batches import Batch
 from modules.model.elmrec import ELMRec
-from modules.runs.run import Experiment, open_experiment
+from modules.runs.run import Run, open_run
 from modules.tasks import Task
 from utils.console import progress
 from utils.metrics.ranking import ranking_metrics
-from utils.runtime import pick_device
+from utils.runtime import Machine, pick_device
 
 TIE = 2e-5  # float32 sums of a few log-probabilities of about -10
 TOP = 25  # items compared: top_n + N of the authors' table
@@ -89,21 +92,22 @@ def plain_states(model: ELMRec, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
         return model.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
 
 
-def agreement(experiment: Experiment, folder: str, task: Task, users: int) -> Agreement:
+def agreement(run: Run, folder: str, task: Task, users: int) -> Agreement:
     """Compare the two paths on so many users, evenly spread."""
-    samples, candidates = samples_of(experiment, folder, task, users, 16)
-    items, scores, _ = ranker(experiment).rank(samples, candidates, TOP)
-    flat, starts = experiment.pieces.item_targets
+    samples, candidates = samples_of(run, folder, task, users, 16)
+    ranker = Ranker.of(run, Decoding("exact"), show_progress=False)
+    items, scores, _ = ranker.rank(samples, candidates, TOP)
+    flat, starts = run.prompts.pieces.item_targets
     target_of = [tuple(flat[a:b].tolist()) for a, b in pairwise(starts)]
     same = alike = 0
     largest = 0.0
     bar = progress(users, f"{task.label}, plain path", "user")
     for rows, batch in samples:
-        states, mask = plain_states(experiment.model, batch)
+        states, mask = plain_states(run.model, batch)
         for n, row in enumerate(rows):
             mine = candidates[0 if len(candidates) == 1 else row]
             plain = plain_scores(
-                experiment.model, states[n : n + 1], mask[n : n + 1], [target_of[i] for i in mine]
+                run.model, states[n : n + 1], mask[n : n + 1], [target_of[i] for i in mine]
             )
             score_of = dict(zip(mine.tolist(), plain))
             order = mine[np.argsort(-plain, kind="stable")][:TOP]
@@ -116,15 +120,14 @@ def agreement(experiment: Experiment, folder: str, task: Task, users: int) -> Ag
     return Agreement(users, same, alike, float(largest))
 
 
-def metrics_of(experiment: Experiment, folder: str, task: Task) -> dict[str, float]:
+def metrics_of(run: Run, folder: str, task: Task) -> dict[str, float]:
     """The test metrics over all users, as the scripts have them."""
-    dataset = experiment.dataset
-    samples, candidates = samples_of(experiment, folder, task, dataset.n_users, 16)
-    items, scores, _ = ranker(experiment, True).rank(samples, candidates, TOP)
+    dataset = run.dataset
+    samples, candidates = samples_of(run, folder, task, dataset.n_users, 16)
+    ranked = Ranker.of(run, Decoding("exact")).rank(samples, candidates, TOP)
     if task is Task.SEQUENTIAL:
-        had = [dataset.history(user)[:-1] for user in samples.users]
-        items, _ = rerank(items, scores, had, 10)
-    return ranking_metrics(rank_of(items[:, :10], dataset.test_items))
+        ranked = rerank(ranked, dataset.had(samples.users, HeldOut.TEST), 10)
+    return ranking_metrics(rank_of(ranked.items[:, :10], dataset.test_items))
 
 
 def main() -> None:
@@ -138,18 +141,18 @@ def main() -> None:
     parser.add_argument("--all_users", action="store_true", help="also bf16 against float32")
     args = parser.parse_args()
     tasks = (Task.SEQUENTIAL, Task.DIRECT)
-    device = pick_device(False)
-    exact, _ = open_experiment(args.run, args.data_dir, device, "fp32")
+    machine = Machine(pick_device(False), "fp32")
+    exact = open_run(args.run, args.data_dir, machine, writes=False)
     rows = [[task.label, *agreement(exact, args.run, task, args.users)] for task in tasks]
     name = Path(args.data_dir).name
     header = ["task", "users", "same list", "same, ties aside", "largest gap of log-probability"]
     print_table(f"Fast and plain path, float32, {name}, the best {TOP} items", header, rows)
     if not args.all_users:
         return
-    rounded = exact._replace(precision="bf16")
+    rounded = replace(exact, machine=machine._replace(precision="bf16"))
     rows = []
     for task in tasks:
-        pair = [metrics_of(experiment, args.run, task) for experiment in (exact, rounded)]
+        pair = [metrics_of(run, args.run, task) for run in (exact, rounded)]
         for metric, value in pair[0].items():
             rows.append([task.label, metric, value, pair[1][metric], pair[1][metric] - value])
     header = ["task", "metric", "fp32", "bf16", "difference"]

@@ -1,6 +1,6 @@
 """The batch maker: samples a second from tokenised pieces, and by tokenising whole prompts.
 
-python -m benchmarks.data --data_dir ../shared/data/beauty --backbone ../shared/t5-small
+python -m benchmarks.data --data_dir ./data/beauty --backbone t5-small
 """
 
 import argparse
@@ -20,8 +20,8 @@ from modules.tasks import TEMPLATES, Task
 def ours(data_dir: str, backbone: str, task: Task, batch_size: int) -> Callable[[], Round]:
     """One turn: fifty batches."""
     torch.set_num_threads(1)
-    _, samplers = full_size(data_dir, backbone, "fp32")
-    stream = samplers(batch_size)[task]
+    _, streams_of = full_size(data_dir, backbone, "fp32")
+    stream = streams_of(batch_size)[task]
 
     def turn() -> Round:
         started = time.perf_counter()
@@ -35,7 +35,7 @@ def ours(data_dir: str, backbone: str, task: Task, batch_size: int) -> Callable[
 def whole_prompts(data_dir: str, backbone: str, task: Task, batch_size: int) -> Callable[[], Round]:
     """One turn: prompts of the same sizes written out and tokenised, whole-word ids left out."""
     torch.set_num_threads(1)
-    experiment, _ = full_size(data_dir, backbone, "fp32")
+    run, _ = full_size(data_dir, backbone, "fp32")
     rng = np.random.default_rng(0)
     n_items = {Task.EXPLANATION: 1, Task.SEQUENTIAL: 6, Task.DIRECT: 100}[task]
 
@@ -45,12 +45,12 @@ def whole_prompts(data_dir: str, backbone: str, task: Task, batch_size: int) -> 
             texts = [
                 render(
                     TEMPLATES[task][int(rng.integers(len(TEMPLATES[task])))],
-                    int(rng.integers(1, experiment.dataset.n_users + 1)),
-                    rng.integers(1, experiment.dataset.n_items + 1, size=n_items).tolist(),
+                    int(rng.integers(1, run.dataset.n_users + 1)),
+                    rng.integers(1, run.dataset.n_items + 1, size=n_items).tolist(),
                 )
                 for _ in range(batch_size)
             ]
-            experiment.tokenizer(texts, padding=True, return_tensors="pt")
+            run.tokenizer(texts, padding=True, return_tensors="pt")
         return Round(time.perf_counter() - started, 4 * batch_size)
 
     return turn

@@ -1,6 +1,6 @@
 """One GPU: correctness first, then steps and whole evaluations, held against what the card can do.
 
-    python -m benchmarks.gpu --data_dir ../shared/data/beauty --backbone ../shared/t5-small
+    python -m benchmarks.gpu --data_dir ./data/beauty --backbone t5-small
 
 Checks exact ranking in float32 against transformers' own, prefix by prefix; times training steps
 by task and batch size, with the memory they take; ranks, or writes texts, for all users; and gives
@@ -11,6 +11,7 @@ same code without a GPU, to see that it works; its figures mean nothing.
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +23,7 @@ from benchmarks.inference import evaluation
 from benchmarks.measure import count_flops, default_data, print_table
 from benchmarks.setting import full_size, next_batch
 from modules.loader.training_stream import TrainingStream
-from modules.runs.run import Experiment
+from modules.runs.run import Run
 from modules.tasks import Task
 from modules.training.optimizer import make_optimizer
 from utils.console import say
@@ -49,16 +50,14 @@ def rates(device: torch.device, n: int = 8192) -> dict[str, float]:
     return {"flops": 2 * n**3 / product, "bytes": 2 * a.numel() * a.element_size() / copy}
 
 
-def training_row(
-    experiment: Experiment, stream: TrainingStream, turns: int, limit: float
-) -> dict[str, Any]:
+def training_row(run: Run, stream: TrainingStream, turns: int, limit: float) -> dict[str, Any]:
     """Median seconds of a step, its memory, and its share of the floor."""
-    model, device = experiment.model.train(), experiment.device
+    model, device = run.model.train(), run.machine.device
     optimizer = make_optimizer(model, "adamw", 1e-4)
 
     def step() -> None:
         optimizer.zero_grad()
-        with experiment.autocast():
+        with run.machine.autocast():
             loss = model(next_batch(stream).to(device))
         loss.backward()
         optimizer.step()
@@ -69,7 +68,7 @@ def training_row(
     seconds = median(timed(step, device) for _ in range(turns))
     return {
         "task": stream.task.label,
-        "batch": stream.plan.batch_size,
+        "batch": stream.plan.size.samples,
         "seconds a step": seconds,
         "peak GB": peak_device_gb(device),
         "share of floor": flops / limit / seconds,
@@ -77,18 +76,18 @@ def training_row(
 
 
 def inference_row(
-    experiment: Experiment, folder: str, task: Task, users: int, batch_size: int, limit: float
+    run: Run, folder: str, task: Task, users: int, batch_size: int, limit: float
 ) -> dict[str, Any]:
     """Seconds of a whole evaluation, data included."""
-    work, rows = evaluation(experiment, folder, task, users, batch_size)
+    work, rows = evaluation(run, folder, task, users, batch_size)
     flops = count_flops(work)  # also warms up
-    peak_device_gb(experiment.device)
-    seconds = timed(work, experiment.device)
+    peak_device_gb(run.machine.device)
+    seconds = timed(work, run.machine.device)
     return {
         "task": task.label,
         "users": rows,
         "seconds": seconds,
-        "peak GB": peak_device_gb(experiment.device),
+        "peak GB": peak_device_gb(run.machine.device),
         "share of floor": flops / limit / seconds,
     }
 
@@ -118,7 +117,7 @@ def main() -> None:
     limits = rates(device, args.matrix)
     say(f"{limits['flops'] / 1e12:.1f} TFLOP/s in bf16, {limits['bytes'] / 1e12:.2f} TB/s")
     folder = str(Path(args.out).resolve().parent)
-    exact, samplers = full_size(args.data_dir, args.backbone, "fp32", cuda=not args.cpu)
+    exact, streams_of = full_size(args.data_dir, args.backbone, "fp32", cuda=not args.cpu)
     # TF32 rounds products to ten bits: the check wants all of float32.
     torch.set_float32_matmul_precision("highest")
     checks = {}
@@ -128,7 +127,7 @@ def main() -> None:
             f"{task.label}, fast and plain path in float32 (ties below {TIE}): {checks[task.label]}"
         )
     torch.set_float32_matmul_precision("high")
-    rounded = exact._replace(precision="bf16")
+    rounded = replace(exact, machine=exact.machine._replace(precision="bf16"))
     users = args.users or exact.dataset.n_users
     inference = [
         inference_row(rounded, folder, task, users, args.eval_batch_size, limits["flops"])
@@ -137,7 +136,7 @@ def main() -> None:
     training = [
         training_row(rounded, stream, args.turns, limits["flops"])
         for size in map(int, args.batch_sizes.split(","))
-        for stream in samplers(size).values()
+        for stream in streams_of(size).values()
     ]
     for title, rows in (("Training, bf16", training), ("Inference, bf16", inference)):
         print_table(title, list(rows[0]), [list(row.values()) for row in rows])

@@ -1,6 +1,6 @@
 """Inference: our path and the published one, same weights, same users, taking turns.
 
-    python -m benchmarks.inference --data_dir ../shared/data/beauty --backbone ../shared/t5-small
+    python -m benchmarks.inference --data_dir ./data/beauty --backbone t5-small
 
 Trains for a few steps first (--train_steps), or takes a run's folder (--run). Prints users a
 second, the ratio, the peak memory of each process, and the share of the machine's matrix-product
@@ -11,9 +11,10 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,71 +31,77 @@ from benchmarks.measure import (
 from benchmarks.setting import train_briefly, with_made_up_texts
 from exp import MAX_TOKENS
 from modules.data.candidates import test_candidates
+from modules.data.dataset import HeldOut
 from modules.decoding.beam import BeamOptions
-from modules.evaluation.ranker import Decoding, Ranker, generate_texts
-from modules.loader.evaluation_set import (
-    EvaluationSet,
-    direct_eval,
-    explanation_eval,
-    sequential_eval,
-)
-from modules.runs.run import Experiment, open_experiment, spread
+from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.texts import generate_texts
+from modules.loader.batches import BatchSize
+from modules.loader.evaluation_set import EvaluationSet
+from modules.loader.ragged import recent_histories
+from modules.runs.run import Run, open_run, spread
 from modules.tasks import Task
-from utils.runtime import pick_device
+from utils.runtime import Machine, pick_device
 
 
 def samples_of(
-    experiment: Experiment, folder: str, task: Task, n: int, batch_size: int
+    run: Run, folder: str, task: Task, n: int, batch_size: int
 ) -> tuple[EvaluationSet, np.ndarray | None]:
-    """The test samples of n users, and the direct task's candidates."""
-    dataset = experiment.dataset
-    users = spread(dataset.n_users, n) + 1
-    how = (experiment.pieces, experiment.scheme(task), batch_size)
+    """The test samples of n users, and what they are ranked among."""
+    dataset, prompts, size = run.dataset, run.prompts, BatchSize(batch_size)
+    users = run.users(n)
+    targets = dataset.targets(users, HeldOut.TEST)
     if task is Task.SEQUENTIAL:
-        return sequential_eval(dataset, users, 1, *how), np.arange(1, dataset.n_items + 1)[None]
+        histories = recent_histories(dataset, users, HeldOut.TEST)
+        return prompts.sequential(users, histories, targets, size), dataset.catalogue
     if task is Task.DIRECT:
-        candidates, _ = test_candidates(dataset, users, 99, experiment.seed, Path(folder))
-        return direct_eval(users, dataset.test_items[users - 1], candidates, *how), candidates
+        candidates, _ = test_candidates(dataset, users, 99, run.record.seed, Path(folder))
+        return prompts.direct(users, candidates, targets, size), candidates
     records = dataset.explanations["test"]
     rows = spread(len(records.users), n)
-    targets = experiment.targets("test", 20)[0].gather(rows)
-    return explanation_eval(records.users[rows], records.items[rows], targets, *how), None
-
-
-def ranker(experiment: Experiment, shown: bool = False) -> Ranker:
-    """The path that the scripts take."""
-    targets, cast = experiment.pieces.item_targets, experiment.autocast
-    return Ranker(experiment.model, experiment.trie(), targets, Decoding("exact"), cast, shown)
+    texts = run.texts("test", 20)[0].gather(rows)
+    return prompts.explanation(records.users[rows], records.items[rows], texts, size), None
 
 
 def evaluation(
-    experiment: Experiment, folder: str, task: Task, n: int, batch_size: int
+    run: Run, folder: str, task: Task, n: int, batch_size: int
 ) -> tuple[Callable[[], Any], int]:
     """What ranks n users exactly, or writes n texts by beam search; and the rows that it does."""
-    samples, candidates = samples_of(experiment, folder, task, n, batch_size)
+    samples, candidates = samples_of(run, folder, task, n, batch_size)
     if task is Task.EXPLANATION:
         options = BeamOptions(21, MAX_TOKENS, 10, groups=3, early_stopping=True)
-        decode = partial(experiment.tokenizer.batch_decode, skip_special_tokens=True)
-        model, cast = experiment.model, experiment.autocast
-        work = partial(generate_texts, model, samples, options, decode, cast, show_progress=False)
+        decode = partial(run.tokenizer.batch_decode, skip_special_tokens=True)
+        how = (run.model, samples, options, decode, run.machine.autocast)
+        work = partial(generate_texts, *how, show_progress=False)
     else:
         k = 25 if task is Task.SEQUENTIAL else 10
-        work = partial(ranker(experiment).rank, samples, candidates, k)
+        ranker = Ranker.of(run, Decoding("exact"), show_progress=False)
+        work = partial(ranker.rank, samples, candidates, k)
     return work, len(samples.users)
 
 
-def _open(folder: str, data_dir: str, precision: str, threads: int) -> Experiment:
-    torch.set_num_threads(threads)
-    experiment, _ = open_experiment(folder, data_dir, pick_device(False), precision)
-    return experiment._replace(dataset=with_made_up_texts(experiment.dataset))
+class Setting(NamedTuple):
+    """One contestant: the run, the task, and how it is asked."""
+
+    folder: str
+    data_dir: str
+    task: Task
+    users: int
+    precision: str
+    batch_size: int
+    threads: int
+
+    def open(self) -> Run:
+        """The run, with texts for the explanation task."""
+        torch.set_num_threads(self.threads)
+        machine = Machine(pick_device(False), self.precision)
+        run = open_run(self.folder, self.data_dir, machine)
+        return replace(run, dataset=with_made_up_texts(run.dataset))
 
 
-def ours(
-    folder: str, data_dir: str, task: Task, n: int, precision: str, batch_size: int, threads: int
-) -> Callable[[], Round]:
+def ours(setting: Setting) -> Callable[[], Round]:
     """One turn: n users by exact ranking, or n texts by beam search."""
-    experiment = _open(folder, data_dir, precision, threads)
-    work, n = evaluation(experiment, folder, task, n, batch_size)
+    how = (setting.folder, setting.task, setting.users, setting.batch_size)
+    work, n = evaluation(setting.open(), *how)
     flops = count_flops(work)
 
     def turn() -> Round:
@@ -105,20 +112,19 @@ def ours(
     return turn
 
 
-def theirs(
-    folder: str, data_dir: str, task: Task, n: int, batch_size: int, threads: int
-) -> Callable[[], Round]:
+def theirs(setting: Setting) -> Callable[[], Round]:
     """One turn: n users by free-text beams, the encoder run on every beam's copy."""
-    experiment = _open(folder, data_dir, "fp32", threads)
-    samples, _ = samples_of(experiment, folder, task, n, batch_size)
-    experiment.model.eval()
+    run = setting.open()
+    how = (setting.folder, setting.task, setting.users, setting.batch_size)
+    samples, _ = samples_of(run, *how)
+    run.model.eval()
 
     @torch.no_grad()
     def turn() -> Round:
         started = time.perf_counter()
         for _, batch in samples:
-            published.generate(experiment.model, batch)
-        return Round(time.perf_counter() - started, n)
+            published.generate(run.model, batch)
+        return Round(time.perf_counter() - started, setting.users)
 
     return turn
 
@@ -148,16 +154,16 @@ def main() -> None:
     limits = {precision: matrix_rate(precision) for precision in ("fp32", "bf16")}
     rows = []
     for task in (Task[name.upper()] for name in args.tasks.split(",")):
-        where, how = (folder, args.data_dir, task), (args.batch_size, args.threads)
-        published_how = (args.published_batch_size, args.threads)
-        figures = take_turns(
-            {
-                "published": (theirs, (*where, args.published_users, *published_how)),
-                "fp32": (ours, (*where, args.users, "fp32", *how)),
-                "bf16": (ours, (*where, args.users, "bf16", *how)),
-            },
-            args.turns,
+        own = Setting(
+            folder, args.data_dir, task, args.users, "fp32", args.batch_size, args.threads
         )
+        plain = own._replace(users=args.published_users, batch_size=args.published_batch_size)
+        contestants = {
+            "published": (theirs, (plain,)),
+            "fp32": (ours, (own,)),
+            "bf16": (ours, (own._replace(precision="bf16"),)),
+        }
+        figures = take_turns(contestants, args.turns)
         base = figures["published"]
         rows.append([task.label, "published", base.rate, 1.0, base.peak_gb, "-"])
         for precision in ("fp32", "bf16"):

@@ -1,6 +1,6 @@
 """What weight should the linear model have? HR@10 and NDCG@10 on validation items.
 
-    python -m benchmarks.linear --data_dir ../shared/data/beauty --run checkpoint/beauty-best
+    python -m benchmarks.linear --data_dir ./data/beauty --run checkpoint/beauty-best
 
 Sequential: the whole catalogue less what the user had. Direct: 100 candidates, the prompt holding
 the train items. ``inf``: the linear model alone. The test items are not looked at.
@@ -8,19 +8,20 @@ the train items. ``inf``: the linear model alone. The test items are not looked 
 
 import argparse
 
-import numpy as np
-
 from benchmarks.measure import default_data, print_table
-from modules.baselines.linear import LinearItems, fit_linear_items, recent_items
+from modules.baselines.histories import weighted_histories
+from modules.baselines.linear import PAST, LinearItems, fit_linear_items
 from modules.data.candidates import valid_candidates
+from modules.data.dataset import HeldOut
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
-from modules.loader.evaluation_set import sequential_eval
-from modules.runs.run import open_experiment, spread
-from modules.tasks import MAX_HISTORY, Task
+from modules.loader.batches import BatchSize
+from modules.loader.ragged import recent_histories
+from modules.runs.run import open_run
+from modules.tasks import MAX_HISTORY
 from utils.flag_types import non_negative, numbers
 from utils.metrics.ranking import hit_rate, ndcg
-from utils.runtime import pick_device, pick_precision
+from utils.runtime import Machine, pick_device, pick_precision
 
 ALONE = 1e6  # a weight beside which log-probabilities do not count
 TOP = 10
@@ -38,29 +39,22 @@ def main() -> None:
     parser.add_argument("--weights", type=numbers(non_negative), default=weights)
     args = parser.parse_args()
     device = pick_device(False)
-    experiment, _ = open_experiment(args.run, args.data_dir, device, pick_precision(None, device))
-    dataset = experiment.dataset
-    users = spread(dataset.n_users, args.users) + 1
-    targets, had = dataset.valid_items[users - 1], [dataset.history(user)[:-2] for user in users]
-    how = (experiment.pieces, experiment.scheme(Task.SEQUENTIAL), 64, None)
-    samples = sequential_eval(dataset, users, 2, *how, experiment.causal(Task.SEQUENTIAL))
-    candidates = valid_candidates(dataset, users, 99, experiment.seed)
-    catalogue = np.arange(1, dataset.n_items + 1)[None]
-    decoding = Decoding("exact")
-    ranker = Ranker(
-        experiment.model,
-        experiment.trie(),
-        experiment.pieces.item_targets,
-        decoding,
-        experiment.autocast,
-    )
-    matrix, histories = fit_linear_items(dataset), recent_items(dataset, 2)[users - 1]
+    machine = Machine(device, pick_precision(None, device))
+    run = open_run(args.run, args.data_dir, machine, writes=False)
+    dataset, users, held_out = run.dataset, run.users(args.users), HeldOut.VALIDATION
+    targets, had = dataset.targets(users, held_out), dataset.had(users, held_out)
+    histories = recent_histories(dataset, users, held_out)
+    samples = run.prompts.sequential(users, histories, targets, BatchSize(64))
+    candidates = valid_candidates(dataset, users, 99, run.record.seed)
+    ranker = Ranker.of(run, Decoding("exact"))
+    matrix = fit_linear_items(dataset)
+    weighted = weighted_histories(dataset, held_out, PAST, MAX_HISTORY)[users - 1]
     rows = []
     for weight in (*args.weights, ALONE):
-        linear = LinearItems(matrix, histories, weight) if weight else None
-        items, scores, _ = ranker.rank(samples, catalogue, TOP + MAX_HISTORY, linear)
-        sequential = rank_of(rerank(items, scores, had, TOP)[0], targets)
-        direct = rank_of(ranker.rank(samples, candidates, TOP, linear)[0], targets)
+        linear = LinearItems(matrix, weighted, weight) if weight else None
+        ranked = ranker.rank(samples, dataset.catalogue, TOP + MAX_HISTORY, linear)
+        sequential = rank_of(rerank(ranked, had, TOP).items, targets)
+        direct = rank_of(ranker.rank(samples, candidates, TOP, linear).items, targets)
         figures = [f(ranks, k) for ranks in (sequential, direct) for f, k in _FIGURES]
         rows.append(["inf" if weight == ALONE else f"{weight:g}", *figures])
     names = [

@@ -27,9 +27,9 @@ from modules.evaluation.ranker import MAX_PREFIXES
 from modules.loader.pieces import prompt_pieces
 from modules.loader.tokenizer import load_tokenizer, train_tokenizer
 from modules.loader.trie import build_trie
-from modules.model.backbone import BUILT_IN
 from modules.model.decoder import PrefixDecoder
 from modules.model.graph import normalized_adjacency, propagate
+from modules.presets import BACKBONES
 from utils.runtime import pick_device
 
 PER_USER = 10
@@ -73,7 +73,7 @@ def trie_and_decoding(folder: str, n_items: int, tokenizer_folder: str | None) -
     size = sum(array.nbytes for array in trie) / 2**30
     tree, prefixes = branches(trie), count_prefixes(trie)
     torch.manual_seed(0)
-    config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **BUILT_IN["mini"])
+    config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **BACKBONES["mini"])
     t5 = T5ForConditionalGeneration(config).eval()
     states = torch.randn(USERS_A_BATCH, 60, config.d_model)
     mask = torch.ones(USERS_A_BATCH, 60, dtype=torch.long)

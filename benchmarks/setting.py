@@ -13,14 +13,16 @@ from modules.data.demo import made_up_sentence
 from modules.data.protocols import train_view
 from modules.data.reader import load_dataset
 from modules.loader.batches import Batch
-from modules.loader.training_stream import StepPlan, TrainingStream
+from modules.loader.training_stream import TrainingStream
 from modules.randomness import rng
-from modules.runs.run import Experiment, new_experiment, save_run, training_samplers
+from modules.runs.folder import write_run
+from modules.runs.run import Run
 from modules.tasks import Task
+from modules.training.build import new_run, training_streams
 from modules.training.optimizer import make_optimizer
+from modules.training.settings import Settings
 from utils.console import say
-from utils.provenance import provenance
-from utils.runtime import pick_device
+from utils.runtime import Machine, pick_device
 
 SEED = 0
 
@@ -41,32 +43,20 @@ def with_made_up_texts(dataset: RecDataset, records: int = 4096) -> RecDataset:
 
 def full_size(
     data_dir: str, backbone: str, precision: str, cuda: bool = False
-) -> tuple[Experiment, Callable[..., dict[Task, TrainingStream]]]:
-    """An experiment with random weights, and what makes its training streams."""
+) -> tuple[Run, Callable[..., dict[Task, TrainingStream]]]:
+    """A run with random weights, and what makes its training streams."""
     dataset = with_made_up_texts(load_dataset(data_dir))
     view = train_view(dataset, "clean")
-    experiment = new_experiment(
-        dataset,
-        view,
-        item_ids="random",
-        backbone=backbone,
-        from_scratch=True,
-        method="elmrec",
-        prompt_num=3,
-        alpha=2.0,
-        sigma=2.0,
-        graph_layers=4,
-        device=pick_device(cuda),
-        precision=precision,
-        seed=SEED,
-    )
+    settings = Settings(
+        backbone=backbone, from_scratch=True, alpha=2.0, sigma=2.0, L=4, seed=SEED
+    ).resolved()
+    run = new_run(settings, dataset, view, Machine(pick_device(cuda), precision))
 
-    def samplers(batch_size: int, negative_num: int = 99) -> dict[Task, TrainingStream]:
-        return training_samplers(
-            experiment, view, list(Task), StepPlan(batch_size), negative_num, 20
-        )
+    def streams(batch_size: int, negative_num: int = 99) -> dict[Task, TrainingStream]:
+        how = dataclasses.replace(settings, batch_size=batch_size, negative_num=negative_num)
+        return training_streams(run, how, view)
 
-    return experiment, samplers
+    return run, streams
 
 
 def next_batch(stream: TrainingStream) -> Batch:
@@ -76,22 +66,16 @@ def next_batch(stream: TrainingStream) -> Batch:
 
 def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> None:
     """A model that has learned what answers look like: numbers end, sentences end."""
-    experiment, samplers = full_size(data_dir, backbone, "bf16")
-    streams = samplers(16, negative_num=9)  # short prompts: the answers are what it learns
-    optimizer = make_optimizer(experiment.model, "adafactor", 2e-2)
+    run, streams_of = full_size(data_dir, backbone, "bf16")
+    streams = streams_of(16, negative_num=9)  # short prompts: the answers are what it learns
+    optimizer = make_optimizer(run.model, "adafactor", 2e-2)
     say(f"training {steps} steps, so that free-text search ends as it does in practice")
-    experiment.model.train()
+    run.model.train()
     for step in range(steps):
-        with experiment.autocast():
-            loss = experiment.model(next_batch(streams[list(streams)[step % len(streams)]]))
+        with run.machine.autocast():
+            loss = run.model(next_batch(streams[list(streams)[step % len(streams)]]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    arguments = {"seed": SEED, "negative_num": 99, "exp_len": 20, "preset": "readme"}
-    arguments |= {"protocol": "clean", "item_ids": "random"}
-    arguments |= {"method": "elmrec", "backbone": backbone}
-    arguments["tasks"] = [task.label for task in streams]
-    record = {"dataset": experiment.dataset.name}
-    record |= {"held_out_edges_seen": 0, "held_out_records_seen": 0}
-    save_run(experiment, folder, provenance(arguments) | record)
-    experiment.model.save_pretrained(folder)
+    write_run(folder, run.record, run.dataset, run.tokenizer, run.numbers)
+    run.model.save_pretrained(folder)

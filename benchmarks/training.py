@@ -1,6 +1,6 @@
 """Training: time of a step by task, ours and the published path, taking turns.
 
-    python -m benchmarks.training --data_dir ../shared/data/beauty --backbone ../shared/t5-small
+    python -m benchmarks.training --data_dir ./data/beauty --backbone t5-small
 
 Also prints where our step's time goes, each part timed by itself.
 """
@@ -36,15 +36,15 @@ def ours(
 ) -> Callable[[], Round]:
     """One turn: a training step."""
     torch.set_num_threads(threads)
-    experiment, samplers = full_size(data_dir, backbone, precision)
-    stream = samplers(batch_size)[task]
-    model = experiment.model.train()
+    run, streams_of = full_size(data_dir, backbone, precision)
+    stream = streams_of(batch_size)[task]
+    model = run.model.train()
     optimizer = make_optimizer(model, "adamw", LR)
 
     def step() -> None:
         batch = next_batch(stream)
         optimizer.zero_grad()
-        with experiment.autocast():
+        with run.machine.autocast():
             loss = model(batch)
         loss.backward()
         optimizer.step()
@@ -65,9 +65,9 @@ def theirs(
 ) -> Callable[[], Round]:
     """One turn: a training step of the published path."""
     torch.set_num_threads(threads)
-    experiment, samplers = full_size(data_dir, backbone, "fp32")
-    stream = samplers(batch_size)[task]
-    training = published.PublishedTraining(experiment.model.train(), LR)
+    run, streams_of = full_size(data_dir, backbone, "fp32")
+    stream = streams_of(batch_size)[task]
+    training = published.PublishedTraining(run.model.train(), LR)
     training.step(next_batch(stream))
 
     def turn() -> Round:
@@ -83,8 +83,8 @@ def parts(
     data_dir: str, backbone: str, task: Task, batch_size: int, precision: str, turns: int
 ) -> dict[str, float]:
     """Seconds of each part of a step, forward and backward."""
-    experiment, samplers = full_size(data_dir, backbone, precision)
-    stream, model = samplers(batch_size)[task], experiment.model.train()
+    run, streams_of = full_size(data_dir, backbone, precision)
+    stream, model = streams_of(batch_size)[task], run.model.train()
     optimizer = make_optimizer(model, "adamw", LR)
     seconds: dict[str, list[float]] = {}
 
@@ -95,14 +95,14 @@ def parts(
         return result
 
     def encoder(embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        with experiment.autocast():
+        with run.machine.autocast():
             states = encode(model.t5, embeds, mask)
         states.backward(torch.randn_like(states))
         return states
 
     def decoder(states: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> None:
         outputs = BaseModelOutput(last_hidden_state=states)
-        with experiment.autocast():
+        with run.machine.autocast():
             loss = model.t5(encoder_outputs=outputs, attention_mask=mask, labels=labels).loss
         loss.backward()
 

@@ -75,7 +75,7 @@ def rank_best_first(
         tree: from ``branches``, on the decoder's device.
         vocabulary: (V',) the trie's tokens.
         k: at most the number of items.
-        width: prefixes that a user expands at a time; any number gives the same result.
+        width: prefixes that a user expands at a time; all give the same result.
 
     Returns:
         items (B, k) int64 and scores (B, k) float32, best first.
@@ -106,17 +106,15 @@ def rank_best_first(
         targets = targets.flatten(1)
         node = torch.arange(m, m + q, device=dev).repeat_interleave(grown.shape[1] // q)
         node = node.expand(b, -1)
-
-        found = grown.masked_fill(targets >= 0, NOTHING)
-        best, order = torch.cat([best, found], dim=1).sort(dim=1, descending=True, stable=True)
-        best, order = best[:, :k], order[:, :k]
+        found = torch.cat([best, grown.masked_fill(targets >= 0, NOTHING)], dim=1)
+        best, order = (x[:, :k] for x in found.sort(dim=1, descending=True, stable=True))
         items = torch.cat([items, -targets], dim=1).gather(1, order)
         scores = torch.cat([scores, grown.masked_fill(targets < 0, NOTHING)], dim=1)
         prefixes, parents = torch.cat([prefixes, targets], 1), torch.cat([parents, node], 1)
         # Drop what is closed for every user.
         alive = int((scores > best[:, -1:]).sum(dim=1).max())
         scores, order = scores.topk(max(alive, 1), dim=1)
-        prefixes, parents = prefixes.gather(1, order), parents.gather(1, order)
+        prefixes, parents = (x.gather(1, order) for x in (prefixes, parents))
 
 
 def _grow(visible: torch.Tensor, parent: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "record": [
             "Ranking",
             "catalogue_record",
+            "direct_samples",
             "ranking_record",
             "ranking_rows",
             "result_record",

@@ -1,4 +1,4 @@
-"""What an evaluation writes: the record of a result, and a row a user."""
+"""An evaluation: what the direct task asks, the record of a result, and a row a user."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,9 @@ from modules.data.candidates import fingerprint
 from modules.data.dataset import HeldOut, RecDataset
 from modules.evaluation.ranker import AddedScores, Ranker
 from modules.evaluation.reranking import Ranked, Seconds, rank_of
+from modules.loader.batches import BatchSize
 from modules.loader.evaluation_set import EvaluationSet
+from modules.loader.ragged import recent_histories
 from modules.runs.run import Run
 from utils.metrics.catalogue import catalogue_figures
 from utils.metrics.ranking import ranking_metrics
@@ -16,6 +18,18 @@ from utils.provenance import provenance
 
 LAST_ITEMS = 10  # of a history, in a user's row
 TRAINING = ("command", "arguments", "versions", "commit", "resumed")  # of run.json, with a result
+
+
+def direct_samples(
+    run: Run, prompt: str, users: np.ndarray, candidates: np.ndarray, size: BatchSize
+) -> EvaluationSet:
+    """What the direct task asks for (n,) users with (n, C) candidates, by ``topn.py --prompt``:
+    ``candidates`` lists them, ``history`` holds what comes before both held-out items."""
+    targets = run.dataset.targets(users, HeldOut.TEST)
+    if prompt == "history":
+        histories = recent_histories(run.dataset, users, HeldOut.VALIDATION)
+        return run.prompts.sequential(users, histories, targets, size)
+    return run.prompts.direct(users, candidates, targets, size)
 
 
 def result_record(

@@ -4,9 +4,9 @@ import pytest
 
 from benchmarks.agreement import TOP, agreement, continuations
 from benchmarks.setting import train_briefly
-from modules.runs.run import open_experiment
+from modules.runs.run import open_run
 from modules.tasks import Task
-from utils.runtime import pick_device
+from utils.runtime import Machine, pick_device
 
 
 def test_continuations_by_hand() -> None:
@@ -17,8 +17,8 @@ def test_continuations_by_hand() -> None:
 def test_lists_are_the_same_on_real_beauty(shared, tmp_path) -> None:
     data = str(shared / "data" / "beauty")
     train_briefly(data, "mini", 30, tmp_path)
-    experiment, _ = open_experiment(tmp_path, data, pick_device(False), "fp32")
+    run = open_run(tmp_path, data, Machine(pick_device(False), "fp32"))
     for task in (Task.SEQUENTIAL, Task.DIRECT):
-        found = agreement(experiment, str(tmp_path), task, users=100)
+        found = agreement(run, str(tmp_path), task, users=100)
         assert found.users == found.same_but_ties == 100, (task, TOP)
         assert found.largest_gap < 1e-4

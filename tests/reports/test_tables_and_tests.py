@@ -189,7 +189,7 @@ def test_the_whole_way(tmp_path):
     [
         (["table", "nowhere"], "no such folder"),
         (["table", "."], "Evaluate the run first"),
-        (["table", "run", "--out", "t.txt"], "neither in .md nor in .csv"),
+        (["table", "run", "--out", "t.txt"], "must end in .md or .csv"),
         (["test", "run", ","], "needs a folder"),
         (["baselines", "few", "--methods", "magic"], "name some of popularity,"),
         (["baselines", "few", "--ease_l2", "1,x"], "'x' must be a number above 0"),
