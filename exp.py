@@ -55,11 +55,11 @@ def parse_args() -> argparse.Namespace:
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     if args.num_beams % args.num_beam_groups:
         raise UserError(
-            f"--num_beams {args.num_beams} is no multiple of --num_beam_groups "
-            f"{args.num_beam_groups}; all groups have as many beams."
+            f"--num_beams {args.num_beams} must be a multiple of --num_beam_groups "
+            f"{args.num_beam_groups}: all groups have the same number of beams."
         )
     if not args.min_len < MAX_TOKENS:
-        raise UserError(f"--min_len {args.min_len}: a text ends at {MAX_TOKENS} tokens.")
+        raise UserError(f"--min_len {args.min_len}: must be below {MAX_TOKENS}, where a text ends.")
     return args
 
 

@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("for whom")
     whom = group.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", metavar="ID", help="a user of the data")
-    whom.add_argument("--users_file", metavar="FILE", type=Path, help="many, an id a line")
+    whom.add_argument("--users_file", metavar="FILE", type=Path, help="many, one id on each line")
     whom.add_argument("--history", metavar="ID,ID,...", help="of somebody unknown, oldest first")
     group.add_argument(
         "--held_out",
@@ -73,7 +73,7 @@ def explained(args: argparse.Namespace, tasks: list[str]) -> int:
 
 
 def remark(message: str) -> None:
-    """Say something that is no part of the answer; of several processes, one speaks."""
+    """Say something that is not part of the answer; of several processes, one speaks."""
     if distributed.is_main():
         print(message, file=sys.stderr, flush=True)
 
@@ -81,7 +81,7 @@ def remark(message: str) -> None:
 def main() -> None:
     """Answer for one user, many, or a newcomer."""
     args, started, advice = parse_args(), time.perf_counter(), modules.recommend
-    with redirect_stdout(sys.stderr):  # what is said on the way is no part of the answer
+    with redirect_stdout(sys.stderr):  # what is said meanwhile is not part of the answer
         machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
         run = runs.open_run(args.checkpoint, args.data_dir, machine, writes=False)
         dataset, tasks = run.dataset, run.record.tasks

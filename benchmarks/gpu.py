@@ -1,4 +1,4 @@
-"""One GPU: correctness first, then steps and whole evaluations, held against what the card can do.
+"""One GPU: correctness first, then steps and whole evaluations, compared with what the card can do.
 
     python -m benchmarks.gpu --data_dir ./data/beauty --backbone t5-small
 

@@ -23,7 +23,7 @@ from utils.flag_types import non_negative, numbers
 from utils.metrics.ranking import hit_rate, ndcg
 from utils.runtime import Machine, pick_device, pick_precision
 
-ALONE = 1e6  # a weight beside which log-probabilities do not count
+ALONE = 1e6  # a weight so large that log-probabilities do not count
 TOP = 10
 
 

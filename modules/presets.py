@@ -77,6 +77,10 @@ BACKBONES = {
 }  # fmt: skip
 
 
+# Names of PROPAGATIONS (modules/model/graph.py), for the flag: torch is not loaded for it.
+GRAPH_ENCODERS = ("lightgcn",)
+
+
 def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
     """The settings of a data set, and where they are from, for the log."""
     table = PRESETS[ALIASES.get(preset, preset)].get(dataset.lower())

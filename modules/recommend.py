@@ -1,6 +1,6 @@
-"""What comes next for one person or many, and why: the sequential and the explanation task, asked.
+"""What comes next for one person or many, and why: the sequential and the explanation task.
 
-Whoever asks is a ``Person``. The sequential task reads places in the history and no graph, so
+Whoever asks is a ``Person``. The sequential task reads positions and no graph, so
 that a history is all it needs: somebody who is not in the data is written ``user_0``, a number
 that no training prompt holds. Explanations read the graph; see ``NewcomerModel``.
 """
@@ -58,7 +58,7 @@ def known(dataset: RecDataset, names: Sequence[tuple[str, str]], held_out: int) 
     """Users of the data set.
 
     Args:
-        names: pairs of where a name stands (for the message) and an original user id.
+        names: pairs of the place of a name (for the message) and an original user id.
         held_out: so many of each user's last items are left out: 1 asks what a test asks.
     """
     number = {name: user for user, name in enumerate(dataset.user_names) if user}
@@ -101,7 +101,7 @@ def _unknown(
     return UserError(
         f"{where}: {what} {limit(name)} is not in the data. {dataset.folder / 'datamaps.json'} "
         f"lists all {len(names) - 1:,} under id2{what}"
-        + (f"; closest: {', '.join(near)}." if near else "; none is like it.")
+        + (f"; closest: {', '.join(near)}." if near else "; none is similar.")
     )
 
 
@@ -136,13 +136,13 @@ class NewcomerModel(nn.Module):
 
 def newcomer_remark(run: Run, explained: int) -> str:
     """What a reader of a newcomer's answer must know. explained: texts that are generated."""
-    text = "not in the data: the prompt says user_0, whom training did not know"
+    text = "not in the data: the prompt says user_0, which training never used"
     tasks = [Task.SEQUENTIAL] + [Task.EXPLANATION] * (explained > 0)
     by_graph = [t.label for t in tasks if run.prompts.schemes[t] is WholeWords.GRAPH]
     if by_graph:
         text += (
             f"; not in the graph either: for the {' and '.join(by_graph)} task, the mean of the "
-            "history's item nodes stands for the user's node"
+            "history's item nodes takes the place of the user's node"
         )
     return text
 

@@ -46,7 +46,7 @@ class Method(NamedTuple):
 
 _POSITIONS = dict.fromkeys(Task, WholeWords.POSITION)
 METHODS = {
-    # Sequential stays with positions: by graph ids a model recommends what is near the user's
+    # Sequential keeps positions: by graph ids a model recommends what is near the user's
     # early items rather than the recent ones.
     "elmrec": Method(
         "ELMRec",
@@ -75,7 +75,7 @@ def schemes(method: str, changes: dict[str, str]) -> dict[Task, WholeWords]:
     return METHODS[method].whole_words | own
 
 
-# {user} becomes "user_7", {items} becomes "item_3 item_9 ...". Both stand between spaces, so
+# {user} becomes "user_7", {items} becomes "item_3 item_9 ...". Both are between spaces, so
 # that a mention's tokens are the same in every template. The first of a task is the short form,
 # the only one used in validation and at test time.
 TEMPLATES: dict[Task, tuple[str, ...]] = {

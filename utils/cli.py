@@ -58,7 +58,7 @@ def add_machine_flags(group: argparse._ArgumentGroup) -> None:
 
 
 def data_folder(positional: str | None, flag: str | None) -> str:
-    """The data folder of the command line; UserError where it is named twice or not at all."""
+    """The data folder of the command line; UserError where two are named, or none."""
     if positional and flag and positional != flag:
         raise UserError(f"two data folders: {positional!r} and --data_dir {flag!r}. Name one.")
     if not (positional or flag):

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Bad input: the message names file and line or flag, value, limit, and the mend."""
+    """Bad input: the message says file and line, or flag: what it is, what it must be, what to do."""
 
 
 def limit(text: object, length: int = 60) -> str:

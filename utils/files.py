@@ -1,6 +1,6 @@
 """Files: written so that they are whole or not there, and read so that an error names them.
 
-JSON is read strictly: a key that stands twice, NaN and Infinity are refused, though Python would
+JSON is read strictly: a key that is given twice, NaN and Infinity are refused, though Python would
 take them.
 """
 
@@ -28,8 +28,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8; some editors put it at the start 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write to that takes its name only when all is written: write aside, flush to
-    the disk, rename. A reader never sees half a file; where an error ends the writing, what stood
-    there before still does.
+    the disk, rename. A reader never sees half a file; where an error ends the writing, what was
+    there before still is.
 
     Raises:
         UserError: naming the path, where the disk or the permissions say no.
@@ -45,11 +45,11 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         os.replace(aside, path)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}). What stood there before is "
+            f"{path}: cannot be written ({error.strerror or error}). What was there before is "
             "unchanged; free space or choose another folder."
         ) from error
     finally:
-        with suppress(OSError):  # gone already, if all went well; if not, that error is told
+        with suppress(OSError):  # gone already, if all went well; if not, that error is raised
             aside.unlink()
 
 
@@ -153,17 +153,17 @@ def sha256(path: str | Path) -> str:
 
 
 def check_file(path: str | Path, missing: str) -> None:
-    """UserError, naming the path, where it is no regular file. missing: what to tell then."""
+    """UserError, naming the path, where it is not a regular file. missing: what to say then."""
     with _readable_path(path, missing):
         # A folder, or a pipe, from which a reader would wait for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"{path}: a folder or a device, where a file is due.")
+            raise UserError(f"{path}: a folder or a device; it must be a file.")
 
 
 def read_file(path: str | Path, missing: str) -> bytes:
     """All of a file; UserError, naming the path, where it cannot be read.
 
-    missing: what to tell where there is no such file.
+    missing: what to say where there is no such file.
     """
     check_file(path, missing)
     with _readable_path(path, missing):
@@ -198,13 +198,12 @@ def parse_json(path: str | Path, content: bytes, first_line: int = 1) -> Any:
         if len(found) < len(pairs):
             twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
             raise UserError(
-                f"{path}: key {limit(twice)} stands twice in one map. Which of the two is meant? "
-                "Take one out."
+                f"{path}: key {limit(twice)} is given twice in one map. Remove one of the two."
             )
         return found
 
     def constant(name: str) -> None:
-        raise UserError(f"{path}: {name} is no number of JSON. Put a number in its place.")
+        raise UserError(f"{path}: {name} is not a number in JSON. Put a number in its place.")
 
     try:
         text = content.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
@@ -229,7 +228,7 @@ def readable(what: str) -> Iterator[None]:
     """Turn what a library raises over a file into a UserError that names the file.
 
     transformers, tokenizers and safetensors raise whatever they meet first in a damaged file:
-    KeyError, TypeError, plain Exception. So all are caught, and the kind is told.
+    KeyError, TypeError, plain Exception. So all are caught, and the kind is said.
     """
     try:
         yield

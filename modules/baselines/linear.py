@@ -5,7 +5,7 @@
 A row of S is a prefix of a train history, its items weighted past^age (the last one: 1); the row of
 T is what follows it, future^distance (the next one: 1). This is the model of partial sessions of
 SLIST (Choi et al., "Session-aware Linear Item-Item Models", WWW 2021), without its weights of age.
-It has a number for every pair of items, which no vectors of a few hundred numbers have: a baseline
+It has a number for every pair of items, which no vectors of a few hundred numbers have. A baseline
 in compare.py, and in seq_reranker.py and topn.py (``--linear``) what can be added to a T5's scores.
 """
 

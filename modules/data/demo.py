@@ -33,7 +33,7 @@ SPLITS = ("train", "val", "test")
 
 
 def _history(rng: np.random.Generator, order: np.ndarray) -> list[int]:
-    """Items of one user: two groups, each walked in its cyclic order; no item twice."""
+    """Items of one user: two groups, each walked in its cyclic order; no item is repeated."""
     pair = rng.choice(len(order), size=2, replace=False)
     at = rng.integers(ITEMS_A_GROUP, size=2)
     items: list[int] = []

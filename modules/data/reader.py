@@ -1,7 +1,7 @@
 """The four files of a data folder, read and checked line by line.
 
-Every id, line and record is held against data/README.md here, and nowhere else; an error names
-the file and the line or record, the value, and what is due.
+Every id, line and record is checked here, and nowhere else, to be as data/README.md says; an error
+names the file and the line or record, the value, and what it must be.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def load_dataset(folder: str | Path) -> RecDataset:
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise UserError(
-            f"data folder {str(folder)!r} does not exist or is no folder. It holds "
+            f"data folder {str(folder)!r} does not exist or is not a folder. It holds "
             "sequential.txt and datamaps.json (see data/README.md)."
         )
     fingerprints = {}
@@ -53,9 +53,9 @@ def load_dataset(folder: str | Path) -> RecDataset:
     n_users, n_items = len(user_names) - 1, len(item_names) - 1
     items, offsets = _read_sequences(sequences, rows, n_users, n_items)
 
-    # What stands there under an optional file's name, be it a folder or a link to nowhere, is
-    # meant to be read; only a name that is not there at all is a file that is missing.
-    lost = "A link of that name leads nowhere; mend it, or take it away."
+    # Whatever has an optional file's name, be it a folder or a broken link, is meant to be read;
+    # only where nothing has that name is the file missing.
+    lost = "A link of that name leads nowhere; fix it, or remove it."
     negatives = explanations = None
     if os.path.lexists(optional := folder / "negative.txt"):
         negatives = _read_negatives(optional, read(optional, lost), items, offsets, n_items)
@@ -112,7 +112,7 @@ def _read_rows(
     """Lines ``user item item ...`` -> (users, flat items, row ends); every id checked.
 
     Line ends of any system are read, and blanks and blank lines at the end. A blank line between
-    others may stand for a user that was lost.
+    others may be a user that was lost.
     """
     users: list[int] = []
     flat = array("q")
@@ -137,7 +137,7 @@ def _read_rows(
             )
         if user in line_of:
             raise UserError(
-                f"{where}: user {user} stands already on line {line_of[user]}. A user has one line."
+                f"{where}: user {user} is already on line {line_of[user]}. A user has one line."
             )
         if row and (min(row) < 1 or max(row) > n_items):
             bad = next(i for i in row if not 1 <= i <= n_items)
@@ -195,7 +195,7 @@ def _read_negatives(
         drawn = values[ends[row] - counts[row] : ends[row]]
         if len(np.unique(drawn)) < len(drawn):
             seen, times = np.unique(drawn, return_counts=True)
-            raise UserError(f"{where}: negative {seen[times > 1][0]} is there twice.")
+            raise UserError(f"{where}: negative {seen[times > 1][0]} is given twice.")
         had = np.intersect1d(drawn, items[offsets[user - 1] : offsets[user]])
         if had.size:
             raise UserError(
@@ -223,20 +223,22 @@ def _checked_records(where: str, records: list, n_users: int, n_items: int) -> E
     for row, record in enumerate(records):
         at = f"{where}[{row}]"
         if not isinstance(record, dict):
-            raise UserError(f"{at}: {limit(record)} is no record: user, item, explanation are due.")
+            raise UserError(
+                f"{at}: {limit(record)} is not a record with user, item and explanation."
+            )
         for key, top in (("user", n_users), ("item", n_items)):
             value = record.get(key)
             if type(value) is not int or not 0 < value <= top:
                 raise UserError(
-                    f"{at}: {key!r} is {limit(value)}; a whole number from 1 to {top} is due."
+                    f"{at}: {key!r} is {limit(value)}; it must be a whole number from 1 to {top}."
                 )
         text, feature = record.get("explanation"), record.get("feature", "")
         if not _is_text(text) or not text.strip():
             raise UserError(
-                f"{at}: 'explanation' is {limit(text)}; a text that is not blank is due."
+                f"{at}: 'explanation' is {limit(text)}; it must be a text that is not blank."
             )
         if not _is_text(feature):
-            raise UserError(f"{at}: 'feature' is {limit(feature)}; a text is due.")
+            raise UserError(f"{at}: 'feature' is {limit(feature)}; it must be a text.")
         users.append(record["user"])
         items.append(record["item"])
         texts.append(text)

@@ -70,7 +70,7 @@ NONE = -1.0e9  # a score below every real one, and finite so that sums of it sta
 
 
 class Marks(NamedTuple):
-    """Tokens that are no text."""
+    """Tokens with a meaning of their own."""
 
     start: int
     end: int
@@ -164,7 +164,7 @@ class _Group:
         """(B, size, V) -> parents (B, size) and tokens (B, size) of the new running beams."""
         size, vocabulary = log_probs.shape[1:]
         total = (log_probs + self._running_scores[:, :, None]).flatten(1)
-        top, index = total.topk(2 * size, dim=1)  # enough to go on if half of it has ended
+        top, index = total.topk(2 * size, dim=1)  # enough to continue if half of it has ended
         parent, token = index // vocabulary, index % vocabulary
         prefix = self.running.gather(1, parent[:, :, None].expand(-1, -1, length - 1))
         grown = torch.cat([prefix, token[:, :, None]], dim=2)  # (B, 2 size, length)

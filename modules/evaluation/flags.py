@@ -15,7 +15,8 @@ def file_name(text: str) -> str:
     """A plain name for files in the run's folder, and none of those that are there already."""
     if not re.fullmatch(r"\w[\w.-]{0,99}", text) or text in TAKEN:
         raise argparse.ArgumentTypeError(
-            f"{limit(text)} is no name for results: letters, digits, '_', '-' and '.', and none of "
+            f"{limit(text)} must be a name for results: letters, digits, '_', '-', '.', but not "
+            "
             f"{', '.join(TAKEN)}"
         )
     return text
@@ -71,13 +72,13 @@ def add_catalogue_flag(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--catalogue",
         action="store_true",
-        help="also where the test item stands among all items: HR, NDCG, MRR up to @100, coverage, "
+        help="also the rank of the test item among all items: HR, NDCG, MRR up to @100, coverage, "
         "popularity, by history and item popularity",
     )
 
 
 def add_linear_flag(group: argparse._ActionsContainer) -> None:
-    """The linear model beside the T5."""
+    """The linear model added to the T5."""
     group.add_argument(
         "--linear",
         type=non_negative,

@@ -51,7 +51,7 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[
 
 
 def render(template: str, user: int, numbers: Sequence[int]) -> str:
-    """A template as text, items written by their numbers: what ``PromptPieces`` stands for."""
+    """A template as text, items written by their numbers: what pieces are put together to."""
     mentions = " ".join(f"item_{number}" for number in numbers)
     return template.format(user=f"user_{user}", items=mentions)
 

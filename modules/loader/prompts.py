@@ -43,8 +43,8 @@ class Prompts:
     def sequential(
         self, users: np.ndarray, histories: Ragged, targets: np.ndarray, size: BatchSize
     ) -> EvaluationSet:
-        """The sequential task: (n,) users, the items of their prompts, and their (n,) targets. A
-        target 0 is none: nothing is held out."""
+        """The sequential task: (n,) users, the items of their prompts, and their (n,) targets. With
+        target 0 nothing is held out."""
         return self._items(Task.SEQUENTIAL, users, histories, targets, size)
 
     def direct(

@@ -104,7 +104,7 @@ class TrainingStream:
         return self._order, {"at": self._at, "rng": self.rng.bit_generator.state}
 
     def load_state(self, order: np.ndarray, values: dict[str, Any]) -> None:
-        """Go on from a ``state``."""
+        """Continue from a ``state``."""
         self._order, self._at = order, values["at"]
         self.rng.bit_generator.state = values["rng"]
 

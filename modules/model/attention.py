@@ -18,7 +18,7 @@ _CHUNK = 1 << 20  # scores worked on at a time: 4 MB in float32
 
 def closed_keys(mask: torch.Tensor) -> torch.Tensor | None:
     """(B, S) mask, 0 on pads -> (B, 1, 1, S) float32 to be added to scores: 0, or -inf on pads.
-    None where there are no pads; on a GPU nobody looks, for that would wait for it."""
+    None where there are no pads; a GPU is not asked, for that would wait for it."""
     if own_kernels(mask) and bool(mask.all()):
         return None
     closed = torch.zeros_like(mask, dtype=torch.float32)

@@ -35,7 +35,7 @@ def build_backbone(
         dropout: rate, in place of the backbone's own.
 
     Raises:
-        UserError: where the name can be resolved in none of these ways.
+        UserError: where the name is none of these.
     """
     changes = {} if dropout is None else {"dropout_rate": dropout}
     if name in BACKBONES:

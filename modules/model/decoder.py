@@ -17,7 +17,7 @@ from modules.model.encoder import feed_forward_states, for_product, merge_heads,
 
 
 class PrefixDecoder:
-    """Decoder states of the nodes of B users, extended as a search goes on."""
+    """Decoder states of the nodes of B users, extended during a search."""
 
     def __init__(
         self, t5: T5ForConditionalGeneration, states: torch.Tensor, mask: torch.Tensor, depth: int

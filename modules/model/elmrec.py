@@ -5,8 +5,8 @@ The encoder reads, for each sample,
     [ p_1 .. p_K ;  E[token] + alpha * W[whole-word id] ]
 
 p: soft prompts of the task; E: T5's token embedding; W: by task the propagated table of the
-user-item graph (modules/model/graph.py) or a table of positions. T5 is held, not subclassed. This file
-knows no argparse, no metrics, and no files but a model folder's.
+user-item graph (modules/model/graph.py) or a table of positions. T5 is a member, not a base class.
+This file knows no argparse, no metrics, and no files but a model folder's.
 """
 
 from collections.abc import Callable

@@ -2,8 +2,8 @@
 
 Prompts are long (420 tokens with 100 candidates), so the encoder is where the time goes. What is
 different here: the position bias is one table for all users, never a copy a user; activations are
-rounded to bf16 once, where a product needs them. Attention and
-dropout are our own on CPUs (modules/model/attention.py, modules/model/dropout.py). No weight is held here.
+rounded to bf16 once, where a product needs them. Attention and dropout are our own on CPUs
+(modules/model/attention.py, modules/model/dropout.py). There are no weights here.
 """
 
 import torch

@@ -25,7 +25,7 @@ class Graph(NamedTuple):
     def matrix(self, check: bool = False) -> torch.Tensor:
         """(N, N) sparse CSR tensor, built when needed, for a model may be made on the meta device.
 
-        check: raise ValueError or RuntimeError where this is no matrix. An index out of range
+        check: raise ValueError or RuntimeError where this is not a matrix. An index out of range
         would read memory of something else.
         """
         n = len(self.crow) - 1

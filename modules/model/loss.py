@@ -3,8 +3,9 @@
     loss = - log p(item),   p(item) = prod over the steps t of its number that branch of
                                       softmax over the continuations of t alone
 
-Cross entropy over the whole vocabulary also teaches a model what is no item; exact ranking
-(modules/decoding/exact.py) never asks that. With one token an item, this is a softmax over the catalogue.
+Cross entropy over the whole vocabulary also teaches a model which texts are not items; exact
+ranking (modules/decoding/exact.py) never asks that. With one token for each item, this is a softmax
+over the catalogue.
 """
 
 import numpy as np

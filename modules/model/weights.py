@@ -91,7 +91,7 @@ def write_model(
 
 
 def read_model(folder: Path) -> tuple[T5Config, dict[str, Any], dict[str, torch.Tensor]]:
-    """Read both files and hold them against their checksums.
+    """Read both files and compare them with their checksums.
 
     Returns:
         T5's configuration, the entry ``elmrec`` of config.json, and the tensors.
@@ -104,7 +104,7 @@ def read_model(folder: Path) -> tuple[T5Config, dict[str, Any], dict[str, torch.
     table = parse_json(config_path, content)
     own = table.pop("elmrec", None) if isinstance(table, dict) else None
     if not isinstance(own, dict):
-        raise UserError(f"{config_path}: no 'elmrec' entry; this is no ELMRec model folder.")
+        raise UserError(f"{config_path}: no 'elmrec' entry; this is not a model folder of ELMRec.")
     check_file(weights_path, MISSING)
     with readable(str(weights_path)), safe_open(weights_path, framework="pt") as file:
         metadata = file.metadata() or {}
@@ -123,14 +123,14 @@ def read_model(folder: Path) -> tuple[T5Config, dict[str, Any], dict[str, torch.
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not math.isfinite(tensor.sum(dtype=torch.float64)):
             raise UserError(
-                f"{weights_path}: {name!r} holds numbers that are infinite or none at all (NaN). "
-                "The training went astray, or the file is damaged."
+                f"{weights_path}: {name!r} holds numbers that are infinite or not a number (NaN). "
+                "The training failed, or the file is damaged."
             )
     return _t5_config(config_path, table, len(tensors)), own, tensors
 
 
 def _t5_config(path: Path, table: dict[str, Any], n_tensors: int) -> T5Config:
-    """T5's configuration, its numbers held against what they count."""
+    """T5's configuration, its numbers compared with what they count."""
     with readable(str(path)):
         config = T5Config.from_dict(table)
     for keys, low, high in ((_SIZES, 1, 2**31), (_TOKENS, 0, config.vocab_size)):
@@ -138,8 +138,8 @@ def _t5_config(path: Path, table: dict[str, Any], n_tensors: int) -> T5Config:
             value = getattr(config, key)
             if type(value) is not int or not low <= value < high:
                 raise UserError(
-                    f"{path}: {key!r} is {limit(value)}; a whole number from {low} to {high - 1} "
-                    "is due."
+                    f"{path}: {key!r} is {limit(value)}; it must be a whole number "
+                    f"from {low} to {high - 1}."
                 )
     if config.num_layers + config.num_decoder_layers > n_tensors:  # a layer has several
         raise UserError(
@@ -150,16 +150,16 @@ def _t5_config(path: Path, table: dict[str, Any], n_tensors: int) -> T5Config:
 
 
 def check_fit(
-    folder: Path, due: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]
+    folder: Path, expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """UserError where tensors are missing, left over, or of another shape or kind than due.
+    """UserError where tensors are missing, left over, or of another shape or kind than expected.
 
-    due: by the names of the file; the values do not count, so that they may be on "meta".
+    expected: by the names of the file; the values do not count, so that they may be on "meta".
     """
-    faults = [f"{name} is missing" for name in due if name not in tensors]
-    faults += [f"{name} is left over" for name in tensors if name not in due]
-    for name in due.keys() & tensors.keys():
-        want, have = due[name], tensors[name]
+    faults = [f"{name} is missing" for name in expected if name not in tensors]
+    faults += [f"{name} is left over" for name in tensors if name not in expected]
+    for name in expected.keys() & tensors.keys():
+        want, have = expected[name], tensors[name]
         if want.shape != have.shape:
             faults.append(f"{name} is {tuple(have.shape)}, not {tuple(want.shape)}")
         elif want.is_floating_point() != have.is_floating_point():
@@ -173,7 +173,7 @@ def check_fit(
 
 
 def saved_metadata(folder: str | Path) -> dict[str, str]:
-    """What ``write_model`` was told to keep beside the weights, and their checksums."""
+    """What ``write_model`` was given to keep with the weights, and their checksums."""
     path = Path(folder) / WEIGHTS_FILE
     with readable(str(path)), safe_open(path, framework="pt") as file:
         return file.metadata() or {}

@@ -14,11 +14,11 @@ from modules.randomness import Stream, rng
 from modules.runs.results import method_of, read_result
 from utils.errors import UserError
 from utils.files import read_jsonl
-from utils.metrics.ranking import NOT_RANKED, SHOWN
+from utils.metrics.ranking import NOT_RANKED, shown_metrics
 from utils.metrics.significance import Paired, holm, paired_test
 from utils.tables import markdown
 
-LONGEST = max(k for _, k in SHOWN.values())
+LONGEST = max(k for _, k in shown_metrics().values())
 
 
 class RankedRun(NamedTuple):
@@ -134,7 +134,7 @@ def differences(
     generator = rng(seed, Stream.RESAMPLING)
     found: list[tuple[str, str, np.ndarray, np.ndarray, Paired]] = []
     for task, runs in sides.items():
-        for metric, (of_users, k) in SHOWN.items():
+        for metric, (of_users, k) in shown_metrics().items():
             # (runs, U) each
             mine, other = (np.stack([of_users(run.ranks, k) for run in side]) for side in runs)
             paired = paired_test(mine.mean(axis=0) - other.mean(axis=0), generator, resamples)

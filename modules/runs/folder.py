@@ -1,4 +1,4 @@
-"""What is in a run's folder beside the model: its record, the item numbers, the tokenizer.
+"""What is in a run's folder besides the model: its record, the item numbers, the tokenizer.
 
 All of it is compared with the record, and the data folder too, so that a model is never evaluated
 on something else than it was trained on unnoticed.

@@ -15,7 +15,7 @@ from utils import distributed
 from utils.console import say
 from utils.errors import UserError
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
-from utils.metrics.ranking import SHOWN
+from utils.metrics.ranking import shown_metrics
 from utils.metrics.trec import write_trec
 
 # What a report reads of a result.
@@ -24,7 +24,7 @@ RESULT += ("held_out_records_seen", "users", "protocol", "item_ids", "seed", "de
 TEXT_COLUMNS = ("BLEU-1", "BLEU-4", "ROUGE-1-F", "ROUGE-2-F", "ROUGE-L-F")
 VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
 COLUMNS = {
-    **dict.fromkeys(RANKING_TASKS, tuple(SHOWN)),
+    **dict.fromkeys(RANKING_TASKS, tuple(shown_metrics())),
     "explanation": TEXT_COLUMNS + VARIETY_COLUMNS,
 }
 
@@ -110,7 +110,7 @@ class RunResults(NamedTuple):
 def read_results(folder: Path, baselines: Sequence[Path] | None) -> RunResults:
     """Read a run's folder, and the baselines to compare it with.
 
-    baselines: their folders; None = those beside the run's, named ``<data>-<baseline>``.
+    baselines: their folders; None = those next to the run's, named ``<data>-<baseline>``.
 
     Raises:
         UserError: where a folder holds neither a run nor a result, or a file is broken.

@@ -55,7 +55,7 @@ class Run:
         return build_trie(self.prompts.pieces.item_targets, start)
 
     def texts(self, split: str, max_tokens: int) -> tuple[Ragged, list[str]]:
-        """Explanation targets of a split, and the texts that they stand for."""
+        """Explanation targets of a split, and the texts of them."""
         return text_targets(self.tokenizer, self.dataset.explanations[split].texts, max_tokens)
 
     def users(self, limit: int | None) -> np.ndarray:

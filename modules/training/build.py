@@ -34,7 +34,7 @@ from utils.runtime import Machine, StopSignals, seed_everything, start_machine
 
 __all__ = ["StopSignals", "new_run", "new_trainer", "start_machine"]
 
-# Size of co-occurrence vectors beside tokens that are drawn at random: a step changes less of what
+# Size of co-occurrence vectors, as a multiple of random tokens': a step changes less of what
 # they know. From 1 to 6 was tried (benchmarks/EXPERIMENTS.md).
 VECTOR_SCALE = 3.0
 

@@ -47,5 +47,5 @@ def parse_settings(description: str | None) -> Settings:
     del args["task_num"]
     settings = Settings(**args).resolved()
     if preset in ALIASES:
-        say(f"--preset {preset} is called {ALIASES[preset]} now: it has no graph, and is no ELMRec")
+        say(f"--preset {preset} is called {ALIASES[preset]} now, for it has no graph")
     return settings

@@ -1,4 +1,4 @@
-"""What a training run says as it goes: the progress bar, ``train_log.jsonl``, curves for TensorBoard.
+"""What training reports as it runs: a progress bar, ``train_log.jsonl``, curves for TensorBoard.
 
 The package tensorboard is optional, and imported only where ``--tensorboard`` asks for it.
 """

@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 
 class NonFiniteLoss(UserError):
-    """A loss that is NaN or infinite; modules/training/resume.py adds the last good state's name."""
+    """A loss that is NaN or infinite; modules/training/resume.py adds the last good state."""
 
 
 def nonfinite(what: str, value: float) -> NonFiniteLoss:
@@ -80,7 +80,7 @@ class MeanLosses:
         return {task.label: torch.stack(losses) for task, losses in self._sums.items()}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a ``state``."""
+        """Continue from a ``state``."""
         self._sums = {Task[name.upper()]: list(losses) for name, losses in state.items()}
 
     def take(self) -> dict[Task, float]:

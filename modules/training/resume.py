@@ -1,4 +1,4 @@
-"""The training state of a run: saved so that it is whole or not there, found again, checked.
+"""The training state of a run: written whole or not at all, found again, checked.
 
 ``<run>/state/step-00001200/`` holds model, optimizer, generators, and the place in every task's
 list. The two newest are kept: the last good one stays until the next is whole, and one more in
@@ -38,7 +38,7 @@ from utils.files import (
 
 KEPT = 2
 TENSORS, VALUES = "state.safetensors", "state.json"
-# Flags that may be others when a run goes on: they say when to stop and where to write.
+# Settings that may differ when a run is continued: they say when to stop and where to write.
 FREE = {
     "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
     "log_interval", "checkpoint", "data_dir", "tensorboard", "model_version", "preset",
@@ -63,7 +63,7 @@ def save_state(folder: Path, trainer: Trainer) -> None:
 
 
 def load_state(folder: Path, trainer: Trainer, step: str) -> int:
-    """Have the trainer go on from a state of the run.
+    """Have the trainer continue from a state of the run.
 
     Args:
         step: which one, or ``last``.
@@ -100,7 +100,7 @@ def load_state(folder: Path, trainer: Trainer, step: str) -> int:
 def _checked(path: Path, others: list[str]) -> dict[str, Any]:
     """The plain values of a state whose checksums are right."""
     advice = (
-        f"Go on from a state before it with --resume {others[-1]}."
+        f"Continue from an earlier state with --resume {others[-1]}."
         if others
         else "There is no other state: start anew with --overwrite."
     )

@@ -12,6 +12,7 @@ from modules.data.protocols import ITEM_IDS
 from modules.presets import (
     ALIASES,
     BACKBONES,
+    GRAPH_ENCODERS,
     MAX_LAYERS,
     MAX_PROMPTS,
     MODEL_VERSIONS,
@@ -36,7 +37,7 @@ _TASKS = [task.label for task in Task]
 
 
 def flag(group: str, default: Any, text: str, **how: Any) -> Any:
-    """A field that is a flag. group: of the help; how: what argparse is to know besides."""
+    """A field that is a flag. group: of the help; how: further arguments of argparse."""
     if isinstance(default, list | dict):
         return field(
             default_factory=default.copy, metadata={"group": group, "help": text, "how": how}
@@ -76,7 +77,7 @@ class Settings:
     )  # fmt: skip
     propagation: str = flag(
         "model", "lightgcn", "what makes W of the node features (modules/model/graph.py)",
-        choices=("lightgcn",),
+        choices=GRAPH_ENCODERS,
     )  # fmt: skip
     item_vectors: str = flag(
         "model", "random",

@@ -30,7 +30,7 @@ class Group(NamedTuple):
 
 
 def step_label(low: int, high: int | None) -> str:
-    """A step as it stands in tables: ``5-9``, ``0``, ``100+``."""
+    """A step as in tables: ``5-9``, ``0``, ``100+``."""
     if high is None:
         return f"{low}+"
     return str(low) if low == high else f"{low}-{high}"
@@ -44,12 +44,12 @@ def full_metrics(ranks: np.ndarray, cutoffs: Sequence[int] = FULL_CUTOFFS) -> di
 
 
 def times_listed(lists: np.ndarray, n_items: int) -> np.ndarray:
-    """(U, k) lists -> (I,) in how many lists each item stands; [i - 1] is item i's."""
+    """(U, k) lists -> (I,) how many lists hold each item; [i - 1] is item i's."""
     return np.bincount(np.asarray(lists).ravel(), minlength=n_items + 1)[1:]
 
 
 def coverage(lists: np.ndarray, n_items: int) -> float:
-    """Share of the catalogue that stands in at least one list."""
+    """Share of the catalogue that is in at least one list."""
     return float((times_listed(lists, n_items) > 0).mean())
 
 
@@ -109,7 +109,7 @@ def catalogue_figures(
     history_lengths: np.ndarray,
     targets: np.ndarray,
 ) -> dict[str, Any]:
-    """All of the above, as it stands under "catalogue" in ``<task>.json``.
+    """All of the above, as it is under "catalogue" in ``<task>.json``.
 
     Args:
         ranks: (U,) exact ranks of the targets in the whole catalogue.

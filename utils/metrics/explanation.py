@@ -3,7 +3,7 @@
 Fractions, not per cent, as this line of work prints them: NETE (Li, Zhang & Chen, "Generate
 Neural Template Explanations for Recommendation", CIKM 2020) defines USR, FMR, FCR and DIV, PETER
 (Li, Zhang & Chen, ACL 2021) and what follows it keep them. Texts are split at white space. A
-feature is shown where its words stand in the text, in a row and whole.
+feature is shown where its words are in the text, in a row and whole.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
 
 
 def unique_sentence_ratio(texts: Sequence[str]) -> float:
-    """USR = |set of the texts| / N; how many spaces stand between words does not matter."""
+    """USR = |set of the texts| / N; how many spaces are between words does not matter."""
     if not texts:
         raise ValueError("no texts: there is nothing to average over")
     return len({tuple(text.split()) for text in texts}) / len(texts)
@@ -36,7 +36,9 @@ def feature_matching_ratio(texts: Sequence[str], features: Sequence[str]) -> flo
     Records without a feature ("") are left out of N; 0 where no record has one.
     """
     if len(texts) != len(features):
-        raise ValueError(f"{len(texts)} texts against {len(features)} features; one a text is due")
+        raise ValueError(
+            f"{len(texts)} texts and {len(features)} features; each text must have one"
+        )
     named = [(text, tuple(feature.split())) for text, feature in zip(texts, features)]
     hits = [bool(shown(text, {feature})) for text, feature in named if feature]
     return sum(hits) / len(hits) if hits else 0.0
@@ -62,7 +64,7 @@ def feature_diversity(texts: Sequence[str], all_features: Collection[str]) -> fl
 
 
 def shown(text: str, features: Collection[Words]) -> set[Words]:
-    """Those of the features (tuples of words) that stand in the text, their words in a row."""
+    """Those of the features (tuples of words) that are in the text, their words in a row."""
     words = text.split()
     runs = {run for n in set(map(len, features)) for run in ngrams(words, n)}
     return runs.intersection(features)

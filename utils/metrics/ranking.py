@@ -3,7 +3,7 @@
 A rank of ``NOT_RANKED`` (-1) means that the target is not in the list; such a user counts 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -50,13 +50,16 @@ def mrr(ranks: np.ndarray, k: int) -> float:
 
 # The metrics of results, tables and paired tests: a figure for each user, from (U,) ranks and k.
 METRICS = {"HR": user_hits, "NDCG": user_ndcg}
-# Columns of tables, and what makes each; NDCG@1 is HR@1.
-SHOWN = {
-    f"{name}@{k}": (of_users, k)
-    for name, of_users in METRICS.items()
-    for k in CUTOFFS
-    if (name, k) != ("NDCG", 1)
-}
+
+
+def shown_metrics() -> dict[str, tuple[Callable[[np.ndarray, int], np.ndarray], int]]:
+    """Columns of tables, and what makes each: a metric and its k. NDCG@1 is HR@1."""
+    return {
+        f"{name}@{k}": (of_users, k)
+        for name, of_users in METRICS.items()
+        for k in CUTOFFS
+        if (name, k) != ("NDCG", 1)
+    }
 
 
 def ranking_metrics(ranks: np.ndarray, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:

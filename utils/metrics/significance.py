@@ -60,7 +60,7 @@ def paired_test(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) step-down correction: p-values that may be held against one level together.
+    """Holm's (1979) step-down correction: p-values that may be compared with one level together.
 
     The i-th smallest of m (i from 0) is multiplied by m - i, and none falls below one before it.
     """

@@ -1,0 +1,98 @@
+"""Settings: from flags and from Python alike; each row of the table of checks; what is filled in."""
+
+import sys
+from dataclasses import fields, replace
+
+import pytest
+
+from modules.model.graph import PROPAGATIONS
+from modules.presets import ITEM_TOKENS
+from modules.training.checks import CHECKS
+from modules.training.flags import parse_settings
+from modules.training.settings import Settings
+from utils.errors import UserError
+
+# A setting for each row of CHECKS, in its order, and words of what is said.
+BROKEN = [
+    ({"backbone": "tiny", "model_version": 1}, "--backbone tiny and --model_version 1 contradict"),
+    ({"shard": True, "optimizer": "adafactor"}, "--shard works with --optimizer adamw alone"),
+    ({"shard": True, "graph_every": 2}, "without --graph_every and --compile"),
+    ({"shard": True, "compile": True}, "without --graph_every and --compile"),
+    ({"simulate_leak": True}, "--protocol clean has none. Give --protocol paper"),
+    ({"shard": True, "eval_users": 3}, "--shard splits it"),
+    ({"item_vectors": "cooccurrence"}, "give --item_ids own as well"),
+    ({"skip_nonfinite": True, "graph_every": 4}, "what --graph_every 4 adds up"),
+    ({"method": "pod", "sigma": 3.0}, "--sigma is of the graph, which --method pod does not have"),
+    ({"method": "p5", "L": 2}, "--L is of the graph, which --method p5 does not have"),
+    ({"method": "pod", "graph_every": 2}, "--graph_every 2: --method pod has no graph"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), BROKEN, ids=[words[:30] for _, words in BROKEN])
+def test_settings_that_do_not_go_together(given, words):
+    with pytest.raises(UserError) as caught:
+        Settings(**given).resolved()
+    assert words in str(caught.value)
+    broken = [row for row in CHECKS if row.broken(Settings(**given))]
+    assert len(broken) == 1  # each is tried alone
+
+
+def test_every_check_is_tried(monkeypatch):
+    tried = {row for given, _ in BROKEN for row in CHECKS if row.broken(Settings(**given))}
+    untried = [row.message for row in CHECKS if row not in tried]
+    assert len(untried) == 1
+    monkeypatch.setattr("modules.training.checks.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="package tensorboard is missing"):
+        Settings(tensorboard="").resolved()
+
+
+def test_what_is_not_given_follows_from_the_rest():
+    plain = Settings().resolved()
+    assert (plain.backbone, plain.optimizer, plain.lr) == ("t5-small", "adamw", 1e-3)
+    assert plain.item_ids == "random"
+    assert Settings(protocol="paper").resolved().item_ids == "published"
+    tiny = Settings(backbone="tiny").resolved()
+    assert (tiny.optimizer, tiny.lr) == ("adafactor", 2e-2)
+    assert Settings(backbone="tiny", shard=True).resolved().optimizer == "adamw"
+    assert Settings(model_version=2).resolved().backbone == "t5-large"
+    assert Settings(preset="best").resolved().preset == "item_tokens"
+
+
+def test_the_preset_fills_in_what_is_not_given():
+    beauty, source = Settings(objective="sequential", sigma=1.0).for_data("beauty")
+    assert (beauty.alpha, beauty.sigma, beauty.L) == (6, 1.0, 4)
+    assert source.endswith("given: sigma")
+    pod, source = Settings(method="pod").for_data("beauty")
+    assert pod.alpha == 1.0
+    assert "no graph" in source
+    assert Settings().for_data("mine")[0].alpha == 1
+
+
+def parsed(monkeypatch, *flags):
+    monkeypatch.setattr(sys, "argv", ["pretrain.py", "data/demo", *flags])
+    return parse_settings("about")
+
+
+def test_the_command_line_gives_what_python_gives(monkeypatch):
+    assert parsed(monkeypatch) == Settings(data_dir="data/demo").resolved()
+    given = {"alpha": 2.0, "L": 3, "tasks": ["direct"], "whole_words": {"direct": "position"}}
+    flags = ["--alpha", "2", "--L", "3", "--tasks", "direct", "--whole_words", "direct=position"]
+    assert parsed(monkeypatch, *flags) == Settings(data_dir="data/demo", **given).resolved()
+
+
+def test_the_preset_of_item_tokens_and_its_former_name(monkeypatch, capsys):
+    ours = parsed(monkeypatch, "--preset", "item_tokens", "--epochs", "2")
+    expected = Settings(data_dir="data/demo", preset="item_tokens", **ITEM_TOKENS).resolved()
+    assert ours == replace(expected, epochs=2)
+    assert parsed(monkeypatch, "--preset", "best", "--epochs", "2") == ours
+    assert "--preset best is called item_tokens now" in capsys.readouterr().out
+
+
+def test_a_flag_is_a_field_and_graph_encoders_can_be_chosen(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        parsed(monkeypatch, "--help")
+    shown = capsys.readouterr().out
+    for field in fields(Settings):
+        assert f"--{field.name}" in shown
+    choices = Settings.__dataclass_fields__["propagation"].metadata["how"]["choices"]
+    assert set(choices) == set(PROPAGATIONS)
