@@ -6,7 +6,6 @@ after the damage, so that the checks behind them are reached: as for a file that
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -157,34 +156,23 @@ def stamped(name: str, fault: Fault) -> Fault:
 # ------------------------------------------------------------------------------ what is said
 
 
-def script(main: Callable[[], None], *flags: str) -> Callable[[Place], None]:
-    """A script's ``main`` on both folders."""
-
-    def call(place: Place) -> None:
-        argv = ["", str(place.data), "--checkpoint", str(place.run), *flags]
-        place.patch.setattr(sys, "argv", argv)
-        main()
-
-    return call
-
-
-def message_of(call: Callable[[Place], Any], place: Place, capsys: pytest.CaptureFixture) -> str:
-    """What the user is told; a test fails where nothing is, or anything not meant for a user."""
-    with pytest.raises((UserError, SystemExit)) as caught:
-        call(place)
-    if caught.type is UserError:
-        return str(caught.value)
-    assert caught.value.code == 2  # argparse, of a flag
-    return capsys.readouterr().err.strip().splitlines()[-1]
+def message_of(call: Callable[[Place], Any], place: Place) -> str:
+    """What the user is told, by a UserError or by a script; a test fails where nothing is told,
+    or anything that is not meant for a user."""
+    try:
+        done = call(place)
+    except UserError as error:
+        return str(error)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    return done.stderr.partition("error: ")[2].strip()
 
 
-def check(
-    row: tuple, call: Callable[[Place], Any], place: Place, capsys: pytest.CaptureFixture
-) -> None:
+def check(row: tuple, call: Callable[[Place], Any], place: Place) -> None:
     """Make the fault of a row (name, fault, words ...), and look for the words in what is said."""
     name, make, *words = row
     make(place)
-    message = message_of(call, place, capsys)
+    message = message_of(call, place)
     for word in words:
         assert word in message, message
     assert "\n" not in message

@@ -272,10 +272,10 @@ MODEL += [
 
 
 @table(DATA)
-def test_data(row, place, capsys):
-    check(row, load, place, capsys)
+def test_data(row, place):
+    check(row, load, place)
 
 
 @table(MODEL)
-def test_model(row, place, capsys):
-    check(row, open_run, place, capsys)
+def test_model(row, place):
+    check(row, open_run, place)

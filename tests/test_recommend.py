@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -25,8 +23,8 @@ from modules.recommend import (
 )
 from modules.runs.run import Experiment
 from modules.tasks import METHODS, Task, WholeWords
-from tests.conftest import HISTORIES, N_ITEMS, ROOT, write_folder
-from tests.test_scripts import SMALL, script
+from tests.conftest import HISTORIES, N_ITEMS, process, script, write_folder
+from tests.test_scripts import SMALL
 from utils.errors import UserError
 
 
@@ -125,12 +123,9 @@ def test_warnings_are_no_part_of_the_answer(evaluated, tmp_path):
 
 def test_a_reader_that_has_seen_enough(evaluated):
     data, run = evaluated
-    command = ["recommend.py", str(data), "--checkpoint", str(run), "--user", "U1"]
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True
-    )
+    done = process("recommend.py", data, "--checkpoint", run, "--user", "U1", stdout=write)
     os.close(write)
     assert done.returncode == 128 + 13
     assert "Error" not in done.stderr

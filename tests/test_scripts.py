@@ -2,24 +2,15 @@
 
 import html
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
+import torch
 
-from tests.conftest import ROOT, SHARED, write_folder
+from tests.conftest import SHARED, process, script, write_folder
 
 SMALL = ["--backbone", "tiny", "--batch_size", "2", "--negative_num", "5", "--max_steps", "6"]
-
-
-def script(*args, cwd=ROOT):
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *map(str, args)], cwd=cwd, env=environment, capture_output=True, text=True
-    )
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +18,7 @@ def trained(tmp_path_factory):
     """A data folder and the folder of a run of six steps on it."""
     base = tmp_path_factory.mktemp("run")
     data, run = write_folder(base / "few"), base / "checkpoint"
-    done = script("pretrain.py", data, *SMALL, "--checkpoint", run)
+    done = script("pretrain.py", data, *SMALL, "--checkpoint", run, report=True)
     assert done.returncode == 0, done.stderr
     return data, run
 
@@ -36,7 +27,7 @@ def test_the_whole_way(trained):
     data, run = trained
     assert (run / "report.html").is_file()
     for name, stem in (("seq_reranker", "sequential"), ("topn", "direct"), ("exp", "explanation")):
-        done = script(f"{name}.py", data, "--checkpoint", run, "--batch_size", "3")
+        done = script(f"{name}.py", data, "--checkpoint", run, "--batch_size", "3", report=True)
         assert done.returncode == 0, done.stderr
         result = json.loads((run / f"{stem}.json").read_text())
         rows = [json.loads(line) for line in (run / f"{stem}.jsonl").read_text().splitlines()]
@@ -183,6 +174,14 @@ def test_help_is_grouped(name):
             assert symbol in done.stdout
 
 
+@pytest.mark.parametrize("name", ["seq_reranker", "compare", "prepare"])
+def test_help_in_a_new_process(name):
+    """The other scripts: test_fault_handling.py, and test_recommend.py where a pipe is closed."""
+    done = process(f"{name}.py", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {name}.py")
+
+
 def pretrain_errors(data):
     return [
         ([], "no data folder"),
@@ -208,11 +207,8 @@ def pretrain_errors(data):
 @pytest.mark.parametrize("number", range(14))
 def test_pretrain_refuses(number, trained, tmp_path):
     arguments, message = pretrain_errors(str(trained[0]))[number]
-    if arguments[1:2] == ["--cuda"]:
-        import torch
-
-        if torch.cuda.is_available():
-            pytest.skip("this machine has CUDA")
+    if "--cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
     done = script("pretrain.py", *arguments, "--checkpoint", tmp_path / "run")
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
