@@ -138,8 +138,8 @@ def script(*args: object, cwd: Path = ROOT, report: bool = False) -> Done:
     """Run a script in this process, for a new one needs seconds to import PyTorch.
 
     ``script("topn.py", data, "--top_n", 5)`` or ``script("-m", "modules.data.audit", data)``.
-    What a script may change in the whole process is put back afterwards. report: write the page
-    as well; its plots take longer than all else, so only the tests that read the page ask for it.
+    What a script may change in the whole process is put back afterwards. report: fill report.html,
+    else it is empty: its plots take longer than all the rest.
     """
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with _process_state_kept(cwd), redirect_stdout(out), redirect_stderr(err):
@@ -192,7 +192,8 @@ def _run_forked(args: tuple, output: Path, environment: dict[str, Any]) -> None:
 def _run_as_main(args: tuple, report: bool) -> None:
     """What ``python <args>`` does."""
     module, *sys.argv = map(str, args if args[0] == "-m" else ("", *args))
-    with nullcontext() if report else mock.patch("modules.reports.page.write_report"):
+    page = nullcontext() if report else mock.patch("modules.reports.page.build", return_value="")
+    with page:
         if module:
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
