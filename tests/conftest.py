@@ -96,7 +96,7 @@ def trie(pieces):
 
 
 def random_t5(vocab_size: int, seed: int = 0) -> T5ForConditionalGeneration:
-    """A small T5 whose random weights are loud enough that probabilities differ."""
+    """A small T5 whose random weights are large enough that probabilities differ."""
     torch.manual_seed(seed)
     config = T5Config(
         vocab_size=vocab_size,

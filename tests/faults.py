@@ -82,7 +82,7 @@ def entry(name: str, *path: str | int, value: Any = None) -> Fault:
 
 
 def instead(name: str, kind: str) -> Fault:
-    """Put something that is no file, or no folder, in a path's place."""
+    """Put something else in the place of a file or a folder."""
 
     def make(place: Place) -> None:
         path = place.file(name)
@@ -153,12 +153,12 @@ def stamped(name: str, fault: Fault) -> Fault:
     return make
 
 
-# ------------------------------------------------------------------------------ what is said
+# ------------------------------------------------------------------------------ messages
 
 
 def message_of(call: Callable[[Place], Any], place: Place) -> str:
-    """What the user is told, by a UserError or by a script; a test fails where nothing is told,
-    or anything that is not meant for a user."""
+    """What the user reads, of a UserError or from a script; a test fails where there is nothing to
+    read, or something that is not meant for a user."""
     try:
         done = call(place)
     except UserError as error:
@@ -169,7 +169,7 @@ def message_of(call: Callable[[Place], Any], place: Place) -> str:
 
 
 def check(row: tuple, call: Callable[[Place], Any], place: Place) -> None:
-    """Make the fault of a row (name, fault, words ...), and look for the words in what is said."""
+    """Make the fault of a row (name, fault, words ...), and look for the words in the message."""
     name, make, *words = row
     make(place)
     message = message_of(call, place)

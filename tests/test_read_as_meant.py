@@ -1,4 +1,4 @@
-"""What is no fault, and is read as it was meant; and what is told beside the results."""
+"""What is no fault, and is read as it was meant; and warnings beside results."""
 
 import json
 import os

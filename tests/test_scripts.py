@@ -176,7 +176,7 @@ os.chdir("/"); os.environ["SPOILED"] = "1"; sys.argv[1] = "spoiled"
 signal.signal(signal.SIGTERM, signal.SIG_IGN); warnings.simplefilter("error")
 torch.use_deterministic_algorithms(True); torch.set_default_dtype(torch.float64)
 random.seed(1); numpy.random.seed(1); torch.manual_seed(1)
-print("told"); raise RuntimeError("nobody's fault")
+print("printed"); raise RuntimeError("nobody's fault")
 """
 
 
@@ -190,7 +190,7 @@ def test_a_script_in_process_ends_as_a_process_and_leaves_nothing(tmp_path):
     (tmp_path / "spoils.py").write_text(SPOILS)
     before = state()
     done = script("spoils.py", "an argument", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "told\n")
+    assert (done.returncode, done.stdout) == (1, "printed\n")
     assert done.stderr.startswith("Traceback")
     assert done.stderr.endswith("RuntimeError: nobody's fault\n")
     assert state() == before

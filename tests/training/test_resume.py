@@ -1,4 +1,4 @@
-"""Killed, stopped, damaged: a run goes on to the very weights of one that was never interrupted."""
+"""Killed, stopped, damaged: a resumed run ends with the weights of one that nothing interrupted."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def begin(folder: Path, *more: str) -> Process:
 
 
 def resume_flag(folder: Path) -> list[str]:
-    """A run that was killed before its first state has nothing to go on from."""
+    """A run that was killed before its first state has nothing to continue."""
     return ["--resume"] if (folder / "run.json").exists() else []
 
 
@@ -116,7 +116,7 @@ def test_what_a_kill_inside_of_a_save_leaves_is_cleared(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(name, code, whole, tmp_path) -> None:
+def test_a_signal_ends_the_step_saves_and_prints_how_to_resume(name, code, whole, tmp_path) -> None:
     folder = tmp_path / "stopped"
     process = begin(folder)
     while process.is_alive() and len(saved_states(folder)) < 2:
@@ -126,7 +126,7 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(name, code, whole, t
     output = folder.with_suffix(".out").read_text()
     assert process.exitcode == code, output
     assert "interrupted after" in output
-    assert "--resume goes on" in output
+    assert "--resume" in output
     finish(folder, "--resume")
     assert_same_run(folder, whole)
 
@@ -150,8 +150,8 @@ def test_a_damaged_state_is_named_and_the_one_before_offered(whole, tmp_path) ->
     assert_same_run(folder, whole)
 
 
-def test_what_may_not_change_when_a_run_goes_on(whole, tmp_path) -> None:
-    with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume goes on"):
+def test_what_may_not_change_when_a_run_is_resumed(whole, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume"):
         claim_folder(whole, resume=None, overwrite=False)
     claim_folder(whole, resume=None, overwrite=True)
     claim_folder(tmp_path / "new", resume=None, overwrite=False)
@@ -169,7 +169,7 @@ def test_what_may_not_change_when_a_run_goes_on(whole, tmp_path) -> None:
     assert "none: no such folder" in finish(tmp_path / "none", "--resume", code=2).stderr
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one(whole, tmp_path) -> None:
+def test_a_longer_run_continues_a_shorter_one(whole, tmp_path) -> None:
     """--max_steps ends a run within an epoch; its extra validation leaves no trace in the state."""
     folder = tmp_path / "run"
     finish(folder, "--max_steps", "8")
