@@ -10,7 +10,8 @@ $(VENV)/.runtime: requirements.txt
 	$(PY) -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+# requirements-dev.txt reads requirements-data.txt: the tests prepare data as well.
+$(VENV)/.dev: $(VENV)/.runtime requirements-data.txt requirements-dev.txt
 	$(PY) -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
@@ -31,9 +32,10 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-# A test process a core, each of one thread: most of the time is scripts that start.
+# Four workers at most, each of one thread. What modules share is trained in seconds: they need not
+# keep to one worker.
 test: lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not slow" -n auto --maxprocesses 4 --dist worksteal
+	$(PY) -m pytest -m "not slow" -n auto --maxprocesses 4 --dist worksteal
 
 # Runs on real data as well; tests skip, saying so, where it is not to be found.
 test-slow: $(VENV)/.dev

@@ -1,16 +1,31 @@
-"""Fixtures: a data folder of a few users, a small random model, and where real data may lie."""
+"""Fixtures: a data folder of a few users, a small random model, and where real data may lie; and
+how a test runs a script: in its own process, in a forked one, or in a new one."""
 
+import io
 import json
+import multiprocessing
+import os
+import random
+import runpy
 import shutil
+import signal
+import subprocess
 import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import IO, Any, NamedTuple
+from unittest import mock
+
+os.environ["HF_HUB_OFFLINE"] = os.environ["OMP_NUM_THREADS"] = "1"  # read as these are imported:
 
 import numpy as np
 import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-import pretrain
 from modules.data.reader import load_dataset
 from modules.loader.pieces import prompt_pieces
 from modules.loader.prompts import Prompts
@@ -93,7 +108,7 @@ def trie(pieces):
 
 
 def random_t5(vocab_size: int, seed: int = 0) -> T5ForConditionalGeneration:
-    """A small T5 whose random weights are loud enough that probabilities differ."""
+    """A small T5 whose random weights are large enough that probabilities differ."""
     torch.manual_seed(seed)
     config = T5Config(
         vocab_size=vocab_size,
@@ -130,22 +145,124 @@ def run(dataset, tokenizer, prompts, model) -> Run:
     return Run(dataset.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
 
 
+# ---------------------------------------------------------------- scripts
+
+
+class Done(NamedTuple):
+    """What a script that has ended leaves."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def script(*args: object, cwd: Path = ROOT, report: bool = False) -> Done:
+    """Run a script in this process, for a new one needs seconds to import PyTorch.
+
+    ``script("topn.py", data, "--top_n", 5)`` or ``script("-m", "modules.data.audit", data)``.
+    What a script may change in the whole process is put back afterwards. report: fill report.html,
+    else it is empty: its plots take longer than all the rest.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    with _process_state_kept(cwd), redirect_stdout(out), redirect_stderr(err):
+        code = 0
+        try:
+            _run_as_main(args, report)
+        except SystemExit as ended:
+            code = ended.code or 0
+            if isinstance(code, str):  # a message; Python prints it
+                print(code, file=sys.stderr)
+                code = 1
+        except Exception:
+            traceback.print_exc()
+            code = 1
+    for stream in (out, err):
+        stream.flush()
+    return Done(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
+def process(*args: object, cwd: Path = ROOT, stdout: int | IO = subprocess.PIPE) -> Done:
+    """Run a script in a new process: for exit codes, closed pipes and torchrun."""
+    done = subprocess.run(
+        [sys.executable, *map(str, args)], cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, text=True
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def start(*args: object, output: Path, **environment: object) -> multiprocessing.Process:
+    """Start a script in a process that is forked from one with PyTorch imported: for signals, and
+    for scripts that work together.
+
+    output: the file for its standard output; errors go beside it, into ``<name>.err``.
+    environment: variables beside this process's.
+    """
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["modules.training.resume", "modules.recommend"])
+    forked = forks.Process(target=_run_forked, args=(args, output, environment))
+    forked.start()
+    return forked
+
+
+def _run_forked(args: tuple, output: Path, environment: dict[str, Any]) -> None:
+    for stream, path in ((1, output), (2, output.with_suffix(".err"))):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    os.chdir(ROOT)
+    _run_as_main(args, report=False)
+
+
+def _run_as_main(args: tuple, report: bool) -> None:
+    """What ``python <args>`` does."""
+    module, *sys.argv = map(str, args if args[0] == "-m" else ("", *args))
+    page = nullcontext() if report else mock.patch("modules.reports.page.build", return_value="")
+    with page:
+        if module:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+@contextmanager
+def _process_state_kept(cwd: Path) -> Iterator[None]:
+    generators = random.getstate(), np.random.get_state()  # noqa: NPY002
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    matmul, dtype = torch.get_float32_matmul_precision(), torch.get_default_dtype()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            mock.patch.dict(os.environ),
+            warnings.catch_warnings(),
+            torch.random.fork_rng(devices=[]),  # of the CPU
+        ):
+            warnings.filterwarnings("ignore", message=".*found in sys.modules", module="runpy")
+            patch.chdir(cwd)
+            patch.setattr(sys, "argv", sys.argv)
+            yield
+    finally:
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])  # noqa: NPY002
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_float32_matmul_precision(matmul)
+        torch.set_default_dtype(dtype)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 # ---------------------------------------------------------------- folders to spoil: tests/faults.py
 
 
 @pytest.fixture(scope="session")
-def trained_in_process(tmp_path_factory) -> Path:
+def trained_once(tmp_path_factory) -> Path:
     """A folder with ``data`` and, of a run of two steps on it, ``run``."""
     base = tmp_path_factory.mktemp("faults")
-    write_folder(base / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        small = "--backbone tiny --batch_size 2 --negative_num 5 --max_steps 2 --checkpoint"
-        patch.setattr(sys, "argv", ["", str(base / "data"), *small.split(), str(base / "run")])
-        pretrain.main()
+    small = "--backbone tiny --batch_size 2 --negative_num 5 --max_steps 2 --checkpoint"
+    done = script("pretrain.py", write_folder(base / "data"), *small.split(), base / "run")
+    assert done.returncode == 0, done.stderr
     return base
 
 
 @pytest.fixture
-def place(trained_in_process, tmp_path, monkeypatch) -> Place:
-    shutil.copytree(trained_in_process, tmp_path / "at")
+def place(trained_once, tmp_path, monkeypatch) -> Place:
+    shutil.copytree(trained_once, tmp_path / "at")
     return Place(tmp_path / "at" / "data", tmp_path / "at" / "run", monkeypatch)

@@ -6,7 +6,6 @@ after the damage, so that the checks behind them are reached: as for a file that
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +82,7 @@ def entry(name: str, *path: str | int, value: Any = None) -> Fault:
 
 
 def instead(name: str, kind: str) -> Fault:
-    """Put something that is no file, or no folder, in a path's place."""
+    """Put something else in the place of a file or a folder."""
 
     def make(place: Place) -> None:
         path = place.file(name)
@@ -154,37 +153,26 @@ def stamped(name: str, fault: Fault) -> Fault:
     return make
 
 
-# ------------------------------------------------------------------------------ what is said
+# ------------------------------------------------------------------------------ messages
 
 
-def script(main: Callable[[], None], *flags: str) -> Callable[[Place], None]:
-    """A script's ``main`` on both folders."""
-
-    def call(place: Place) -> None:
-        argv = ["", str(place.data), "--checkpoint", str(place.run), *flags]
-        place.patch.setattr(sys, "argv", argv)
-        main()
-
-    return call
-
-
-def message_of(call: Callable[[Place], Any], place: Place, capsys: pytest.CaptureFixture) -> str:
-    """What the user is told; a test fails where nothing is, or anything not meant for a user."""
-    with pytest.raises((UserError, SystemExit)) as caught:
-        call(place)
-    if caught.type is UserError:
-        return str(caught.value)
-    assert caught.value.code == 2  # argparse, of a flag
-    return capsys.readouterr().err.strip().splitlines()[-1]
+def message_of(call: Callable[[Place], Any], place: Place) -> str:
+    """What the user reads, of a UserError or from a script; a test fails where there is nothing to
+    read, or something that is not meant for a user."""
+    try:
+        done = call(place)
+    except UserError as error:
+        return str(error)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    return done.stderr.partition("error: ")[2].strip()
 
 
-def check(
-    row: tuple, call: Callable[[Place], Any], place: Place, capsys: pytest.CaptureFixture
-) -> None:
-    """Make the fault of a row (name, fault, words ...), and look for the words in what is said."""
+def check(row: tuple, call: Callable[[Place], Any], place: Place) -> None:
+    """Make the fault of a row (name, fault, words ...), and look for the words in the message."""
     name, make, *words = row
     make(place)
-    message = message_of(call, place, capsys)
+    message = message_of(call, place)
     for word in words:
         assert word in message, message
     assert "\n" not in message

@@ -1,16 +1,13 @@
 """Two processes against one: the same losses, the same metrics, every user once."""
 
 import json
-import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from modules.training.validation import validation_losses  # noqa: F401  imports torch once, before forking
-from tests.conftest import ROOT
+from tests.conftest import process, script, start
 from utils import distributed
 
 DEMO = "data/demo"
@@ -30,19 +27,32 @@ COMMON += ["--optimizer", "adamw", "--max_steps", "12", "--log_interval", "3"]
 COMMON += ["--valid_samples", "41"]  # odd: one process has a sample more than the other
 
 
-def run(script: str, *args: object, processes: int = 1) -> str:
-    """Its standard output."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    launch = [sys.executable]
-    if processes > 1:
-        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    done = subprocess.run(
-        [*launch, script, *map(str, args)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+def alone(name: str, *args: object) -> str:
+    """Standard output of one process."""
+    done = script(name, *args)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def together(folder: Path, name: str, *args: object) -> str:
+    """Standard output of two processes that find each other by what torchrun would tell them; a
+    file in ``folder`` for each."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1], "WORLD_SIZE": 2}
+    outputs = [folder / f"rank{rank}.out" for rank in (0, 1)]
+    ranks = [
+        start(name, *args, output=output, RANK=rank, LOCAL_RANK=rank, **where)
+        for rank, output in enumerate(outputs)
+    ]
+    for rank, output in zip(ranks, outputs):
+        rank.join()
+        assert rank.exitcode == 0, output.with_suffix(".err").read_text()[-3000:]
+    return "".join(output.read_text() for output in outputs)
+
+
+def torchrun(folder: Path, name: str, *args: object) -> str:
+    """The same by torchrun, which starts new processes."""
+    done = process("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", name, *args)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -58,55 +68,54 @@ def losses(folder: Path) -> tuple[list[float], list[float]]:
 def one(tmp_path_factory) -> Path:
     """A run of one process, 16 samples a step."""
     folder = tmp_path_factory.mktemp("one")
-    run("pretrain.py", *COMMON, "--batch_size", 16, "--checkpoint", folder)
+    alone("pretrain.py", *COMMON, "--batch_size", 16, "--checkpoint", folder)
     return folder
 
 
 @pytest.mark.parametrize(
-    "how",
+    ("launch", "how"),
     [
-        ["--batch_size", 8],
-        ["--batch_size", 4, "--accumulate", 2, "--batch_tokens", 90],
-        ["--batch_size", 8, "--shard"],
+        (torchrun, ["--batch_size", 8]),
+        (together, ["--batch_size", 4, "--accumulate", 2, "--batch_tokens", 90]),
+        (together, ["--batch_size", 8, "--shard"]),
     ],
-    ids=["two processes", "accumulated, cut by tokens", "sharded"],
+    ids=["by torchrun", "accumulated, cut by tokens", "sharded"],
 )
-def test_two_processes_learn_what_one_learns(how, one, tmp_path):
-    run("pretrain.py", *COMMON, *how, "--checkpoint", tmp_path, processes=2)
-    for found, expected in zip(losses(tmp_path), losses(one)):
+def test_two_processes_learn_what_one_learns(launch, how, one, tmp_path):
+    run = tmp_path / "run"
+    launch(tmp_path, "pretrain.py", *COMMON, *how, "--checkpoint", run)
+    for found, expected in zip(losses(run), losses(one)):
         assert len(found) == len(expected) > 0
         # float32 sums in another order, grown by AdamW over twelve steps
         np.testing.assert_allclose(found, expected, rtol=2e-3)
     # What sharded or several processes wrote, one process reads.
-    run("topn.py", DEMO, "--checkpoint", tmp_path, "--limit_users", 21)
-    rows = (tmp_path / "direct.jsonl").read_text().splitlines()
-    assert len(rows) == 21
+    alone("topn.py", DEMO, "--checkpoint", run, "--limit_users", 5)
+    assert len((run / "direct.jsonl").read_text().splitlines()) == 5
 
 
 @pytest.mark.parametrize(
-    ("script", "stem"),
+    ("name", "stem"),
     [("seq_reranker", "sequential"), ("topn", "direct"), ("exp", "explanation")],
 )
-def test_two_processes_evaluate_to_the_same_figures(script, stem, one, tmp_path):
-    """101 users: an odd number, so that the parts are uneven."""
+def test_two_processes_evaluate_to_the_same_figures(name, stem, one, tmp_path):
+    """An odd number of users, so that the parts are uneven."""
+    command = (f"{name}.py", DEMO, "--checkpoint", one, "--limit_users", 33)
     results = []
-    for processes in (1, 2):
-        args = [DEMO, "--checkpoint", one, "--limit_users", 101]
-        run(f"{script}.py", *args, processes=processes)
-        result = json.loads((one / f"{stem}.json").read_text())
-        results.append((result["metrics"], (one / f"{stem}.jsonl").read_text()))
+    for run in (lambda: alone(*command), lambda: together(tmp_path, *command)):
+        run()
+        metrics = json.loads((one / f"{stem}.json").read_text())["metrics"]
+        results.append((metrics, (one / f"{stem}.jsonl").read_text()))
     assert results[0] == results[1]  # to the last bit, every user once, in user order
-    rows = [json.loads(line) for line in results[0][1].splitlines()]
-    assert len(rows) == 101
+    assert len(results[0][1].splitlines()) == 33
 
 
 def test_two_processes_recommend_what_one_does(one, tmp_path):
     users = tmp_path / "users.txt"
     users.write_text("".join(f"demo-user-{n:03}\n" for n in range(1, 22)))
-    args = [DEMO, "--checkpoint", one, "--users_file", users, "--json", "--explain", 1]
-    alone, together = (run("recommend.py", *args, processes=n) for n in (1, 2))
-    assert alone == together  # and each line once
-    assert [json.loads(line)["user_id"][-3:] for line in alone.splitlines()] == [
+    command = ("recommend.py", DEMO, "--checkpoint", one, "--users_file", users, "--json")
+    found = alone(*command, "--explain", 1)
+    assert together(tmp_path, *command, "--explain", 1) == found  # and each line once
+    assert [json.loads(line)["user_id"][-3:] for line in found.splitlines()] == [
         f"{n:03}" for n in range(1, 22)
     ]
 

@@ -3,12 +3,10 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import ENVIRONMENT, ROOT
+from tests.conftest import ROOT, process
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 # (title, code, command) of each section with an example.
@@ -22,9 +20,7 @@ RUN = "import runpy, sys\nsys.argv = {argv!r}\nrunpy.run_path({script!r}, run_na
 def test_example(title, code, command, tmp_path):
     argv = [*shlex.split(command), "--checkpoint", str(tmp_path / "run")]
     program = code + RUN.format(argv=argv, script=str(ROOT / argv[0]))
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
-    )
+    done = process("-c", program)
     assert done.returncode == 0, done.stderr[-2000:]
     if argv[0] == "pretrain.py":
         record = json.loads((tmp_path / "run" / "run.json").read_text())["arguments"]

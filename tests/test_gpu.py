@@ -1,14 +1,12 @@
 """What only a GPU shows, skipped without one; and the prepared command, run on the CPU."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from modules.model.elmrec import ELMRec
-from tests.conftest import ROOT, SHARED
+from tests.conftest import SHARED, process, script
 from tests.model.test_elmrec import batch_of
 
 gpu = pytest.mark.gpu
@@ -43,32 +41,25 @@ def test_loss_and_gradients_equal_the_cpus(task_number, model: ELMRec, pieces) -
 def test_the_demo_trains_and_ranks_on_a_gpu(tmp_path) -> None:
     common = ["data/demo", "--cuda", "--checkpoint", tmp_path]
     train = ["--backbone", "tiny", "--negative_num", "9", "--max_steps", "20"]
-    for script, more in (("pretrain.py", train), ("seq_reranker.py", []), ("topn.py", [])):
-        command = [sys.executable, script, *map(str, common), *more]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    for name, more in (("pretrain.py", train), ("seq_reranker.py", []), ("topn.py", [])):
+        done = script(name, *common, *more)
         assert done.returncode == 0, done.stderr[-2000:]
 
 
+@gpu
+@needs_gpu  # without one, an import that asks for it fails at once
 def test_importing_touches_no_cuda() -> None:
-    files = [
-        "pretrain",
-        "seq_reranker",
-        "topn",
-        "exp",
-        "modules.training.trainer",
-        "benchmarks.gpu",
-    ]
-    code = f"import torch, {', '.join(files)}; assert not torch.cuda.is_initialized()"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    files = "pretrain, seq_reranker, topn, exp, modules.training.trainer, benchmarks.gpu"
+    done = process("-c", f"import torch, {files}; assert not torch.cuda.is_initialized()")
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.slow
 def test_the_prepared_command_runs_on_the_cpu(shared, tmp_path) -> None:
     out = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--cpu", "--matrix", "256", "--users", "8"]
-    command += ["--checked_users", "4", "--batch_sizes", "4", "--turns", "2", "--backbone", "tiny"]
-    command += ["--data_dir", str(SHARED / "data" / "beauty"), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    flags = ["--matrix", "256", "--users", "8", "--checked_users", "4", "--batch_sizes", "4"]
+    flags += ["--turns", "2", "--backbone", "tiny", "--data_dir", SHARED / "data" / "beauty"]
+    done = script("-m", "benchmarks.gpu", "--cpu", *flags, "--out", out)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text())
     for check in found["checks"].values():

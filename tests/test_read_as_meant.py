@@ -1,4 +1,4 @@
-"""What is no fault, and is read as it was meant; and what is told beside the results."""
+"""What is no fault, and is read as it was meant; and warnings beside results."""
 
 import json
 import os
@@ -6,11 +6,9 @@ from itertools import chain
 
 import torch
 
-import seq_reranker
-import topn
 from modules.data.reader import load_dataset
-from tests.conftest import HISTORIES
-from tests.faults import Place, change, entry, script, swap, table
+from tests.conftest import HISTORIES, script
+from tests.faults import change, entry, swap, table
 
 SEQUENTIAL, MAPS = "data/sequential.txt", "data/datamaps.json"
 NEGATIVE, TEXTS, RUN = "data/negative.txt", "data/explanation.json", "run/run.json"
@@ -53,35 +51,36 @@ def test_a_history_of_a_million_items(place):
     assert history[-3:].tolist() == [1, 2, 3]
 
 
-def test_a_record_with_a_byte_order_mark(place, capsys):
+def done(place, name, *flags):
+    """What a script on both folders prints."""
+    ended = script(f"{name}.py", place.data, "--checkpoint", place.run, *flags)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_a_record_with_a_byte_order_mark(place):
     change(RUN, lambda b: b"\xef\xbb\xbf" + b.replace(b"\n", b"\r\n"))(place)
-    script(topn.main)(place)
-    assert "HR@10" in capsys.readouterr().out
+    assert "HR@10" in done(place, "topn")
 
 
-def test_what_a_script_does_not_read_may_change(place, capsys):
+def test_what_a_script_does_not_read_may_change(place):
     swap(NEGATIVE, "1 6", "1 12")(place)
     swap(TEXTS, "nice", "fine")(place)
-    script(seq_reranker.main, "--top_n", "2147483647")(place)
+    done(place, "seq_reranker", "--top_n", "2147483647")
     os.remove(place.data / "negative.txt")
-    script(topn.main)(place)
-    assert "drawn with seed 0" in capsys.readouterr().out
+    assert "drawn with seed 0" in done(place, "topn")
 
 
-def test_another_library_version_is_a_warning_with_both(place, capsys):
+def test_another_library_version_is_a_warning_with_both(place):
     entry(RUN, "versions", "torch", value="1.13.1")(place)
-    script(topn.main)(place)
-    out = capsys.readouterr().out
-    assert "warning: trained with torch '1.13.1'; this is torch '" + torch.__version__ in out
+    warning = "warning: trained with torch '1.13.1'; this is torch '" + torch.__version__
+    assert warning in done(place, "topn")
     entry(RUN, "versions", "torch", value=str(torch.__version__))(place)
-    script(topn.main)(place)
-    assert "warning" not in capsys.readouterr().out
+    assert "warning" not in done(place, "topn")
 
 
-def test_names_of_files_that_are_not_utf8(place, capsys):
-    odd = os.fsdecode(b"f\xff\xe9w")
-    data = place.data.rename(place.data.with_name(odd))
-    moved = Place(data, place.run, place.patch)
-    script(topn.main)(moved)
+def test_names_of_files_that_are_not_utf8(place):
+    data = place.data.rename(place.data.with_name(os.fsdecode(b"f\xff\xe9w")))
+    done(place._replace(data=data), "topn")
     result = json.loads((place.run / "direct.json").read_text(encoding="utf-8"))
-    assert result["dataset"] == odd
+    assert result["dataset"] == data.name

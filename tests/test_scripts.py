@@ -3,23 +3,20 @@
 import html
 import json
 import os
+import random
 import re
 import shutil
-import subprocess
+import signal
 import sys
+import warnings
 
+import numpy as np
 import pytest
+import torch
 
-from tests.conftest import ROOT, SHARED, write_folder
+from tests.conftest import SHARED, process, script, write_folder
 
 SMALL = ["--backbone", "tiny", "--batch_size", "2", "--negative_num", "5", "--max_steps", "6"]
-
-
-def script(*args, cwd=ROOT):
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *map(str, args)], cwd=cwd, env=environment, capture_output=True, text=True
-    )
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +32,24 @@ def trained(tmp_path_factory):
 def test_the_whole_way(trained):
     data, run = trained
     assert (run / "report.html").is_file()
+    commands, how = [], ("--checkpoint", run, "--batch_size", "3")
     for name, stem in (("seq_reranker", "sequential"), ("topn", "direct"), ("exp", "explanation")):
-        done = script(f"{name}.py", data, "--checkpoint", run, "--batch_size", "3")
+        done = script(f"{name}.py", data, *how, report=name == "exp")
         assert done.returncode == 0, done.stderr
+        assert f"report: {run / 'report.html'}" in done.stdout
         result = json.loads((run / f"{stem}.json").read_text())
         rows = [json.loads(line) for line in (run / f"{stem}.jsonl").read_text().splitlines()]
         assert len(rows) == result["users"] == (1 if name == "exp" else 4)
         assert result["protocol"] == "clean"
         assert result["item_ids"] == "random"
         assert result["seed"] == 0
-        page = re.sub("<[^>]*>", "", (run / "report.html").read_text())
-        assert result["command"] in html.unescape(page)
+        commands.append(result["command"])
         assert {"versions", "commit", "arguments", "seconds", "command"} <= set(result)
         for metric, value in result["metrics"].items():
             assert metric in done.stdout
             assert 0 <= value <= 100
+    page = html.unescape(re.sub("<[^>]*>", "", (run / "report.html").read_text()))
+    assert all(command in page for command in commands)
     rows = [json.loads(line) for line in (run / "sequential.jsonl").read_text().splitlines()]
     assert [row["user"] for row in rows] == [1, 2, 3, 4]
     assert rows[1]["user_id"] == "U2"
@@ -132,22 +132,8 @@ def test_other_item_ids_and_whole_words_are_trained_and_read_back(tmp_path, ids)
 
 def test_beams_and_a_part_of_the_users(trained):
     data, run = trained
-    done = script(
-        "seq_reranker.py",
-        data,
-        "--checkpoint",
-        run,
-        "--decode",
-        "beam",
-        "--num_beams",
-        "8",
-        "--top_n",
-        "3",
-        "--N",
-        "5",
-        "--limit_users",
-        "2",
-    )
+    beams = ("--decode", "beam", "--num_beams", "8", "--top_n", "3", "--N", "5")
+    done = script("seq_reranker.py", data, "--checkpoint", run, *beams, "--limit_users", "2")
     assert done.returncode == 0, done.stderr
     assert len((run / "sequential.jsonl").read_text().splitlines()) == 2
 
@@ -183,6 +169,43 @@ def test_help_is_grouped(name):
             assert symbol in done.stdout
 
 
+SPOILS = """
+import os, random, signal, sys, warnings
+import numpy, torch
+os.chdir("/"); os.environ["SPOILED"] = "1"; sys.argv[1] = "spoiled"
+signal.signal(signal.SIGTERM, signal.SIG_IGN); warnings.simplefilter("error")
+torch.use_deterministic_algorithms(True); torch.set_default_dtype(torch.float64)
+random.seed(1); numpy.random.seed(1); torch.manual_seed(1)
+print("printed"); raise RuntimeError("nobody's fault")
+"""
+
+
+def test_a_script_in_process_ends_as_a_process_and_leaves_nothing(tmp_path):
+    def state():
+        draws = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+        modes = torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype()
+        of_system = os.getcwd(), dict(os.environ), list(sys.argv), signal.getsignal(signal.SIGTERM)
+        return draws, modes, of_system, list(warnings.filters)
+
+    (tmp_path / "spoils.py").write_text(SPOILS)
+    before = state()
+    done = script("spoils.py", "an argument", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "printed\n")
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("RuntimeError: nobody's fault\n")
+    assert state() == before
+    (tmp_path / "says.py").write_text("raise SystemExit('nothing to do')")
+    assert script("says.py", cwd=tmp_path) == process("says.py", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["seq_reranker", "compare", "prepare"])
+def test_help_in_a_new_process(name):
+    """The other scripts: test_fault_handling.py, and test_recommend.py where a pipe is closed."""
+    done = process(f"{name}.py", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {name}.py")
+
+
 def pretrain_errors(data):
     return [
         ([], "no data folder"),
@@ -190,10 +213,7 @@ def pretrain_errors(data):
         ([data, "--data_dir", "elsewhere"], "two data folders"),
         ([data, "--cuda"], "--cuda: this machine"),
         ([data, "--backbone", "tiny", "--model_version", "1"], "contradict each other"),
-        (
-            [data, "--backbone", "tiny", "--method", "pod", "--sigma", "3"],
-            "--sigma is of the graph",
-        ),
+        ([data, "--method", "pod", "--sigma", "3"], "--sigma is of the graph"),
         ([data, "--backbone", "no/such-model"], "--backbone mini or tiny"),
         ([data, "--backbone", "./nowhere"], "no such folder"),
         ([data, "--backbone", "tiny"], "--batch_size 64 is more than the"),
@@ -208,11 +228,8 @@ def pretrain_errors(data):
 @pytest.mark.parametrize("number", range(14))
 def test_pretrain_refuses(number, trained, tmp_path):
     arguments, message = pretrain_errors(str(trained[0]))[number]
-    if arguments[1:2] == ["--cuda"]:
-        import torch
-
-        if torch.cuda.is_available():
-            pytest.skip("this machine has CUDA")
+    if "--cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
     done = script("pretrain.py", *arguments, "--checkpoint", tmp_path / "run")
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
@@ -221,14 +238,8 @@ def test_pretrain_refuses(number, trained, tmp_path):
 
 
 def test_backbone_folder_without_weights(shared, trained, tmp_path):
-    done = script(
-        "pretrain.py",
-        trained[0],
-        "--backbone",
-        shared / "t5-small",
-        "--checkpoint",
-        tmp_path / "run",
-    )
+    where = ("--backbone", shared / "t5-small", "--checkpoint", tmp_path / "run")
+    done = script("pretrain.py", trained[0], *where)
     assert done.returncode == 2
     assert "no weights" in done.stderr
     assert "--from_scratch" in done.stderr
@@ -277,21 +288,10 @@ def test_another_tokenizer_is_refused(trained, tmp_path):
 def test_full_size_model_on_real_beauty(shared, tmp_path):
     run = tmp_path / "run"
     common = [SHARED / "data" / "beauty", "--checkpoint", run]
-    done = script(
-        "pretrain.py",
-        *common,
-        "--backbone",
-        shared / "t5-small",
-        "--from_scratch",
-        "--tasks",
-        "sequential,direct",
-        "--batch_size",
-        "8",
-        "--max_steps",
-        "4",
-        "--valid_samples",
-        "16",
+    flags = (
+        "--from_scratch --tasks sequential,direct --batch_size 8 --max_steps 4 --valid_samples 16"
     )
+    done = script("pretrain.py", *common, "--backbone", shared / "t5-small", *flags.split())
     assert done.returncode == 0, done.stderr
     for name in ("seq_reranker", "topn"):
         done = script(f"{name}.py", *common, "--limit_users", "50")

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Bad input: the message says file and line, or flag: what it is, what it must be, what to do."""
+    """Bad input. The message: file and line, or flag; what it is; what it must be; what to do."""
 
 
 def limit(text: object, length: int = 60) -> str:

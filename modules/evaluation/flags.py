@@ -15,8 +15,7 @@ def file_name(text: str) -> str:
     """A plain name for files in the run's folder, and none of those that are there already."""
     if not re.fullmatch(r"\w[\w.-]{0,99}", text) or text in TAKEN:
         raise argparse.ArgumentTypeError(
-            f"{limit(text)} must be a name for results: letters, digits, '_', '-', '.', but not "
-            "
+            f"{limit(text)} must be a name of letters, digits, '_', '-' and '.', but not "
             f"{', '.join(TAKEN)}"
         )
     return text

@@ -25,8 +25,7 @@ is one, the graph are the tensors `elmrec.*` of `model.safetensors`.
 
     {command}
 """
-_ABOUT = {METHODS["elmrec"].title: ": a T5 that recommends and explains, and knows the graph of users "
-          "and items (ELMRec, EMNLP 2024)"}  # fmt: skip
+_ELMREC = ": a T5 that recommends and explains, and knows the user-item graph (EMNLP 2024)"
 
 
 def model_card(record: RunRecord, results: dict[str, dict[str, Any]]) -> str:
@@ -47,7 +46,7 @@ def model_card(record: RunRecord, results: dict[str, dict[str, Any]]) -> str:
         title=title,
         data=f"{'; data set' if ';' in title else ' on'} {one_line(record.dataset)}",
         backbone=arguments.get("backbone") or "an imported T5",
-        about=_ABOUT.get(title, ""),
+        about=_ELMREC if title == METHODS["elmrec"].title else "",
         table=markdown(["", ""], rows),
         command=one_line(record.command),
     )

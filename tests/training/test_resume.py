@@ -1,13 +1,12 @@
-"""Killed, stopped, damaged: a run goes on to the very weights of one that was never interrupted."""
+"""Killed, stopped, damaged: a resumed run ends with the weights of one that nothing interrupted."""
 
 import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing import Process
 from pathlib import Path
 
 import pytest
@@ -15,46 +14,40 @@ import torch
 from safetensors.torch import load_file
 
 from modules.training.resume import check_same_run, claim_folder, load_state, saved_states
-from tests.conftest import ROOT
+from tests.conftest import Done, script, start
+from tests.conftest import write_folder as write_data
 from utils import files as checkpoint
 from utils.errors import UserError
 from utils.files import read_json, write_folder
 
 # Short epochs and a save nearly every step, so that many moments are inside of a save.
-RUN = ["pretrain.py", "data/demo", "--backbone", "tiny", "--negative_num", "5", "--batch_size"]
-RUN += ["100", "--epochs", "3", "--valid_samples", "20", "--log_interval", "5"]
-RUN += ["--save_minutes", "0.0001", "--graph_every", "3"]
+RUN = ["--backbone", "tiny", "--negative_num", "5", "--batch_size", "2", "--epochs", "9"]
+RUN += ["--log_interval", "5", "--save_minutes", "0.0001", "--graph_every", "3"]
 
 
-def command(folder: Path, *more: str) -> list[str]:
-    return [sys.executable, *RUN, "--checkpoint", str(folder), *more]
+def command(folder: Path) -> list[object]:
+    """A run in ``folder``, on data that lie beside it."""
+    data = folder.with_name("few")
+    if not data.exists():
+        write_data(data)
+    return ["pretrain.py", data, *RUN, "--checkpoint", folder]
 
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-
-
-def finish(folder: Path, *more: str, code: int = 0) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        command(folder, *more), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
-    )
+def finish(folder: Path, *more: str, code: int = 0) -> Done:
+    """The run in this process, to its end."""
+    done = script(*command(folder), *more)
     assert done.returncode == code, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
     return done
 
 
-def start(folder: Path, *more: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        command(folder, *more),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def begin(folder: Path, *more: str) -> Process:
+    """The run in a process of its own; what it prints is in a file beside its folder."""
+    return start(*command(folder), *more, output=folder.with_suffix(".out"))
 
 
 def resume_flag(folder: Path) -> list[str]:
-    """A run that was killed before its first state has nothing to go on from."""
+    """A run that was killed before its first state has nothing to continue."""
     return ["--resume"] if (folder / "run.json").exists() else []
 
 
@@ -76,7 +69,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """A run that nothing interrupted."""
-    folder = tmp_path_factory.mktemp("whole")
+    folder = tmp_path_factory.mktemp("whole") / "run"
     finish(folder)
     return folder
 
@@ -86,17 +79,17 @@ def kill_and_resume(folder: Path, rng: random.Random, kills: int) -> tuple[int, 
     many of these were inside of a save."""
     hit = inside = 0
     for _ in range(kills):
-        process = start(folder, *resume_flag(folder))
         before = set(saved_states(folder))
+        process = begin(folder, *resume_flag(folder))
         deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.is_alive() and time.monotonic() < deadline:
             if set(saved_states(folder)) - before or list((folder / "state").glob(".*.tmp")):
                 break  # training has begun
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.05))
-        hit += process.poll() is None
+        hit += process.is_alive()
         process.kill()
-        process.communicate()
+        process.join()
         inside += bool(list((folder / "state").glob(".*.tmp")))  # written aside, not yet renamed
     return hit, inside
 
@@ -123,16 +116,17 @@ def test_what_a_kill_inside_of_a_save_leaves_is_cleared(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(name, code, whole, tmp_path) -> None:
+def test_a_signal_ends_the_step_saves_and_prints_how_to_resume(name, code, whole, tmp_path) -> None:
     folder = tmp_path / "stopped"
-    process = start(folder)
-    while process.poll() is None and len(saved_states(folder)) < 2:
+    process = begin(folder)
+    while process.is_alive() and len(saved_states(folder)) < 2:
         time.sleep(0.005)
-    process.send_signal(getattr(signal, name))
-    output = process.communicate()[0]
-    assert process.returncode == code, output
+    os.kill(process.pid, getattr(signal, name))
+    process.join()
+    output = folder.with_suffix(".out").read_text()
+    assert process.exitcode == code, output
     assert "interrupted after" in output
-    assert "--resume goes on" in output
+    assert "--resume" in output
     finish(folder, "--resume")
     assert_same_run(folder, whole)
 
@@ -156,8 +150,8 @@ def test_a_damaged_state_is_named_and_the_one_before_offered(whole, tmp_path) ->
     assert_same_run(folder, whole)
 
 
-def test_what_may_not_change_when_a_run_goes_on(whole, tmp_path) -> None:
-    with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume goes on"):
+def test_what_may_not_change_when_a_run_is_resumed(whole, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume"):
         claim_folder(whole, resume=None, overwrite=False)
     claim_folder(whole, resume=None, overwrite=True)
     claim_folder(tmp_path / "new", resume=None, overwrite=False)
@@ -175,7 +169,7 @@ def test_what_may_not_change_when_a_run_goes_on(whole, tmp_path) -> None:
     assert "none: no such folder" in finish(tmp_path / "none", "--resume", code=2).stderr
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one(whole, tmp_path) -> None:
+def test_a_longer_run_continues_a_shorter_one(whole, tmp_path) -> None:
     """--max_steps ends a run within an epoch; its extra validation leaves no trace in the state."""
     folder = tmp_path / "run"
     finish(folder, "--max_steps", "8")

@@ -1,4 +1,4 @@
-"""Settings: from flags and from Python alike; each row of the table of checks; what is filled in."""
+"""Settings: from flags and from Python alike, each row of the table of checks, the defaults."""
 
 import sys
 from dataclasses import fields, replace
