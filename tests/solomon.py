@@ -29,13 +29,13 @@ def authors_module(name: str) -> Iterator[type]:
     with pytest.MonkeyPatch.context() as patch:
         for dotted, module in made.items():
             module.__path__ = []
-            module.__file__ = __file__  # transformers looks up where a model's class stands
+            module.__file__ = __file__  # transformers looks up where a model's class is
             patch.setitem(sys.modules, dotted, module)
         yield solomon
 
 
 def new_solomon(solomon: type, vocabulary: int, feed_forward: str = "relu") -> nn.Module:
-    """POD's module: T5 with prompts and positions; loud random weights."""
+    """POD's module: T5 with prompts and positions; large random weights."""
     torch.manual_seed(3)
     config = T5Config(
         vocab_size=vocabulary,

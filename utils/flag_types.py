@@ -24,8 +24,12 @@ def bounded(kind: type, low: float, high: float, what: str) -> Callable[[str], f
     return parse
 
 
-positive_int = bounded(int, 1, _MOST, f"a whole number from 1 to {_MOST}")
-natural = bounded(int, 0, _MOST, f"a whole number from 0 to {_MOST}")
+def whole(low: int, high: int = _MOST) -> Callable[[str], float]:
+    """A parser of whole numbers from ``low`` to ``high``."""
+    return bounded(int, low, high, f"a whole number from {low} to {high}")
+
+
+positive_int, natural = whole(1), whole(0)
 non_negative = bounded(float, 0.0, LARGEST, "a number from 0 up")
 positive = bounded(float, 1e-12, LARGEST, "a number above 0")
 real = bounded(float, -LARGEST, LARGEST, "a number")

@@ -11,5 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation_set": ["EvaluationSet"],
         "training_stream": ["StepPlan", "TrainingStream"],
         "trie": ["ItemTrie", "branching", "build_trie"],
+        "tokenizer": ["check_vocabulary", "load_tokenizer"],
     },
 )

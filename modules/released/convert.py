@@ -1,12 +1,13 @@
-"""A published ``Solomon`` module -> ``ELMRec``.
+"""A released ``Solomon`` module -> ``ELMRec``.
 
     shared, encoder, decoder, lm_head -> T5          prompt_embeddings     -> prompts
     user_item_embeddings              -> nodes       whole_word_embeddings -> positions
 
-What the file does not say is taken as in the published code, whose prompts give user u the
-whole-word id u and item i the id U + i, and whose tasks count explanation, sequential, direct: rows
-of the tables mean what ours mean (modules/model/graph.py, modules/tasks.py). Row 0 was random there, and
-is kept. Items are written by the data folder's own numbers. Nothing here reads or writes files.
+What the file does not say is taken from the published code. Its prompts give user u the whole-word
+id u and item i the id U + i, and its tasks are in the order explanation, sequential, direct: the
+rows of its tables mean what ours mean (modules/model/graph.py, modules/tasks.py). Row 0 was random
+there and is kept. Items are written by the data folder's own numbers. Nothing here reads or writes
+files.
 """
 
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from modules.loader.batches import POSITION_ROWS
 from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph, normalized_adjacency
-from modules.released.reader import Published, published_t5
+from modules.released.reader import ReleasedModel, released_t5
 from modules.tasks import Task
 from utils.errors import UserError
 
@@ -30,7 +31,7 @@ POSITIONS = "whole_word_embeddings.weight"
 PROMPTS = "prompt_embeddings.weight"
 ADJACENCY = "sparse_norm_adj"
 SETTINGS = ("alpha", "L", "user_num", "item_num", "prompts_per_task")
-SYMMETRY = 1e-5  # what float32 may make of two equal entries, none of which is above 1
+SYMMETRY = 1e-5  # rounding of float32 between two equal entries, none of which is above 1
 
 
 class Imported(NamedTuple):
@@ -43,24 +44,24 @@ class Imported(NamedTuple):
 
 
 def import_model(
-    published: Published, dataset: RecDataset, alpha: float | None, layers: int | None
+    released: ReleasedModel, dataset: RecDataset, alpha: float | None, layers: int | None
 ) -> Imported:
     """ELMRec where the file has a table of nodes; else POD, or without prompts P5.
 
     Args:
-        published: what the file holds.
+        released: what the file holds.
         dataset: the data set that it was trained on.
         alpha, layers: α and L, where the file does not say them.
 
     Raises:
         UserError: where tensors and numbers do not fit each other or the data set.
     """
-    _check_counts(published, dataset)
+    _check_counts(released, dataset)
     try:
-        config = _config(published, dataset, alpha, layers)
+        config = _config(released, dataset, alpha, layers)
     except ValueError as error:
-        raise UserError(f"{published.path}: {error}.") from error
-    t5 = published_t5(published)
+        raise UserError(f"{released.path}: {error}.") from error
+    t5 = released_t5(released)
     shapes = {POSITIONS: (POSITION_ROWS, "a row for each mention of a prompt, and row 0")}
     if config.method != "p5":
         shapes[PROMPTS] = (len(Task) * config.prompt_num, "the prompts of three tasks")
@@ -68,12 +69,12 @@ def import_model(
         why = f"{dataset.n_users} users and {dataset.n_items} items of {dataset.folder}, and row 0"
         shapes[NODES] = (dataset.n_users + dataset.n_items + 1, why)
     tables = {
-        name: published.tensor(name, (rows, t5.config.d_model), why)
+        name: released.tensor(name, (rows, t5.config.d_model), why)
         for name, (rows, why) in shapes.items()
     }
     graph, view, account = None, train_view(dataset, "paper"), []
     if config.method == "elmrec":
-        graph, view, account = _graph(published, dataset, view)
+        graph, view, account = _graph(released, dataset, view)
     model = ELMRec(t5, config, graph)
     ours = {POSITIONS: model.positions, PROMPTS: model.prompts, NODES: model.nodes}
     with torch.no_grad():
@@ -81,71 +82,71 @@ def import_model(
             ours[name].weight.copy_(table)
     used = {*t5.state_dict(), *tables}
     return Imported(
-        model.eval(), view, _found(published, model, tables) + account, _left(published, used)
+        model.eval(), view, _found(released, model, tables) + account, _left(released, used)
     )
 
 
 # ------------------------------------------------------------------------------- its numbers
 
 
-def _check_counts(published: Published, dataset: RecDataset) -> None:
+def _check_counts(released: ReleasedModel, dataset: RecDataset) -> None:
     for name, have in (("user_num", dataset.n_users), ("item_num", dataset.n_items)):
-        said = published.number(name, whole=True, low=1)
+        said = released.number(name, whole=True, low=1)
         if said not in (None, have):
             raise UserError(
-                f"{published.path}: {name} is {said:,}, but {dataset.folder} has {have:,}. Pass "
+                f"{released.path}: {name} is {said:,}, but {dataset.folder} has {have:,}. Pass "
                 "the data folder that the model was trained on."
             )
 
 
 def _config(
-    published: Published, dataset: RecDataset, alpha: float | None, layers: int | None
+    released: ReleasedModel, dataset: RecDataset, alpha: float | None, layers: int | None
 ) -> ELMRecConfig:
     size = (dataset.n_users, dataset.n_items)
-    if NODES in published.tensors:
+    if NODES in released.tensors:
         return ELMRecConfig(
             *size,
             "elmrec",
-            _prompt_num(published),
-            alpha=float(_setting(published, "alpha", alpha, whole=False)),
+            _prompt_num(released),
+            alpha=float(_setting(released, "alpha", alpha, whole=False)),
             # No file says σ; this is what training has made of it.
-            sigma=float(published.tensors[NODES].float().std()),
-            graph_layers=_setting(published, "L", layers, whole=True),
+            sigma=float(released.tensors[NODES].float().std()),
+            graph_layers=_setting(released, "L", layers, whole=True),
         )
     for flag, value in (("--alpha", alpha), ("--L", layers)):
         if value is not None:
             raise UserError(
-                f"{flag} {value:g}: {published.path} has no {NODES}, so it is no ELMRec but POD or "
+                f"{flag} {value:g}: {released.path} has no {NODES}, so it is no ELMRec but POD or "
                 f"P5, which know no {flag}. Leave it out."
             )
-    if PROMPTS in published.tensors:
-        return ELMRecConfig(*size, "pod", _prompt_num(published))
+    if PROMPTS in released.tensors:
+        return ELMRecConfig(*size, "pod", _prompt_num(released))
     return ELMRecConfig(*size, "p5")
 
 
-def _setting(published: Published, name: str, given: float | None, whole: bool) -> float:
+def _setting(released: ReleasedModel, name: str, given: float | None, whole: bool) -> float:
     """alpha or L: the file's, or the flag's where the file has none."""
-    value = published.number(name, whole, low=0)
+    value = released.number(name, whole, low=0)
     if value is None and given is None:
-        raise UserError(f"{published.path}: the module has no attribute {name}. Give --{name}.")
+        raise UserError(f"{released.path}: the module has no attribute {name}. Give --{name}.")
     if None not in (value, given) and value != given:
         raise UserError(
-            f"--{name} {given:g}: {published.path} was made with {name} {value:g}. Leave --{name} "
+            f"--{name} {given:g}: {released.path} was made with {name} {value:g}. Leave --{name} "
             "out."
         )
     return given if value is None else value
 
 
-def _prompt_num(published: Published) -> int:
+def _prompt_num(released: ReleasedModel) -> int:
     """K, from the prompt table: the tasks' rows lie one after the other."""
-    table = published.tensors.get(PROMPTS)
+    table = released.tensors.get(PROMPTS)
     if table is None or table.ndim != 2:
-        raise UserError(f"{published.path}: the module has no table {PROMPTS}.")
-    said = published.number("prompts_per_task", whole=True, low=1)
+        raise UserError(f"{released.path}: the module has no table {PROMPTS}.")
+    said = released.number("prompts_per_task", whole=True, low=1)
     count = said or len(table) // len(Task)
     if count == 0 or len(table) != count * len(Task):
         raise UserError(
-            f"{published.path}: {PROMPTS} has {len(table)} rows, not {len(Task)} tasks times "
+            f"{released.path}: {PROMPTS} has {len(table)} rows, not {len(Task)} tasks times "
             f"{said or 'as many'} prompts."
         )
     return count
@@ -155,17 +156,17 @@ def _prompt_num(published: Published) -> int:
 
 
 def _graph(
-    published: Published, dataset: RecDataset, view: TrainView
+    released: ReleasedModel, dataset: RecDataset, view: TrainView
 ) -> tuple[Graph, TrainView, list[str]]:
     """A_hat of the file, or of the data folder; what of the folder training saw; an account."""
-    names = [ADJACENCY] if ADJACENCY in published.sparse else list(published.sparse)
+    names = [ADJACENCY] if ADJACENCY in released.sparse else list(released.sparse)
     if len(names) > 1:
         raise UserError(
-            f"{published.path}: sparse tensors {', '.join(names)}, none of them called {ADJACENCY}:"
-            " which one is the graph?"
+            f"{released.path}: has {len(names)} sparse tensors ({', '.join(names[:5])}), none "
+            f"of them called {ADJACENCY}, as the graph must be. Rename that one and save it again."
         )
     if names:
-        graph = _file_graph(published, names[0], dataset.n_users + dataset.n_items + 1)
+        graph = _file_graph(released, names[0], dataset.n_users + dataset.n_items + 1)
         view, note = _with_edges(graph, dataset, view)
         return graph, view, [f"{names[0]} -> the graph: {note}"]
     graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
@@ -177,11 +178,12 @@ def _graph(
     return graph, view, [note]
 
 
-def _file_graph(published: Published, name: str, n: int) -> Graph:
+def _file_graph(released: ReleasedModel, name: str, n: int) -> Graph:
     """A_hat as the file has it; repeated entries are summed, as PyTorch multiplies by them."""
-    where, (indices, values, size) = f"{published.path}: {name}", published.sparse[name]
+    where, tensor = f"{released.path}: {name}", released.sparse[name]
+    indices, values, size = tensor._indices(), tensor._values(), tuple(tensor.shape)
     if size != (n, n):
-        raise UserError(f"{where} is {size}, not {(n, n)}: a row for each node of the data folder.")
+        raise UserError(f"{where} is {size}; it must be {(n, n)}: a row for each node of the data.")
     fits = indices.dtype == torch.int64 and tuple(indices.shape) == (2, values.numel())
     if not fits or values.ndim != 1 or not values.is_floating_point():
         raise UserError(
@@ -190,8 +192,8 @@ def _file_graph(published: Published, name: str, n: int) -> Graph:
         )
     if values.numel() and (indices.min() < 0 or indices.max() >= n):
         raise UserError(
-            f"{where} has entries at {int(indices.min())} to {int(indices.max())}; its nodes are 0 "
-            f"to {n - 1}."
+            f"{where} has entries at {int(indices.min())} to {int(indices.max())}; they must be "
+            f"from 0 to {n - 1}, the last node."
         )
     if not bool(torch.isfinite(values).all()):
         raise UserError(f"{where} holds values that are not finite.")
@@ -213,12 +215,12 @@ def _with_edges(graph: Graph, dataset: RecDataset, view: TrainView) -> tuple[Tra
     cols, users, width = graph.col.numpy(), dataset.n_users, dataset.n_items + 1
     pair = (rows >= 1) & (rows <= users) & (cols > users)
     edges = np.stack([rows[pair], cols[pair] - users])
-    keys, due = edges[0] * width + edges[1], view.edges[0] * width + view.edges[1]
+    keys, expected = edges[0] * width + edges[1], view.edges[0] * width + view.edges[1]
     held_out = int(np.isin(keys, held_out_keys(dataset)).sum())
-    missing, more = len(np.setdiff1d(due, keys)), len(np.setdiff1d(keys, due))
+    missing, more = len(np.setdiff1d(expected, keys)), len(np.setdiff1d(keys, expected))
     note = "the pairs of the data folder's train records"
     if dataset.explanations is None:
-        note = "the data folder has no explanation.json to hold them against"
+        note = "the data folder has no explanation.json to compare them with"
     elif missing or more:
         note = f"NOT those of the data folder's train records ({missing:,} missing, {more:,} more)"
     return view._replace(edges=edges, held_out_edges=held_out), f"{len(keys):,} edges, {note}"
@@ -227,11 +229,11 @@ def _with_edges(graph: Graph, dataset: RecDataset, view: TrainView) -> tuple[Tra
 # ------------------------------------------------------------------------------- the account
 
 
-def _found(published: Published, model: ELMRec, tables: dict[str, torch.Tensor]) -> list[str]:
+def _found(released: ReleasedModel, model: ELMRec, tables: dict[str, torch.Tensor]) -> list[str]:
     t5, config = model.t5.config, model.config
     ours = {POSITIONS: "positions", PROMPTS: "prompts", NODES: "nodes"}
     lines = [
-        f"{published.class_name}, method {config.method}",
+        f"{released.class_name}, method {config.method}",
         f"shared, encoder, decoder, lm_head -> T5: D {t5.d_model}, {t5.num_layers}+"
         f"{t5.num_decoder_layers} layers, {t5.vocab_size:,} tokens",
     ]
@@ -240,16 +242,17 @@ def _found(published: Published, model: ELMRec, tables: dict[str, torch.Tensor])
         if name != PROMPTS:
             line += f", row 0 as it is (norm {table[0].norm():.3g})"
         lines.append(line)
-    said = [f"{n} {published.attributes[n]}" for n in SETTINGS if n in published.attributes]
+    said = [(name, released.attributes.get(name)) for name in SETTINGS]
+    said = [f"{name} {value}" for name, value in said if type(value) in (int, float)]
     lines.append(f"numbers: {', '.join(said) or 'none'}")
     if config.method == "elmrec":
         lines.append(
-            f"used: α {config.alpha:g}, L {config.graph_layers}; σ, which no file says, is written "
-            f"as the deviation of the nodes, {config.sigma:.3g}"
+            f"used: α {config.alpha:g}, L {config.graph_layers}; σ, which no file has, is "
+            f"written as the standard deviation of the nodes, {config.sigma:.3g}"
         )
     return lines
 
 
-def _left(published: Published, used: set[str]) -> list[str]:
-    attributes = set(published.attributes) - {*SETTINGS, ADJACENCY, *published.sparse}
-    return sorted(attributes | set(published.tensors) - used)
+def _left(released: ReleasedModel, used: set[str]) -> list[str]:
+    attributes = set(released.attributes) - {*SETTINGS, ADJACENCY, *released.sparse}
+    return sorted(attributes | set(released.tensors) - used)

@@ -1,36 +1,30 @@
-"""A model that the authors released (or POD's), made a checkpoint folder of this program.
+"""A model that ELMRec's authors released (or POD's) becomes a checkpoint folder of this program.
 
-    python -m modules.released.import_checkpoint model.pt --data_dir ./data/beauty/ --out ./checkpoint/beauty/
+    python -m modules.released.import_checkpoint model.pt --data_dir ./data/beauty/ \\
+        --out ./checkpoint/beauty/
     python topn.py ./data/beauty/ --checkpoint ./checkpoint/beauty/
 
-Reads a whole pickled Solomon module without running anything of it (modules/released/torch_file.py); says
-what it found and what it left. The folder is that of a run with --item_ids published --protocol
-paper, which is how these models were trained.
+Reads a whole pickled Solomon module without running anything of it (modules/released/reader.py),
+and says what it found and what it left out. The folder is that of a run with --item_ids published
+--protocol paper, which is how these models were trained.
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from transformers import PreTrainedTokenizerBase
-from transformers.utils import cached_file
-
-from modules.data.protocols import item_numbers
-from modules.data.reader import load_dataset
-from modules.loader.pieces import prompt_pieces
-from modules.loader.tokenizer import check_vocabulary, load_tokenizer
+from modules import data, loader, released, runs
+from modules.presets import MAX_LAYERS
 from modules.randomness import Stream, rng
-from modules.released.convert import import_model
-from modules.released.reader import read_published
-from modules.runs.folder import RUN_FILE
-from modules.runs.run import Experiment, describe_view, save_run
-from modules.training.flags import layers
 from utils import cli, flag_types
 from utils.console import say
 from utils.errors import UserError
-from utils.provenance import provenance
+from utils.files import check_file
 
-# How the published models were trained, where the file does not say it and the test scripts ask.
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# How the published models were trained: what the file does not say and the test scripts ask for.
 TRAINED = {
     "protocol": "paper",
     "item_ids": "published",
@@ -53,55 +47,65 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--alpha", type=flag_types.non_negative, help="α, where the file has no attribute alpha"
     )
-    parser.add_argument("--L", type=layers, help="L, where the file has no attribute L")
+    parser.add_argument(
+        "--L", type=flag_types.whole(0, MAX_LAYERS), help="L, where the file has no attribute L"
+    )
     parser.add_argument(
         "--seed",
         type=flag_types.natural,
         default=0,
-        help="of what the test scripts draw, as negatives",
+        help="of what the test scripts draw, such as negatives",
     )
     args = parser.parse_args()
-    if (Path(args.out) / RUN_FILE).exists():
-        raise UserError(f"--out {args.out}: holds a run already ({RUN_FILE}). Name another folder.")
+
+    if (Path(args.out) / "run.json").exists():
+        raise UserError(f"--out {args.out}: holds a run already (run.json). Name another folder.")
     return args
 
 
-def read_tokenizer(name: str, vocabulary: int) -> PreTrainedTokenizerBase:
-    """The tokenizer; UserError where it is not to be had, or has more tokens than the model."""
+def read_tokenizer(name: str, vocabulary: int) -> "PreTrainedTokenizerBase":
+    """The tokenizer; UserError where it cannot be had, or has more tokens than the model."""
+    from transformers.utils import cached_file
+
     folder = Path(name)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(
+            f"--tokenizer {name}: is not a folder. Name the folder of T5's tokenizer.json."
+        )
     try:
-        if not folder.is_dir():
+        if folder.is_dir():
+            for entry in folder.iterdir():
+                if not entry.is_dir():  # a pipe would be waited for
+                    check_file(entry, "A link of that name leads nowhere; take it out.")
+        else:
             cached_file(name, "tokenizer_config.json")  # an absent network is noticed sooner
-        tokenizer = load_tokenizer(name, "--tokenizer")
+        tokenizer = loader.load_tokenizer(name, "--tokenizer")
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"--tokenizer {name}: neither a folder nor to be had from the hub ({reason}). Name a "
-            "folder with T5's tokenizer.json."
+            f"--tokenizer {name}: neither a folder nor a name on the hub that can be reached "
+            f"({reason}). Name a folder with T5's tokenizer.json."
         ) from error
-    check_vocabulary(f"--tokenizer {name}", tokenizer, vocabulary)
+    loader.check_vocabulary(f"--tokenizer {name}", tokenizer, vocabulary)
     return tokenizer
 
 
 def main() -> None:
     """Read, check, write."""
     args = parse_args()
-    dataset = load_dataset(args.data_dir)
-    imported = import_model(read_published(args.model), dataset, args.alpha, args.L)
-    model, view = imported.model, imported.view
+    dataset = data.load_dataset(args.data_dir)
+    model, view, found, left = released.import_model(
+        released.read_released(args.model), dataset, args.alpha, args.L
+    )
     say(f"found in {args.model}:")
-    for line in imported.found:
+    for line in found:
         print(f"    {line}")
-    say(f"left: {', '.join(imported.left) or 'nothing'}")
-    say(describe_view(dataset, view, "paper") + "; item numbers published")
+    say(f"left out: {', '.join(left) or 'nothing'}")
+    say(f"{view}; item numbers published")
 
     tokenizer = read_tokenizer(args.tokenizer, model.t5.config.vocab_size)
-    numbers = item_numbers("published", dataset.n_items, rng(args.seed, Stream.ITEM_NUMBERS))
-    pieces = prompt_pieces(tokenizer, dataset.n_users, numbers)
-    experiment = Experiment(
-        dataset, tokenizer, pieces, numbers, model, torch.device("cpu"), "fp32", args.seed
-    )
-    config = model.config
+    numbers = data.item_numbers("published", dataset.n_items, rng(args.seed, Stream.ITEM_NUMBERS))
+    config, folder = model.config, Path(args.out)
     settings = {
         "method": config.method,
         "prompt_num": config.prompt_num,
@@ -109,14 +113,11 @@ def main() -> None:
         "sigma": config.sigma,
         "L": config.graph_layers,
     }
-    record = provenance(vars(args) | TRAINED | settings) | {
-        "dataset": dataset.name,
-        "held_out_edges_seen": view.held_out_edges,
-        "held_out_records_seen": view.held_out_records,
-    }
-    folder = Path(args.out)
+    arguments = vars(args) | TRAINED | settings
+    seen = view.held_out_edges, view.held_out_records
+    record = runs.RunRecord.now(arguments, dataset.name, *seen)
     model.save_pretrained(folder, {"imported_from": Path(args.model).name})
-    save_run(experiment, folder, record)  # last: a folder with run.json is whole
+    runs.write_run(folder, record, dataset, tokenizer, numbers)
     say(f"written to {folder}; evaluate it with seq_reranker.py, topn.py, exp.py --checkpoint")
 
 

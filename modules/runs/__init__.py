@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "run": ["Run", "open_run", "spread", "start_machine", "tasks_of"],
         "record": ["RunRecord", "read_record"],
+        "folder": ["write_run"],
         "results": ["write_results"],
     },
 )

@@ -23,13 +23,13 @@ from modules.tasks import METHODS, Task, WholeWords, schemes
 from modules.training.checks import check
 from modules.training.flag_types import task_list, whole_word_list
 from utils.flag_types import (
-    bounded,
     natural,
     non_negative,
     positive,
     positive_int,
     real,
     share,
+    whole,
 )
 
 OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
@@ -90,7 +90,7 @@ class Settings:
     )  # fmt: skip
     prompt_num: int = flag(
         "model", 3, "soft prompts a task (K)",
-        type=bounded(int, 1, MAX_PROMPTS, f"a whole number from 1 to {MAX_PROMPTS}"),
+        type=whole(1, MAX_PROMPTS),
     )  # fmt: skip
     alpha: float | None = flag("model", None, "weight of whole-word embeddings (α)", type=real)
     sigma: float | None = flag(
@@ -98,7 +98,7 @@ class Settings:
     )
     L: int | None = flag(
         "model", None, "LightGCN layers of the propagation (L)",
-        type=bounded(int, 0, MAX_LAYERS, f"a whole number from 0 to {MAX_LAYERS}"),
+        type=whole(0, MAX_LAYERS),
     )  # fmt: skip
     preset: str = flag(
         "model", "readme",

@@ -1,4 +1,4 @@
-"""Published modules become models that compute the same; what does not fit is named."""
+"""Released modules become models that compute the same; what does not fit is named."""
 
 from collections import OrderedDict
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from modules.loader.batches import Batch
 from modules.released.convert import import_model
-from modules.released.reader import read_published
+from modules.released.reader import read_released
 from modules.tasks import Task
 from tests.solomon import (
     D,
@@ -54,11 +54,11 @@ def assert_same(model, source, pairs):
         # A row at a time: without pads, plain T5 needs no mask.
         for row, length in enumerate(MASK.sum(1).tolist()):
             at = slice(row, row + 1)
-            due = reference_logits(
+            expected = reference_logits(
                 source, int(task), IDS[at, :length], words[at, :length], LABELS[at], pairs
             )
-            assert due.std() > 0.5
-            torch.testing.assert_close(ours[at], due, atol=1e-5, rtol=0)
+            assert expected.std() > 0.5
+            torch.testing.assert_close(ours[at], expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source")
@@ -68,7 +68,7 @@ def test_elmrec_computes_the_same(legacy, pairs, dataset, tmp_path):
     with authors_module("model.module") as solomon:
         source = elmrec(solomon, pairs)
         path = save_on_gpu(source, tmp_path / "model.pt", legacy)
-    imported = import_model(read_published(path), dataset, None, None)
+    imported = import_model(read_released(path), dataset, None, None)
     config = imported.model.config
     assert (config.method, config.alpha, config.graph_layers) == ("elmrec", 3, 2)
     assert config.prompt_num == 2
@@ -94,7 +94,7 @@ def test_pod_computes_the_same(name, dataset, tmp_path):
     with authors_module(name) as solomon:
         source = pod(solomon)
         path = save_on_gpu(source, tmp_path / "model.pt")
-    imported = import_model(read_published(path), dataset, None, None)
+    imported = import_model(read_released(path), dataset, None, None)
     assert imported.model.config.method == "pod"
     assert imported.model.nodes is None
     assert_same(imported.model, source, None)
@@ -105,12 +105,12 @@ def test_gated_layers_and_a_file_without_adjacency(dataset, tmp_path):
         source = elmrec(solomon, feed_forward="gated-gelu")
         del source.sparse_norm_adj, source.alpha, source.L
         path = save_on_gpu(source, tmp_path / "model.pt")
-    published = read_published(path)
+    released = read_released(path)
     with pytest.raises(UserError, match=r"model\.pt: the module has no attribute alpha\. Give --a"):
-        import_model(published, dataset, None, 2)
+        import_model(released, dataset, None, 2)
     with pytest.raises(UserError, match=r"no attribute L\. Give --L"):
-        import_model(published, dataset, 3.0, None)
-    imported = import_model(published, dataset, 3.0, 2)
+        import_model(released, dataset, 3.0, None)
+    imported = import_model(released, dataset, 3.0, 2)
     source.alpha, source.L = 3, 2
     assert_same(imported.model, source, TRAIN)
     assert "no adjacency in the file: the graph of" in imported.found[-1]
@@ -121,10 +121,10 @@ def test_settings_that_contradict_the_file(dataset, tmp_path):
         path = save_on_gpu(elmrec(solomon), tmp_path / "model.pt")
         plain = save_on_gpu(pod(solomon), tmp_path / "pod.pt")
     with pytest.raises(UserError, match=r"--alpha 4: .*model\.pt was made with alpha 3"):
-        import_model(read_published(path), dataset, 4.0, None)
-    assert import_model(read_published(path), dataset, 3.0, 2).model.config.alpha == 3
+        import_model(read_released(path), dataset, 4.0, None)
+    assert import_model(read_released(path), dataset, 3.0, 2).model.config.alpha == 3
     with pytest.raises(UserError, match=r"--L 2: .*pod\.pt has no user_item_embeddings"):
-        import_model(read_published(plain), dataset, None, 2)
+        import_model(read_released(plain), dataset, None, 2)
 
 
 def table(rows, width=D):
@@ -153,10 +153,10 @@ def cycle(model):
 MISFITS = {
     "user_num is 5, but .*few has 4": lambda m: setattr(m, "user_num", 5),
     "item_num is 11, but .*few has 12": lambda m: setattr(m, "item_num", 11),
-    "user_num is 'x', no whole number": lambda m: setattr(m, "user_num", "x"),
-    "alpha is nan, no number": lambda m: setattr(m, "alpha", float("nan")),
-    "L is 1.5, no whole number": lambda m: setattr(m, "L", 1.5),
-    "L is True, no whole number": lambda m: setattr(m, "L", True),
+    "user_num is 'x'; it must be a whole number": lambda m: setattr(m, "user_num", "x"),
+    "alpha is nan; it must be a number": lambda m: setattr(m, "alpha", float("nan")),
+    "L is 1.5; it must be a whole number": lambda m: setattr(m, "L", 1.5),
+    "L is True; it must be a whole number": lambda m: setattr(m, "L", True),
     r"user_item_embeddings.weight is \(20, 32\).*\(17, 32\).*4 users and 12 items": lambda m: (
         setattr(m, "user_item_embeddings", table(20))
     ),
@@ -173,16 +173,22 @@ MISFITS = {
     ),
     "num_layers is 4, but the encoder has 2 blocks": lambda m: setattr(m.config, "num_layers", 4),
     r"\(64, 32\).*it must be \(1000000, 32\)": lambda m: setattr(m.config, "d_ff", 1_000_000),
-    "d_model is -3, no whole number": lambda m: setattr(m.config, "d_model", -3),
+    "d_model is -3; it must be a whole number": lambda m: setattr(m.config, "d_model", -3),
     "d_kv is None|has no d_kv": lambda m: delattr(m.config, "d_kv"),
     "feed_forward_proj is 'os.system'": lambda m: vars(m.config).update(
         feed_forward_proj="os.system"
+    ),
+    "its T5 configuration: .*overflowed": lambda m: vars(m.config).update(
+        d_kv=10**9, num_heads=10**9
+    ),
+    "its T5 configuration: .*dropout probability": lambda m: vars(m.config).update(
+        dropout_rate=1.5
     ),
     "no T5 configuration": lambda m: setattr(m, "config", {}),
     "decoder.*holds values that are not finite": with_nan,
     "lm_head.weight is not the token embedding|shared": untie,
     "is no module of PyTorch": cycle,
-    "sparse_norm_adj is .*, not .17, 17.": lambda m: setattr(
+    "sparse_norm_adj is .9, 9.; it must be .17, 17.": lambda m: setattr(
         m, "sparse_norm_adj", graph_of([[1, 2], [2, 1]], (9, 9))
     ),
     "sparse_norm_adj is not symmetric": lambda m: setattr(
@@ -194,7 +200,7 @@ MISFITS = {
     "sparse_norm_adj has indices": lambda m: setattr(
         m, "sparse_norm_adj", graph_of([[1, 2], [2, 1]], values=torch.tensor([1, 1]))
     ),
-    "which one is the graph": lambda m: (
+    "2 sparse tensors .one, two., none of them called sparse_norm_adj": lambda m: (
         setattr(m, "one", m.sparse_norm_adj),
         setattr(m, "two", m.sparse_norm_adj),
         delattr(m, "sparse_norm_adj"),
@@ -209,7 +215,7 @@ def test_misfits_are_named(message, dataset, tmp_path):
         MISFITS[message](source)
         path = save_on_gpu(source, tmp_path / "model.pt")
     with pytest.raises(UserError, match=message) as raised:
-        import_model(read_published(path), dataset, None, None)
+        import_model(read_released(path), dataset, None, None)
     assert str(path) in str(raised.value)
 
 
@@ -218,8 +224,8 @@ def test_an_adjacency_beyond_the_nodes(dataset, tmp_path):
         source = elmrec(solomon)
         source.sparse_norm_adj._indices()[0, 0] = 17  # no check of PyTorch's sees this
         path = save_on_gpu(source, tmp_path / "model.pt")
-    with pytest.raises(UserError, match="entries at 1 to 17; its nodes are 0 to 16"):
-        import_model(read_published(path), dataset, None, None)
+    with pytest.raises(UserError, match="entries at 1 to 17; they must be from 0 to 16"):
+        import_model(read_released(path), dataset, None, None)
 
 
 def test_other_files_are_named(tmp_path):
@@ -228,9 +234,9 @@ def test_other_files_are_named(tmp_path):
         (linear.state_dict(), "OrderedDict"),
         (linear, "torch.nn.modules.linear.Linear"),
         (OrderedDict(), "OrderedDict"),
-        (torch.ones(2), "Dense"),
+        (torch.ones(2), "Tensor"),
         (7, "int"),
     ):
         path = save_on_gpu(content, tmp_path / "other.pt")
         with pytest.raises(UserError, match=rf"other\.pt: holds a '{name}'\. It must hold a whole"):
-            read_published(path)
+            read_released(path)

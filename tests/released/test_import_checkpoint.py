@@ -1,4 +1,4 @@
-"""The command, as a user runs it: a published file in, an ordinary checkpoint folder out."""
+"""The command, as a user runs it: a released file in, an ordinary checkpoint folder out."""
 
 import json
 import os
@@ -8,9 +8,9 @@ import pytest
 from safetensors.torch import load_file
 
 from modules.released import import_checkpoint
-from tests.conftest import write_folder
+from tests.conftest import process, write_folder
 from tests.released.test_convert import TRAIN
-from tests.released.test_torch_file import Hostile
+from tests.released.test_reader import Hostile
 from tests.solomon import add_graph, authors_module, new_solomon, save_on_gpu
 from tests.test_scripts import script
 from utils.errors import UserError
@@ -19,7 +19,7 @@ from utils.errors import UserError
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, tokenizer):
     """A data folder, a tokenizer's folder, and both kinds of model file."""
-    base = tmp_path_factory.mktemp("published")
+    base = tmp_path_factory.mktemp("released")
     write_folder(base / "few")
     tokenizer.save_pretrained(base / "tokenizer")
     with authors_module("model.module") as solomon:
@@ -55,7 +55,13 @@ def test_the_whole_way(files, tmp_path):
     out = tmp_path / "run"
     done = script("-m", *command(files, "elmrec.pt", out, "--seed", "5"))
     assert done.returncode == 0, done.stderr
-    for part in ("found in", "left: ", "prompt_offset", "method elmrec", "HELD-OUT PAIRS SEEN: 1"):
+    for part in (
+        "found in",
+        "left out: ",
+        "prompt_offset",
+        "method elmrec",
+        "HELD-OUT PAIRS SEEN: 1",
+    ):
         assert part in done.stdout
     run = json.loads((out / "run.json").read_text())
     assert (run["arguments"]["protocol"], run["arguments"]["alpha"]) == ("paper", 3)
@@ -108,7 +114,7 @@ def test_what_cannot_be_imported(files, tmp_path, monkeypatch):
     with_five_users(files / "five")
     refused(r"elmrec\.pt: user_num is 4, but .*five has 5", "elmrec.pt", data="five")
     refused(r"short\.pt: damaged, cut short", "short.pt")
-    refused(r"nothing\.pt: cannot be read \(No such file", "nothing.pt")
+    refused(r"nothing\.pt: no such file", "nothing.pt")
     refused("data folder", "elmrec.pt", data="nowhere")
     refused("--alpha 4: .*made with alpha 3", "elmrec.pt", "--alpha", "4")
     (files / "empty").mkdir()
@@ -131,11 +137,15 @@ def test_a_tokenizer_with_more_tokens_than_the_model(shared, files, tmp_path, mo
         import_checkpoint.main()
 
 
-def test_help(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["import_checkpoint", "--help"])
-    with pytest.raises(SystemExit):
-        import_checkpoint.main()
-    assert (
-        "python -m modules.released.import_checkpoint model.pt --data_dir"
-        in capsys.readouterr().out
+def test_help_is_quick():
+    program = (
+        "import atexit, sys\n"
+        "from modules.released import import_checkpoint\n"
+        "atexit.register(lambda: print({'torch', 'transformers'} & set(sys.modules)))\n"
+        "sys.argv = ['import_checkpoint', '--help']\n"
+        "import_checkpoint.main()\n"
     )
+    done = process("-c", program)
+    assert done.returncode == 0, done.stderr
+    assert "python -m modules.released.import_checkpoint model.pt --data_dir" in done.stdout
+    assert done.stdout.endswith("set()\n")  # neither is imported: together they take seconds
