@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.conftest import process, script, start
 from utils import distributed
@@ -91,6 +93,18 @@ def test_two_processes_learn_what_one_learns(launch, how, one, tmp_path):
     # What sharded or several processes wrote, one process reads.
     alone("topn.py", DEMO, "--checkpoint", run, "--limit_users", 5)
     assert len((run / "direct.jsonl").read_text().splitlines()) == 5
+
+
+def test_a_sharded_run_is_resumed(tmp_path):
+    """Stopped after eight steps and continued: the weights and the log of one that was not."""
+    how = ["pretrain.py", *COMMON, "--batch_size", 8, "--shard", "--checkpoint"]
+    together(tmp_path, *how, tmp_path / "whole")
+    together(tmp_path, *how, tmp_path / "stopped", "--max_steps", 8)
+    together(tmp_path, *how, tmp_path / "stopped", "--resume")
+    ours, theirs = (load_file(tmp_path / n / "model.safetensors") for n in ("stopped", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    ours, theirs = (losses(tmp_path / name)[0] for name in ("stopped", "whole"))
+    assert ours == pytest.approx(theirs, abs=1e-5)  # rounded to five digits
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,11 @@ def sum_over_ranks(values: "torch.Tensor") -> "torch.Tensor":
     return values
 
 
+def mean_over_ranks(values: "torch.Tensor") -> "torch.Tensor":
+    """The mean over ranks, in place."""
+    return sum_over_ranks(values).div_(world_size())
+
+
 def any_rank(*flags: bool) -> list[bool]:
     """Is each flag set on any rank? All ranks must ask together."""
     if world_size() == 1:

@@ -76,8 +76,10 @@ class MeanLosses:
         self._sums.setdefault(task, []).append(loss)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What has been added since the last ``take``, by task."""
-        return {task.label: torch.stack(losses) for task, losses in self._sums.items()}
+        """What has been added since the last ``take``, by task, each rank's part made the mean of
+        all; all ranks must ask together."""
+        parts = {task.label: torch.stack(losses) for task, losses in self._sums.items()}
+        return {name: distributed.mean_over_ranks(part) for name, part in parts.items()}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Continue from a ``state``."""

@@ -188,7 +188,7 @@ class Trainer:
         """A frozen table is no parameter: its gradient is averaged over processes here."""
         self._model.release_table()
         if self._settings.graph_every > 1 and self._model.nodes.weight.grad is not None:
-            distributed.sum_over_ranks(self._model.nodes.weight.grad).div_(distributed.world_size())
+            distributed.mean_over_ranks(self._model.nodes.weight.grad)
 
     def _validate(self) -> EpochReport:
         self._model.eval()
@@ -228,8 +228,10 @@ class Trainer:
         for rank, generator in enumerate(distributed.gather(rng_state(self._machine.device))):
             tensors[f"rng.{rank}"] = generator
         if self._model.frozen is not None:
-            gradient = self._model.frozen.grad
-            tensors["frozen"] = torch.zeros(0) if gradient is None else gradient
+            gradient = self._model.frozen.grad  # this rank's part; all of them average to it
+            tensors["frozen"] = torch.zeros(0)
+            if gradient is not None:
+                tensors["frozen"] = distributed.mean_over_ranks(gradient.clone())
         streams = {}
         for task, stream in self._streams.items():
             order, streams[task.label] = stream.state()
