@@ -107,18 +107,14 @@ def trie(pieces):
     return build_trie(pieces.item_targets, pieces.pad)
 
 
-def random_t5(vocab_size: int, seed: int = 0) -> T5ForConditionalGeneration:
-    """A small T5 whose random weights are large enough that probabilities differ."""
+def random_t5(vocab_size: int, seed: int = 0, **changes: Any) -> T5ForConditionalGeneration:
+    """A small T5 whose random weights are large enough that probabilities differ.
+
+    changes: of the configuration, such as ``feed_forward_proj="gated-gelu"``.
+    """
     torch.manual_seed(seed)
-    config = T5Config(
-        vocab_size=vocab_size,
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_layers=2,
-        num_heads=4,
-        decoder_start_token_id=0,
-    )
+    size = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4} | changes
+    config = T5Config(vocab_size=vocab_size, decoder_start_token_id=0, **size)
     t5 = T5ForConditionalGeneration(config).eval()
     with torch.no_grad():
         for name, parameter in t5.named_parameters():

@@ -46,9 +46,13 @@ def together(folder: Path, name: str, *args: object) -> str:
         start(name, *args, output=output, RANK=rank, LOCAL_RANK=rank, **where)
         for rank, output in enumerate(outputs)
     ]
-    for rank, output in zip(ranks, outputs):
-        rank.join()
-        assert rank.exitcode == 0, output.with_suffix(".err").read_text()[-3000:]
+    try:
+        for rank, output in zip(ranks, outputs):
+            rank.join(timeout=300)
+            assert rank.exitcode == 0, output.with_suffix(".err").read_text()[-3000:]
+    finally:
+        for rank in ranks:  # one that waits for another which has failed
+            rank.kill()
     return "".join(output.read_text() for output in outputs)
 
 
