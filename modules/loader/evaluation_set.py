@@ -1,22 +1,33 @@
 """What batches are about in evaluation: fixed samples of one task, made by ``Prompts``."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
 from modules.loader.batches import Batch, BatchSize, Samples, cut_by_length
 from modules.tasks import Task
 
-if TYPE_CHECKING:
-    from modules.loader.prompts import Prompts
-
 
 class EvaluationSet:
     """Fixed samples of one task, in batches of like length; the longest come first."""
 
-    def __init__(self, prompts: "Prompts", task: Task, samples: Samples, size: BatchSize) -> None:
-        self.task, self.samples, self._prompts = task, samples, prompts
-        self._batches = cut_by_length(prompts.lengths(task, samples), size)
+    def __init__(
+        self,
+        task: Task,
+        samples: Samples,
+        lengths: np.ndarray,
+        size: BatchSize,
+        batch_of: Callable[[Samples], Batch],
+    ) -> None:
+        """
+        Args:
+            samples: n of them.
+            lengths: (n,) tokens of their prompts.
+            size: where a batch ends.
+            batch_of: makes a batch of some samples.
+        """
+        self.task, self.samples, self._batch_of = task, samples, batch_of
+        self._batches = cut_by_length(lengths, size)
 
     @property
     def users(self) -> np.ndarray:
@@ -30,4 +41,4 @@ class EvaluationSet:
     def __getitem__(self, n: int) -> tuple[np.ndarray, Batch]:
         """(rows of this set, batch) of the n-th batch; iterating gives all of them."""
         rows = self._batches[n]
-        return rows, self._prompts.batch(self.task, self.samples.select(rows))
+        return rows, self._batch_of(self.samples.select(rows))

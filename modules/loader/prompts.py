@@ -1,6 +1,7 @@
 """``Prompts``: how a model's prompts are made, as one value that training and evaluation share."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -58,15 +59,17 @@ class Prompts:
     ) -> EvaluationSet:
         """The explanation task: (n,) user-item pairs, and their texts as n rows of tokens."""
         samples = Samples(users, Ragged.of_matrix(items[:, None]), targets, _short(users))
-        return EvaluationSet(self, Task.EXPLANATION, samples, size)
+        return self._set(Task.EXPLANATION, samples, size)
 
     def _items(
         self, task: Task, users: np.ndarray, items: Ragged, targets: np.ndarray, size: BatchSize
     ) -> EvaluationSet:
         tokens = self.pieces.item_targets.gather(targets)
-        return EvaluationSet(
-            self, task, Samples(users, items, tokens, _short(users), targets), size
-        )
+        return self._set(task, Samples(users, items, tokens, _short(users), targets), size)
+
+    def _set(self, task: Task, samples: Samples, size: BatchSize) -> EvaluationSet:
+        lengths = self.lengths(task, samples)
+        return EvaluationSet(task, samples, lengths, size, partial(self.batch, task))
 
 
 def _short(users: np.ndarray) -> np.ndarray:

@@ -16,14 +16,15 @@ import gzip
 import json
 import zlib
 from bisect import insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
+from modules.preparation.columns import CHUNK_ROWS, Columns
 from modules.preparation.extras import require
 from utils.errors import UserError, limit
 from utils.files import BYTE_ORDER_MARK
@@ -37,7 +38,6 @@ KINDS = {
     ".parquet": "parquet",
 }
 DELIMITERS = {"csv": ",", "tsv": "\t", "inter": "\t"}
-CHUNK_ROWS = 20_000
 MAX_FIELD = 1 << 23  # characters of a table's field; a quote that is never closed ends here
 LOOK_AHEAD = 1000  # lines of JSON whose keys count as the columns: not every record has all
 UNREADABLE = (OSError, EOFError, zlib.error, csv.Error)
@@ -66,15 +66,6 @@ class BadLines:
     def first(self) -> list[str]:
         """What is wrong with the first few."""
         return [message for _, message in self._first]
-
-
-class Columns(NamedTuple):
-    """A chunk of the wanted columns."""
-
-    numbers: Sequence[int]  # of each row in the file, for messages
-    unit: str  # what is numbered: "line" or "row"
-    values: list[list[Any]]  # a list per column, each as long as ``numbers``
-    share: float  # of the file that is read by now, 0 to 1
 
 
 def kind_of(path: Path) -> str:

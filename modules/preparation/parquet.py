@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from modules.preparation.formats import CHUNK_ROWS, Columns
+from modules.preparation.columns import CHUNK_ROWS, Columns
 
 
 @contextmanager

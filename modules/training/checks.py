@@ -1,19 +1,16 @@
-"""Which settings of a training do not go together: one table, a row a rule."""
+"""Which ``Settings`` (modules/training/settings.py) do not go together: one table, a row a rule."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from utils.errors import UserError
-
-if TYPE_CHECKING:
-    from modules.training.settings import Settings
 
 
 class Check(NamedTuple):
     """Settings that do not go together, and what is said of them."""
 
-    broken: Callable[["Settings"], Any]
+    broken: Callable[[Any], Any]
     message: str  # with the settings as {s}
 
 
@@ -67,7 +64,7 @@ CHECKS = (
 )
 
 
-def check(settings: "Settings") -> None:
+def check(settings: Any) -> None:
     """UserError for the first row of ``CHECKS`` that is broken."""
     for row in CHECKS:
         if row.broken(settings):
