@@ -18,7 +18,7 @@ from modules.model.backbone import build_backbone
 from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
 from modules.runs.results import write_results
-from modules.runs.run import open_experiment
+from modules.runs.run import open_run
 from tests.conftest import process, random_t5, script
 from tests.faults import (
     check,
@@ -34,6 +34,7 @@ from tests.faults import (
 from utils import cli
 from utils.errors import UserError
 from utils.provenance import provenance
+from utils.runtime import Machine
 
 SEQUENTIAL, MAPS = "data/sequential.txt", "data/datamaps.json"
 NEGATIVE, TEXTS = "data/negative.txt", "data/explanation.json"
@@ -172,7 +173,7 @@ def test_names_that_no_folder_can_have(name, place):
     with pytest.raises(UserError, match="data folder"):
         load_dataset(name or "\n")
     with pytest.raises(UserError, match=r"no such folder|run\.json: no such file"):
-        open_experiment(name, place.data, torch.device("cpu"), "fp32")
+        open_run(name, place.data, Machine(torch.device("cpu"), "fp32"))
 
 
 # ----------------------------------------------------------------------------------- real systems

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from modules.data.reader import load_dataset
-from modules.runs.run import open_experiment
+from modules.runs import run as runs
 from tests.faults import (
     both,
     change,
@@ -29,6 +29,7 @@ from tests.faults import (
     table,
     tensors,
 )
+from utils.runtime import Machine
 
 SEQUENTIAL, MAPS = "data/sequential.txt", "data/datamaps.json"
 NEGATIVE, TEXTS = "data/negative.txt", "data/explanation.json"
@@ -44,7 +45,7 @@ def load(place):
 
 
 def open_run(place):
-    return open_experiment(place.run, place.data, torch.device("cpu"), "fp32")
+    return runs.open_run(place.run, place.data, Machine(torch.device("cpu"), "fp32"))
 
 
 DATA = [
@@ -136,11 +137,19 @@ MODEL = [
     ("a seed twice", swap(RUN, '"seed": 0', '"seed": 0, "seed": 1'), "key 'seed'", "twice"),
     ("a seed that is NaN", swap(RUN, '"seed": 0', '"seed": NaN'), "run.json: NaN"),
     ("a seed that is a text", entry(RUN, "arguments", "seed", value="0"), "'seed' is '0'"),
-    ("a seed below 0", entry(RUN, "arguments", "seed", value=-1), "'seed' is -1; 0 to"),
+    ("a seed below 0", entry(RUN, "arguments", "seed", value=-1), "'seed' is -1; it must be 0 to"),
     ("a seed of 30 digits", entry(RUN, "arguments", "seed", value=10**29), "'seed' is 1000"),
     ("no exp_len", entry(RUN, "arguments", "exp_len"), "argument 'exp_len' is None"),
-    ("no tasks", entry(RUN, "arguments", "tasks"), "argument 'tasks' is None; a list of"),
-    ("a task of no name", entry(RUN, "arguments", "tasks", value=["dance"]), "a list of expla"),
+    (
+        "no tasks",
+        entry(RUN, "arguments", "tasks"),
+        "argument 'tasks' is None; it must be a list of",
+    ),
+    (
+        "a task of no name",
+        entry(RUN, "arguments", "tasks", value=["dance"]),
+        "a list of sequential",
+    ),
     ("negatives that are True", entry(RUN, "arguments", "negative_num", value=True), "is True"),
     ("an unknown protocol", entry(RUN, "arguments", "protocol", value="x"), "'protocol' is 'x'"),
     ("no fingerprints", entry(RUN, "fingerprints"), "run.json: 'fingerprints' is None"),

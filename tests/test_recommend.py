@@ -269,7 +269,7 @@ def test_unknown_names(dataset, tmp_path):
         known(dataset, [("--user", "UU2")], 0)
     message = str(caught.value)
     assert "datamaps.json lists all 4 under id2user; closest: U2" in message
-    with pytest.raises(UserError, match=r"item 'XYZ' is not in the data.*none is like it"):
+    with pytest.raises(UserError, match=r"item 'XYZ' is not in the data.*none is similar"):
         newcomer(dataset, "I1,XYZ")
     with pytest.raises(UserError, match="item '' is not"):
         newcomer(dataset, "I1,")

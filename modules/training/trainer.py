@@ -280,6 +280,9 @@ class Trainer:
         groups = get_optimizer_state_dict(self._model, self._optimizer)["param_groups"]
         table = {"state": states, "param_groups": groups}
         set_optimizer_state_dict(self._model, self._optimizer, table, options=whole)
+        for name, parameter in self._model.named_parameters():
+            if name not in states:  # no step has used it yet; torch has made one up
+                self._optimizer.state.pop(parameter, None)
 
 
 INTERRUPTED = "interrupted"  # asked to stop before any limit was reached

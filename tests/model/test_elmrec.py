@@ -185,5 +185,5 @@ def test_damaged_folders_are_named(model, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     del config["elmrec"]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="no ELMRec model folder"):
+    with pytest.raises(UserError, match="not a model folder of ELMRec"):
         ELMRec.from_pretrained(tmp_path)

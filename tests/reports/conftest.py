@@ -95,7 +95,7 @@ def run_folder(tmp_path, model):
     write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 0.5}))
     text = {"user": 1, "item": 5, "reference": "warm", "text": NASTY}
     write_jsonl(folder / "explanation.jsonl", [text, text | {"user": 3, "item": 11}])
-    other = result({**metrics, "HR@10": 0.75}, method="item_knn")
+    other = result({**metrics, "HR@10": 0.75}, method="item_knn", title="item-kNN")
     del other["training"]
     (folder.parent / "few-item_knn").mkdir()
     write_json(folder.parent / "few-item_knn" / "sequential.json", other)

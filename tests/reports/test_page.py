@@ -12,8 +12,8 @@ from modules.reports import plots
 from modules.reports.page import build, write_report
 from modules.runs.record import model_title
 from modules.runs.results import read_results
+from tests.conftest import process, script
 from tests.reports.conftest import ARGUMENTS, NASTY, change, page_of, record, rows
-from tests.test_scripts import script
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
 
@@ -67,15 +67,17 @@ def test_text_of_others_stays_text(run_folder):
         row["last_item_ids"] = [NASTY]
     write_jsonl(run_folder / "sequential.jsonl", lines)
     nasty = record(dataset=NASTY, command=NASTY, commit=NASTY, versions={NASTY: NASTY})
-    nasty["arguments"] = ARGUMENTS | {"method": NASTY}
+    nasty["arguments"] = ARGUMENTS | {"backbone": NASTY}
     write_json(run_folder / "run.json", nasty)
     theirs = {"arguments": {"negative_num": 99, NASTY: NASTY}, "dataset": NASTY}
     for task in ("sequential", "direct"):
         change(run_folder / f"{task}.json", **theirs, training=nasty)
-    page = page_of(run_folder)
+    theirs["title"] = NASTY
+    change(run_folder.parent / "few-item_knn" / "sequential.json", **theirs)
+    page = page_of(run_folder, [run_folder.parent / "few-item_knn"])
     page.check_harmless()
     assert page.text.count(NASTY) > 20
-    assert f"sequential: HR@10; {NASTY} (this run) .5000" in page.alts
+    assert f"sequential: HR@10; ELMRec (this run) .5000, {NASTY} .7500" in page.alts
     assert not any("<script" in source for source in svgs(page))
 
 
@@ -104,10 +106,10 @@ def test_a_record_that_lacks_something(run_folder):
     whole = record()
     del whole["versions"]
     write_json(run_folder / "run.json", whole)
-    with pytest.raises(UserError, match=r"run\.json: holds no 'versions'"):
+    with pytest.raises(UserError, match=r"run\.json: 'versions' is None, not a map"):
         write_report(run_folder)
     write_json(run_folder / "run.json", [1])
-    with pytest.raises(UserError, match=r"run\.json: holds no 'dataset', 'command'"):
+    with pytest.raises(UserError, match=r"run\.json: holds \[1\], not the record"):
         write_report(run_folder)
     write_json(run_folder / "run.json", record())
     write_json(run_folder / "direct.json", {"metrics": {"HR@1": 0.5}})
@@ -210,4 +212,4 @@ def test_a_model_of_item_tokens_is_not_called_pod(run_folder):
 def test_help_imports_nothing_slow(module):
     slow = ["torch", "transformers", "matplotlib", "scipy"]
     code = f"import sys, {module}; print([name for name in {slow} if name in sys.modules])"
-    assert script("-c", code).stdout == "[]\n"
+    assert process("-c", code).stdout == "[]\n"

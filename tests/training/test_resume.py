@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from modules.training.resume import check_same_run, claim_folder, load_state, saved_states
+from modules.training.settings import Settings
 from tests.conftest import Done, script, start
 from tests.conftest import write_folder as write_data
 from utils import files as checkpoint
@@ -152,16 +153,17 @@ def test_a_damaged_state_is_named_and_the_one_before_offered(whole, tmp_path) ->
 
 def test_what_may_not_change_when_a_run_is_resumed(whole, tmp_path) -> None:
     with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume"):
-        claim_folder(whole, resume=None, overwrite=False)
-    claim_folder(whole, resume=None, overwrite=True)
-    claim_folder(tmp_path / "new", resume=None, overwrite=False)
+        claim_folder(Settings(checkpoint=str(whole)))
+    assert claim_folder(Settings(checkpoint=str(whole), overwrite=True)) is None
+    assert claim_folder(Settings(checkpoint=str(whole), resume="3")) == "3"
+    assert claim_folder(Settings(checkpoint=str(tmp_path / "new"))) is None
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
-        claim_folder(tmp_path / "file", resume=None, overwrite=False)
-    run = read_json(whole / "run.json")
-    check_same_run(run, {**run["arguments"], "epochs": 9, "resume": "last"})
+        claim_folder(Settings(checkpoint=str(tmp_path / "file")))
+    before = read_json(whole / "run.json")["arguments"]
+    check_same_run(before, {**before, "epochs": 9, "resume": "last", "of_a_later_version": 1})
     with pytest.raises(UserError, match=r"--lr is 0\.5, but the run was started with 0\.02"):
-        check_same_run(run, {**run["arguments"], "lr": 0.5})
+        check_same_run(before, {**before, "lr": 0.5})
     with pytest.raises(UserError, match="holds no such step, but"):
         load_state(whole, None, "5")
     with pytest.raises(UserError, match="holds no training state"):

@@ -85,8 +85,6 @@ def test_a_folder_of_ones_own_and_an_earlier_run_in_it(tmp_path):
 def test_without_the_flag_nothing_is_imported_or_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not there
     assert event_folder(None, tmp_path) is None
-    with pytest.raises(UserError, match=r"--tensorboard: the package tensorboard is missing"):
-        event_folder("", tmp_path)
     run = tmp_path / "run"
     train(monkeypatch, write_folder(tmp_path / "few"), run, "--max_steps", "1")
     assert not (run / "tensorboard").exists()

@@ -41,7 +41,7 @@ def test_features_are_whole_words_in_a_row():
 def test_matching_by_hand():
     # Yes, no, yes, and a record without a feature.
     assert feature_matching_ratio(TEXTS, ["scent", "price", "battery life", ""]) == 2 / 3
-    with pytest.raises(ValueError, match="4 texts against 1"):
+    with pytest.raises(ValueError, match="4 texts and 1 features"):
         feature_matching_ratio(TEXTS, ["scent"])
 
 
