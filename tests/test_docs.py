@@ -87,6 +87,19 @@ def test_links_and_files_are_there(page):
     assert "../shared" not in text
 
 
+def test_the_map_of_the_code_names_every_file():
+    text = (ROOT / "docs" / "code.md").read_text().split("## Files by package", 1)[1]
+    named, folder = set(), ""
+    for line in text.splitlines():
+        if head := re.match(r"`((?:modules|utils)[\w/]*?)/?`", line):
+            folder = f"{head[1]}/"
+        if row := re.match(r"\| (`.*?) \|", line):
+            named |= {folder + name for name in re.findall(r"`([\w/]+\.py)`", row[1])}
+    files = [path for top in ("modules", "utils") for path in (ROOT / top).rglob("*.py")]
+    files = [path for path in files if path.name != "__init__.py"] + [*ROOT.glob("*.py")]
+    assert named == {str(path.relative_to(ROOT)) for path in files}
+
+
 def test_readme_is_short_and_one_version_everywhere():
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
     assert f"version: {VERSION}" in (ROOT / "CITATION.cff").read_text()
