@@ -109,7 +109,7 @@ def _open_elsewhere(path: Path, folder: Path, memory: int, seconds: int) -> tupl
         with errors.open("wb") as file:
             done = subprocess.run(command, cwd=root, stderr=file, timeout=_PATIENCE * seconds)
     except subprocess.TimeoutExpired:
-        return -9, ""  # killed
+        return 1, f"took more than {_PATIENCE * seconds} s to open. Try again, or fetch it again."
     return done.returncode, errors.read_text(errors="replace").strip().rpartition("\n")[2]
 
 

@@ -40,7 +40,6 @@ def payloads(marker):
     return {
         "posix.system": Hostile(os.system, f"touch {marker}"),
         "(subprocess|commands).run": Hostile(subprocess.run, ["touch", str(marker)]),
-        "(subprocess|commands).Popen": Hostile(subprocess.Popen, ["touch", str(marker)]),
         "__builtin__.eval": Hostile(eval, code),
         "__builtin__.exec": Hostile(exec, code),
         "io.open": Hostile(open, str(marker), "w"),
@@ -53,9 +52,7 @@ def payloads(marker):
 def test_nothing_hostile_runs(name, tmp_path):
     marker, path = tmp_path / "marker", tmp_path / "model.pt"
     payload = payloads(marker)[name]
-    ran = pickle.loads(pickle.dumps(payload))
-    if isinstance(ran, subprocess.Popen):
-        ran.wait()
+    pickle.loads(pickle.dumps(payload))
     assert marker.exists()  # so it is hostile: the standard library runs it
     marker.unlink()
 
@@ -72,9 +69,6 @@ def test_nothing_hostile_runs(name, tmp_path):
         with pytest.raises(UserError, match=r"damaged, cut short, or older than PyTorch 1\.6"):
             read_released(path)
     assert not marker.exists()
-
-
-# --------------------------------------------------------------------- pickles, opcode by opcode
 
 
 def text(value: str) -> bytes:
@@ -144,6 +138,10 @@ def test_a_function_under_an_inert_name_is_not_called(tmp_path):
     assert (found.class_name, found.attributes) == ("module.Solomon", {"a": f"<{name}>"})
 
 
+TUPLES = b")q\x00" + b"h\x00\x86q\x00" * 40  # each holds the one before twice: 2^40 at the end
+LISTS = b"]q\x00" + b"](h\x00h\x00eq\x00" * 40
+SHARING = b"".join(integer(i * (2**61 - 1)) + b"N" for i in range(1, 60_000))  # all of hash 0
+MEMORY, TIME = "more than the memory can hold", "took more than 1 s of CPU time"
 RESIZE = "damaged.*resize storage that is not resizable"
 
 
@@ -153,12 +151,15 @@ RESIZE = "damaged.*resize storage that is not resizable"
         (tensor(2, 3, 1), RESIZE),
         (tensor(0, 2**31, 1), RESIZE),
         (tensor(0, 2**31, 1, count=2**31), RESIZE),  # beyond the end of the file
-        (tensor(0, 2**28, 0), "more than the memory can hold"),  # four numbers, many times
+        (tensor(0, 2**28, 0), MEMORY),  # four numbers, many times
         (tensor(0, 2, -1), "damaged.*overflowed"),
         (tensor(-1, 2, 1), "damaged.*offset -1"),
         (tensor(0, 4, 1, key="9"), "damaged.*data/9"),
         (OBJECT + b"K\x07b", "damaged"),
-        (call("torch._utils._rebuild_parameter", b"K\x07\x85"), "damaged"),
+        (b"}" + TUPLES + b"Ns", TIME),  # the hash of a key
+        (call("__builtin__.set", b"](" + TUPLES + b"e\x85"), TIME),
+        (b"}(" + SHARING + b"u", TIME),  # keys of one hash
+        (call("torch.device", LISTS + b"\x85"), f"{TIME}|{MEMORY}"),  # text of a list
     ],
 )
 def test_hand_made_programs_refused(program, message, tmp_path):
@@ -166,6 +167,7 @@ def test_hand_made_programs_refused(program, message, tmp_path):
     with pytest.raises(UserError, match=message) as raised:
         read_released(path, **LIMITS)
     assert str(raised.value).startswith(f"{path}: ")
+    assert len(str(raised.value)) < 500
 
 
 @pytest.mark.parametrize("count", [3, 50])
@@ -175,29 +177,6 @@ def test_a_storage_is_a_slice_of_the_file(count, tmp_path):
     numbers = read_released(path).tensors["a"]
     assert numbers[:2].tolist() == [2, 3]
     assert numbers.numpy().tobytes() in path.read_bytes()
-
-
-TUPLES = b")q\x00" + b"h\x00\x86q\x00" * 40  # each holds the one before twice: 2^40 at the end
-LISTS = b"]q\x00" + b"](h\x00h\x00eq\x00" * 40
-SHARING = b"".join(integer(i * (2**61 - 1)) + b"N" for i in range(1, 60_000))  # all of hash 0
-BOMBS = {
-    "hash of a key": b"}" + TUPLES + b"Ns",
-    "hash in a set": call("__builtin__.set", b"](" + TUPLES + b"e\x85"),
-    "keys of one hash": b"}(" + SHARING + b"u",
-    "text of a list": call("torch.device", LISTS + b"\x85"),
-}
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_bombs(name, tmp_path):
-    path = written(tmp_path / "model.pt", BOMBS[name])
-    with pytest.raises(UserError, match=r"took more than 1 s|more than the mem") as raised:
-        read_released(path, **LIMITS)
-    assert str(raised.value).startswith(f"{path}: ")
-    assert len(str(raised.value)) < 500
-
-
-# ------------------------------------------------------------------------------------- archives
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -212,7 +191,8 @@ def test_archives(tmp_path):
     refused(bytes, b"N", ("data.pkl", b"\x80\x02N."))
     refused(lambda content: content.replace(b"data.pkl", b"data.xyz"))
     refused(lambda content: content.replace(b"Linear", b"linear", 1), OBJECT)
-    path = tmp_path / "model.pt"
+    path = written(tmp_path / "model.pt", OBJECT)
+    assert inert_classes(path) == {"torch.nn.modules.linear.Linear"}
     with zipfile.ZipFile(path, "a") as archive:  # a thousand entries are the same part of the file
         archive.writestr("archive/data/1", bytes(1 << 20))
         archive.filelist += [archive.getinfo("archive/data/1")] * 1000
@@ -230,9 +210,6 @@ def test_what_is_no_file_of_torch_save(tmp_path):
         (tmp_path / "model.pt").write_bytes(content)
         with pytest.raises(UserError, match="damaged, cut short, or older"):
             inert_classes(tmp_path / "model.pt")
-
-
-# --------------------------------------------------------------------------------------- models
 
 
 def test_everything_is_as_it_was_saved(tmp_path):
@@ -288,10 +265,10 @@ def test_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(Path("-m.pt"), solomon(tensor(1, 3, 1)))
     assert read_released("-m.pt").tensors["a"].tolist() == [2, 3, 4]
-    written(Path("-m.pt"), BOMBS["hash of a key"])
+    written(Path("-m.pt"), b"}" + TUPLES + b"Ns")
     with pytest.raises(UserError, match=r"-m\.pt: took more than 1 s .*signal 24"):
         read_released("-m.pt", **LIMITS)
     monkeypatch.setattr(reader, "_PATIENCE", 0.1)
-    with pytest.raises(UserError, match=r"-m\.pt: took more than 1 s .*signal 9"):
+    with pytest.raises(UserError, match=r"-m\.pt: took more than 0\.1 s to open"):
         read_released("-m.pt", **LIMITS)
     assert not list(temporary.iterdir())
