@@ -3,148 +3,38 @@
 It knows how such a module is made: T5 subclassed, three more tables, numbers as attributes. What
 becomes of it is for modules/released/convert.py.
 
-No file is given to torch as it is. Its pickle is checked (modules/released/pickle_check.py), and
-goes with the storages that it names into a new archive in memory, which torch.load reads: so torch
-sees just what was checked. Files may come from a GPU; all tensors end up on the CPU.
+Another process (modules/released/unpickle.py) opens the file, with limits on memory and time, and
+hands over tensors (on the CPU) and plain values. So no file, whatever is in it, can hang this
+program or fill its memory. Without the module ``resource`` (Windows) only the timeout holds.
 """
 
-import io
-import mmap
-import struct
-import zipfile
-from collections.abc import Callable
+import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from safetensors.torch import load
 from transformers import T5Config, T5ForConditionalGeneration
 
-from modules.released.pickle_check import CLASS, OLD_ID, Checked, check_pickle
 from utils.errors import UserError, limit
 from utils.files import check_file, readable
 
-ZIP_HEAD = b"PK\x03\x04"  # PyTorch 1.6 and later; before, pickles and raw numbers end to end
-OLD_MAGIC, OLD_VERSION = 0x1950A86A20F9469CFC6C, 1001  # the first two pickles of those
+# What opening a file may take, beyond what a process takes that has imported torch.
+MEMORY, SECONDS = 512 << 20, 20  # bytes and CPU seconds, for a file of any size
+_MEMORY_PER_BYTE = 10  # the file, its tensors and a copy; one table under four names is four
+_BYTES_PER_SECOND = 20 << 20  # a slow machine reads ten times as many
+_PATIENCE = 6  # times the CPU seconds, on the clock: slow disks, busy machines, import torch
 
-_MAX_PARTS = 100_000  # modules, parameters, buffers; T5-11B has some thousands, a cycle no end
-_MAX_NAME = 1_000  # characters of a tensor's full name
 _MAX_BLOCKS = 200  # of encoder or decoder; T5-11B has 24
-_MAX_GROWTH = 8  # times the file: float16 made float32, and one table under four names
-
-# What T5Config needs of the pickled configuration: (names, whole numbers, at least).
-_NUMBERS = (
-    (("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers"), True, 1),
-    (("num_heads", "relative_attention_num_buckets"), True, 1),
-    (("dropout_rate", "layer_norm_epsilon", "initializer_factor"), False, 0),
-    (("pad_token_id", "eos_token_id", "decoder_start_token_id"), True, 0),
-)
-# Not in configurations of before transformers 4.13, which knew this one distance.
-_OLD_DISTANCE = 128
-
-
-class Record:
-    """An object of an inert class: its state, and nothing that could be run."""
-
-    __slots__ = ("state",)
-    class_name = ""  # "module.Class"; each class of the file has a Record class of its own
-
-    def __new__(cls, *_: object) -> "Record":
-        record = super().__new__(cls)
-        record.state = {}
-        return record
-
-    def __setstate__(self, state: dict) -> None:
-        self.state = state
-
-
-def old_id(kind: str, first: Any, *rest: Any) -> Any:
-    """The class, or the id without its last part, that PyTorch since 1.6 has instead."""
-    return first if kind == "module" else (kind, first, *rest[:3])
-
-
-def _archive(checked: Checked, numbers: Callable[[str], bytes]) -> io.BytesIO:
-    """A file of torch.save with that pickle; ``numbers`` gives the content of a storage."""
-    clean = io.BytesIO()
-    with zipfile.ZipFile(clean, "w") as archive:
-        for name, text in {"data.pkl": checked.program, "version": "3"}.items():
-            archive.writestr(f"archive/{name}", text)
-        for key, storage in checked.storages.items():
-            content = numbers(key)
-            if len(content) != storage.nbytes:
-                raise ValueError(f"storage {key} is not of {storage.count} {storage.type_name}")
-            archive.writestr(f"archive/data/{key}", content)
-    clean.seek(0)
-    return clean
-
-
-def _from_zip(path: Path, file: BinaryIO) -> tuple[Checked, io.BytesIO]:
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("an entry is compressed, as torch.save never writes it")
-        if sum(max(e.file_size, e.compress_size) for e in entries) > path.stat().st_size:
-            raise ValueError("its entries are larger than the file")
-        names = [entry.filename for entry in entries]
-        found = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(found) != 1:
-            raise ValueError("no data.pkl inside, or more than one")
-        base = found[0].removesuffix("data.pkl")
-        if base + "byteorder" in names and archive.read(base + "byteorder") != b"little":
-            raise ValueError("numbers in big-endian order")
-        checked = check_pickle(io.BytesIO(archive.read(found[0])), path)
-        return checked, _archive(checked, lambda key: archive.read(f"{base}data/{key}"))
-
-
-def _from_old(path: Path, file: BinaryIO) -> tuple[Checked, io.BytesIO]:
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        magic, version = check_pickle(content, path).value, check_pickle(content, path).value
-        if magic != OLD_MAGIC or version != OLD_VERSION:
-            raise ValueError("no mark of torch.save")
-        check_pickle(content, path)  # sizes of C types on the machine that wrote it
-        checked, keys = check_pickle(content, path), check_pickle(content, path).value
-        if type(keys) is not list or any(type(key) is not str for key in keys):
-            raise ValueError("no list of storages")
-        places: dict[str, slice] = {}
-        for key in keys:
-            storage = checked.storages[key]
-            count, start = content.read(8), content.tell()
-            end = start + storage.nbytes
-            if count != struct.pack("<q", storage.count) or end > len(content):
-                raise ValueError(f"storage {key} of {storage.count} numbers is not all there")
-            places[key] = slice(start, end)
-            content.seek(end)
-        return checked, _archive(checked, lambda key: content[places[key]])
-
-
-def read_torch_file(path: str | Path) -> Any:
-    """What ``torch.save`` wrote: plain containers and numbers, tensors on the CPU, ``Record``s.
-
-    Args:
-        path: a file of any PyTorch since 0.4 under Python 3 (the older tar format is refused).
-
-    Raises:
-        UserError: where the file asks for anything else, naming it; or is damaged.
-    """
-    path = Path(path)
-    check_file(path, "Name a file that torch.save(model) wrote.")
-    try:
-        with path.open("rb") as file:
-            is_zip = file.read(len(ZIP_HEAD)) == ZIP_HEAD
-            checked, clean = (_from_zip if is_zip else _from_old)(path, file)
-        inert: list[tuple[Any, str]] = [(old_id, OLD_ID)]
-        for name in checked.classes:
-            inert.append((type("Record", (Record,), {"__slots__": (), "class_name": name}), name))
-        with torch.serialization.safe_globals(inert):
-            return torch.load(clean, map_location="cpu", weights_only=True, mmap=False)
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except Exception as error:  # a broken pickle can fail in any way
-        raise UserError(
-            f"{path}: damaged, cut short, or no file of torch.save "
-            f"({type(error).__name__}: {limit(str(error), 200)}). Fetch it again."
-        ) from error
+_OLD_DISTANCE = 128  # transformers before 4.13 knew no other, and wrote none
+# What T5Config needs of the pickled configuration: whole numbers, and others.
+_WHOLE = ["vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads"]
+_WHOLE += ["relative_attention_num_buckets", "pad_token_id", "eos_token_id"]
+_WHOLE += ["decoder_start_token_id"]
+_REAL = ["dropout_rate", "layer_norm_epsilon", "initializer_factor"]
 
 
 class ReleasedModel(NamedTuple):
@@ -154,8 +44,8 @@ class ReleasedModel(NamedTuple):
     class_name: str
     tensors: dict[str, torch.Tensor]
     sparse: dict[str, torch.Tensor]  # COO, as the file has them: their indices may be anything
-    config: dict[str, Any]
-    attributes: dict[str, Any]
+    config: dict[str, Any]  # None, bool, int, float, str; others by their type, as "<list>"
+    attributes: dict[str, Any]  # likewise
 
     def number(self, name: str, whole: bool, low: float, config: bool = False) -> Any:
         """An attribute (or an entry of the configuration) that is a number; None without it."""
@@ -163,7 +53,7 @@ class ReleasedModel(NamedTuple):
         kinds = (int,) if whole else (int, float)
         if value is not None and (type(value) not in kinds or not low <= value <= 1e9):
             raise UserError(
-                f"{self.path}: {name} is {_shown(value)}; it must be a "
+                f"{self.path}: {name} is {limit(value)}; it must be a "
                 f"{'whole ' if whole else ''}number from {low:g} to 1e9."
             )
         return value
@@ -183,75 +73,55 @@ class ReleasedModel(NamedTuple):
         return tensor.float()
 
 
-def _shown(value: Any) -> str:
-    """A value of a file, for an error: of lists in lists in lists, the text might never end."""
-    return limit(value) if type(value) in (str, int, float, bool) else f"a {type(value).__name__}"
-
-
-def read_released(path: str | Path) -> ReleasedModel:
-    """Read a file without running anything of it.
+def read_released(path: str | Path, memory: int = MEMORY, seconds: int = SECONDS) -> ReleasedModel:
+    """Read a file without running anything of it; memory and seconds: see ``MEMORY``.
 
     Raises:
-        UserError: where it asks for something to be run, is damaged, or holds no such module.
+        UserError: where it is damaged, asks for more than a model needs, or holds no such module.
     """
     path = Path(path)
-    root = read_torch_file(path)
-    name = root.class_name if isinstance(root, Record) else type(root).__name__
-    if name.rpartition(".")[2] != CLASS:
-        raise UserError(
-            f"{path}: holds a {limit(name)}. It must hold a whole {CLASS} module, as the published "
-            "pretrain.py saves it with torch.save(model)."
-        )
-    config = root.state.get("config")
-    if not isinstance(config, Record):
-        raise UserError(f"{path}: the module has no T5 configuration ('config').")
-    found = _named_tensors(path, root)
-    attributes = {
-        key: value.detach() if isinstance(value, torch.Tensor) else value
-        for key, value in root.state.items()
-        if not key.startswith("_") and key not in ("training", "config")
-    }
-    sparse = {n: v for n, v in (attributes | found).items() if torch.is_tensor(v) and v.is_sparse}
-    tensors = {n: v for n, v in found.items() if not v.is_sparse}
-    return ReleasedModel(path, name, tensors, sparse, config.state, attributes)
+    check_file(path, "Name a file that torch.save(model) wrote.")
+    memory += _MEMORY_PER_BYTE * path.stat().st_size
+    seconds += path.stat().st_size // _BYTES_PER_SECOND
+    with tempfile.TemporaryDirectory() as made:
+        status, reason = _open_elsewhere(path, folder := Path(made), memory, seconds)
+        if status < 0:
+            reason = f"took more than {seconds} s of CPU time or {memory >> 20:,} MiB of memory to "
+            reason += f"open (signal {-status}). Fetch it again."
+        if status:
+            raise UserError(f"{path}: {reason}")
+        with readable(str(path)):
+            found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+            tensors = load((folder / "tensors.safetensors").read_bytes())
+            sparse = {}
+            for name, size in found.pop("sparse").items():
+                parts = tensors.pop(f"{name}:indices"), tensors.pop(f"{name}:values")
+                sparse[name] = torch.sparse_coo_tensor(*parts, size, check_invariants=False)
+    return ReleasedModel(path, tensors=tensors, sparse=sparse, **found)
 
 
-def _is_name(name: Any) -> bool:
-    return type(name) is str and len(name) <= _MAX_NAME and name.isprintable()
-
-
-def _named_tensors(path: Path, root: Record) -> dict[str, torch.Tensor]:
-    """Parameters and buffers of a module and the modules in it, by their full names."""
-    tensors: dict[str, torch.Tensor] = {}
-    waiting, count = [("", root)], 0
-    while waiting:
-        prefix, module = waiting.pop()
-        parts = [module.state.get(key, {}) for key in ("_parameters", "_buffers", "_modules")]
-        known = all(isinstance(part, dict) for part in parts) and len(prefix) <= _MAX_NAME
-        names = [name for part in (module.state, *parts) for name in part] if known else [None]
-        count += len(names)
-        if count > _MAX_PARTS or not all(map(_is_name, names)):
-            raise UserError(f"{path}: {limit(prefix or CLASS)} is no module of PyTorch.")
-        for name, value in (*parts[0].items(), *parts[1].items()):
-            if isinstance(value, torch.Tensor):
-                tensors[f"{prefix}{name}"] = value.detach()
-        for name, child in parts[2].items():
-            if isinstance(child, Record):
-                waiting.append((f"{prefix}{name}.", child))
-    return tensors
+def _open_elsewhere(path: Path, folder: Path, memory: int, seconds: int) -> tuple[int, str]:
+    """Have the other process write into the folder; its exit status and last words."""
+    command = [sys.executable, "-m", "modules.released.unpickle", path.absolute(), folder]
+    command += [str(memory), str(seconds)]
+    root, errors = Path(__file__).parents[2], folder / "errors.txt"
+    try:
+        with errors.open("wb") as file:
+            done = subprocess.run(command, cwd=root, stderr=file, timeout=_PATIENCE * seconds)
+    except subprocess.TimeoutExpired:
+        return 1, f"took more than {_PATIENCE * seconds} s to open. Try again, or fetch it again."
+    return done.returncode, errors.read_text(errors="replace").strip().rpartition("\n")[2]
 
 
 def _t5_config(released: ReleasedModel) -> T5Config:
-    table: dict[str, Any] = {}
-    for names, whole, low in _NUMBERS:
-        for name in names:
-            table[name] = released.number(name, whole, low, config=True)
-            if table[name] is None:
-                raise UserError(f"{released.path}: the T5 configuration has no {name}.")
+    table = {name: released.number(name, name in _WHOLE, 0, True) for name in (*_WHOLE, *_REAL)}
+    for name, value in table.items():
+        if value is None:
+            raise UserError(f"{released.path}: the T5 configuration has no {name}.")
     kind = released.config.get("feed_forward_proj")
     if kind not in ("relu", "gated-gelu"):
         raise UserError(
-            f"{released.path}: feed_forward_proj is {_shown(kind)}; it must be relu or gated-gelu."
+            f"{released.path}: feed_forward_proj is {limit(kind)}; it must be relu or gated-gelu."
         )
     for side, name in (("encoder", "num_layers"), ("decoder", "num_decoder_layers")):
         blocks = {n.split(".")[2] for n in released.tensors if n.startswith(f"{side}.block.")}
@@ -262,14 +132,12 @@ def _t5_config(released: ReleasedModel) -> T5Config:
             )
     distance = released.number("relative_attention_max_distance", True, 1, config=True)
     # Whether the decoder's states are scaled; before version 5 a tied output layer said so.
-    scaled = released.config.get(
-        "scale_decoder_outputs", released.config.get("tie_word_embeddings", True)
-    )
+    tied = released.config.get("tie_word_embeddings", True)
     return T5Config(
         **table,
         feed_forward_proj=kind,
         relative_attention_max_distance=distance or _OLD_DISTANCE,
-        tie_word_embeddings=scaled is True,
+        tie_word_embeddings=released.config.get("scale_decoder_outputs", tied) is True,
     )
 
 
@@ -278,16 +146,8 @@ def released_t5(released: ReleasedModel) -> T5ForConditionalGeneration:
     with readable(f"{released.path}, its T5 configuration"), torch.device("meta"):
         config = _t5_config(released)
         shapes = T5ForConditionalGeneration(config).state_dict()
-    tensors = {}
-    room = _MAX_GROWTH * released.path.stat().st_size
-    for name, expected in shapes.items():
-        tensors[name] = released.tensor(name, tuple(expected.shape), "by the T5 configuration")
-        room -= 4 * expected.numel()
-        if room < 0:
-            raise UserError(
-                f"{released.path}: its tensors are more than the file can hold: many of them must "
-                "be the same numbers. Fetch it again."
-            )
+    why = "by the T5 configuration"
+    tensors = {name: released.tensor(name, tuple(t.shape), why) for name, t in shapes.items()}
     t5 = T5ForConditionalGeneration(config)
     t5.load_state_dict(tensors)
     for name, loaded in t5.state_dict().items():

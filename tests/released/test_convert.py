@@ -1,7 +1,5 @@
 """Released modules become models that compute the same; what does not fit is named."""
 
-from collections import OrderedDict
-
 import pytest
 import torch
 from torch import nn
@@ -10,14 +8,7 @@ from modules.loader.batches import Batch
 from modules.released.convert import import_model
 from modules.released.reader import read_released
 from modules.tasks import Task
-from tests.solomon import (
-    D,
-    add_graph,
-    authors_module,
-    new_solomon,
-    reference_logits,
-    save_on_gpu,
-)
+from tests.solomon import D, add_graph, authors_module, new_solomon, reference_logits, save_on_gpu
 from utils.errors import UserError
 
 TRAIN = [(1, 3), (1, 5), (2, 1), (3, 7), (4, 12)]  # the train records of the few-user folder
@@ -62,12 +53,11 @@ def assert_same(model, source, pairs):
 
 
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source")
-@pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("pairs", [TRAIN, OTHER])
-def test_elmrec_computes_the_same(legacy, pairs, dataset, tmp_path):
+def test_elmrec_computes_the_same(pairs, dataset, tmp_path):
     with authors_module("model.module") as solomon:
         source = elmrec(solomon, pairs)
-        path = save_on_gpu(source, tmp_path / "model.pt", legacy)
+        path = save_on_gpu(source, tmp_path / "model.pt")
     imported = import_model(read_released(path), dataset, None, None)
     config = imported.model.config
     assert (config.method, config.alpha, config.graph_layers) == ("elmrec", 3, 2)
@@ -80,9 +70,7 @@ def test_elmrec_computes_the_same(legacy, pairs, dataset, tmp_path):
         assert part in account
     assert {"prompt_offset", "model_device", "generation_config"} <= set(imported.left)
     assert {tuple(pair) for pair in imported.view.edges.T.tolist()} == set(pairs)
-    if (
-        pairs is OTHER
-    ):  # test item 9 of user 4, 2 of user 1 (valid): both held out, as 5 of TRAIN is
+    if pairs is OTHER:  # holds out: test item 9 of user 4, 2 of user 1 (valid); of TRAIN 5
         assert imported.view.held_out_edges == 2
         assert "NOT those of the data folder's train records (2 missing, 2 more)" in account
     else:
@@ -131,80 +119,70 @@ def table(rows, width=D):
     return nn.Embedding(rows, width)
 
 
-def graph_of(indices, size=(17, 17), values=None):
-    values = torch.ones(len(indices[0])) if values is None else values
-    with torch.sparse.check_sparse_tensor_invariants():
-        return torch.sparse_coo_tensor(indices, values, size)
-
-
 def with_nan(model):
     with torch.no_grad():
         model.decoder.block[0].layer[0].SelfAttention.q.weight[0, 0] = float("nan")
 
 
-def untie(model):
-    model.lm_head = nn.Linear(D, 80, bias=False)
+def twins(model):
+    """2^40 modules, by their paths."""
+    inner = nn.Module()
+    for _ in range(40):
+        inner, outer = nn.Module(), inner
+        inner._modules |= {"a": outer, "b": outer}
+    model.encoder._modules["twins"] = inner
 
 
-def cycle(model):
-    model.encoder._modules["again"] = model
+def put(**values):
+    return lambda model: [setattr(model, name, value) for name, value in values.items()]
 
 
+def config(**values):
+    return lambda model: vars(model.config).update(values)
+
+
+def graph(indices, size=(17, 17), values=(1.0, 1.0)):
+    made = torch.sparse_coo_tensor(indices, values, size, check_invariants=True)
+    return put(sparse_norm_adj=made)
+
+
+def two_graphs(model):
+    model.one = model.two = model.sparse_norm_adj
+    del model.sparse_norm_adj
+
+
+EDGE = [[1, 2], [2, 1]]
 MISFITS = {
-    "user_num is 5, but .*few has 4": lambda m: setattr(m, "user_num", 5),
-    "item_num is 11, but .*few has 12": lambda m: setattr(m, "item_num", 11),
-    "user_num is 'x'; it must be a whole number": lambda m: setattr(m, "user_num", "x"),
-    "alpha is nan; it must be a number": lambda m: setattr(m, "alpha", float("nan")),
-    "L is 1.5; it must be a whole number": lambda m: setattr(m, "L", 1.5),
-    "L is True; it must be a whole number": lambda m: setattr(m, "L", True),
-    r"user_item_embeddings.weight is \(20, 32\).*\(17, 32\).*4 users and 12 items": lambda m: (
-        setattr(m, "user_item_embeddings", table(20))
-    ),
-    r"user_item_embeddings.weight is \(17, 16\).*\(17, 32\)": lambda m: setattr(
-        m, "user_item_embeddings", table(17, 16)
-    ),
-    r"whole_word_embeddings.weight is \(99, 32\).*\(512, 32\)": lambda m: setattr(
-        m, "whole_word_embeddings", table(99)
-    ),
-    "has no whole_word_embeddings": lambda m: delattr(m, "whole_word_embeddings"),
-    "has no table prompt_embeddings": lambda m: delattr(m, "prompt_embeddings"),
-    "prompt_embeddings.weight has 7 rows, not 3 tasks times 2": lambda m: setattr(
-        m, "prompt_embeddings", table(7)
-    ),
-    "num_layers is 4, but the encoder has 2 blocks": lambda m: setattr(m.config, "num_layers", 4),
-    r"\(64, 32\).*it must be \(1000000, 32\)": lambda m: setattr(m.config, "d_ff", 1_000_000),
-    "d_model is -3; it must be a whole number": lambda m: setattr(m.config, "d_model", -3),
-    "d_kv is None|has no d_kv": lambda m: delattr(m.config, "d_kv"),
-    "feed_forward_proj is 'os.system'": lambda m: vars(m.config).update(
-        feed_forward_proj="os.system"
-    ),
-    "its T5 configuration: .*overflowed": lambda m: vars(m.config).update(
-        d_kv=10**9, num_heads=10**9
-    ),
-    "its T5 configuration: .*dropout probability": lambda m: vars(m.config).update(
-        dropout_rate=1.5
-    ),
-    "no T5 configuration": lambda m: setattr(m, "config", {}),
+    "user_num is 5, but .*few has 4": put(user_num=5),
+    "item_num is 11, but .*few has 12": put(item_num=11),
+    "user_num is 'x'; it must be a whole number": put(user_num="x"),
+    "user_num is '<tuple>'; it must be a whole number": put(user_num=(4,)),
+    "alpha is nan; it must be a number": put(alpha=float("nan")),
+    "L is 1.5; it must be a whole number": put(L=1.5),
+    "L is True; it must be a whole number": put(L=True),
+    "weight is .20, 32.*be .17, 32.*4 users and 12": put(user_item_embeddings=table(20)),
+    "weight is .17, 16.*be .17, 32.*4 users and 12": put(user_item_embeddings=table(17, 16)),
+    "word_embeddings.weight is .99, 32.*be .512, 32": put(whole_word_embeddings=table(99)),
+    "has no whole_word_embeddings": lambda model: delattr(model, "whole_word_embeddings"),
+    "has no table prompt_embeddings": lambda model: delattr(model, "prompt_embeddings"),
+    "prompt_embeddings.weight has 7 rows, not 3 tasks times 2": put(prompt_embeddings=table(7)),
+    "num_layers is 4, but the encoder has 2 blocks": config(num_layers=4),
+    r"\(64, 32\).*it must be \(1000000, 32\)": config(d_ff=1_000_000),
+    "d_model is -3; it must be a whole number": config(d_model=-3),
+    "the T5 configuration has no d_kv": lambda model: delattr(model.config, "d_kv"),
+    "feed_forward_proj is 'os.system'": config(feed_forward_proj="os.system"),
+    "its T5 configuration: .*overflowed": config(d_kv=10**9, num_heads=10**9),
+    "its T5 configuration: .*dropout probability": config(dropout_rate=1.5),
+    "no T5 configuration": put(config={}),
     "decoder.*holds values that are not finite": with_nan,
-    "lm_head.weight is not the token embedding|shared": untie,
-    "is no module of PyTorch": cycle,
-    "sparse_norm_adj is .9, 9.; it must be .17, 17.": lambda m: setattr(
-        m, "sparse_norm_adj", graph_of([[1, 2], [2, 1]], (9, 9))
-    ),
-    "sparse_norm_adj is not symmetric": lambda m: setattr(
-        m, "sparse_norm_adj", graph_of([[1, 2], [8, 1]])
-    ),
-    "sparse_norm_adj holds values that are not finite": lambda m: setattr(
-        m, "sparse_norm_adj", graph_of([[1, 2], [2, 1]], values=torch.tensor([1.0, float("inf")]))
-    ),
-    "sparse_norm_adj has indices": lambda m: setattr(
-        m, "sparse_norm_adj", graph_of([[1, 2], [2, 1]], values=torch.tensor([1, 1]))
-    ),
-    "2 sparse tensors .one, two., none of them called sparse_norm_adj": lambda m: (
-        setattr(m, "one", m.sparse_norm_adj),
-        setattr(m, "two", m.sparse_norm_adj),
-        delattr(m, "sparse_norm_adj"),
-    ),
+    "lm_head.weight is not the token embedding|shared": put(lm_head=nn.Linear(D, 80, bias=False)),
+    "is no module of PyTorch": lambda model: model.encoder._modules.update(again=model),
+    "twins.* is no module of PyTorch": twins,
+    "sparse_norm_adj is .9, 9.; it must be .17, 17.": graph(EDGE, (9, 9)),
+    "sparse_norm_adj is not symmetric": graph([[1, 2], [8, 1]]),
+    "adj holds values that are not finite": graph(EDGE, (17, 17), [1, torch.inf]),
+    "sparse_norm_adj has indices": graph(EDGE, (17, 17), [1, 1]),
+    "2 sparse tensors .one, two., none of them called sparse_norm_adj": two_graphs,
 }
 
 
@@ -230,13 +208,8 @@ def test_an_adjacency_beyond_the_nodes(dataset, tmp_path):
 
 def test_other_files_are_named(tmp_path):
     linear = nn.Linear(2, 2)
-    for content, name in (
-        (linear.state_dict(), "OrderedDict"),
-        (linear, "torch.nn.modules.linear.Linear"),
-        (OrderedDict(), "OrderedDict"),
-        (torch.ones(2), "Tensor"),
-        (7, "int"),
-    ):
+    names = ("torch.nn.modules.linear.Linear", "OrderedDict", "int")
+    for content, name in zip((linear, linear.state_dict(), 7), names, strict=True):
         path = save_on_gpu(content, tmp_path / "other.pt")
         with pytest.raises(UserError, match=rf"other\.pt: holds a '{name}'\. It must hold a whole"):
             read_released(path)
