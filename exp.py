@@ -85,9 +85,10 @@ def main() -> None:
     records = run.dataset.explanations["test"]
     chosen = runs.spread(len(records.users), args.limit_users)
     references = [all_references[row] for row in chosen]
-    pairs = records.users[chosen], records.items[chosen]
     size = loader.BatchSize(args.batch_size, args.batch_tokens)
-    samples = run.prompts.explanation(*pairs, targets.gather(chosen), size)
+    samples = run.prompts.explanation(
+        records.users[chosen], records.items[chosen], targets.gather(chosen), size
+    )
 
     say(f"writing {len(chosen):,} explanations")
     texts, seconds = evaluation.write_texts(run, samples, beam_options(args))

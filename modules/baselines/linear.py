@@ -37,7 +37,7 @@ def fit_linear_items(
             f"{dataset.folder}: {n - 1:,} items make matrices of {4e-9 * n * n:.0f} GB; the linear "
             f"model takes at most {MAX_ITEMS:,} items. Leave it out."
         )
-    starts, stops = dataset.offsets[:-1], dataset.offsets[1:] - 2
+    starts, stops = dataset.offsets[:-1], dataset.offsets[1:] - HeldOut.VALIDATION
     targets = np.arange(len(dataset.items))
     user = np.repeat(np.arange(dataset.n_users), dataset.lengths)
     inside = (targets > starts[user]) & (targets < stops[user])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modules.data.dataset import RecDataset
+from modules.data.dataset import HeldOut, RecDataset
 from modules.data.reader import load_dataset
 from utils import cli
 from utils.errors import UserError
@@ -42,7 +42,7 @@ def rule_ranks(dataset: RecDataset) -> np.ndarray:
     """
     ranks = np.full(dataset.n_users, NOT_RANKED)
     for user, target in enumerate(dataset.test_items.tolist(), start=1):
-        history = dataset.history(user)[:-1].tolist()
+        history = dataset.history(user)[: -HeldOut.TEST].tolist()
         follow = [max(history) + 1, *(item + 1 for item in reversed(history))]
         if target in follow:
             had = set(history)
@@ -67,12 +67,13 @@ def edge_leak(dataset: RecDataset) -> dict[str, float] | None:
     """Share of users whose held-out pair is in the explanation train part; None without one."""
     if dataset.explanations is None:
         return None
-    width = dataset.n_items + 1
     train = dataset.explanations["train"]
-    seen = train.users.astype(np.int64) * width + train.items
-    users = np.arange(1, dataset.n_users + 1, dtype=np.int64) * width
+    seen = dataset.pair_key(train.users, train.items)
+    users = np.arange(1, dataset.n_users + 1)
     return {
-        f"{name} pair is a train record": float(np.isin(users + items, seen).mean())
+        f"{name} pair is a train record": float(
+            np.isin(dataset.pair_key(users, items), seen).mean()
+        )
         for name, items in (("test", dataset.test_items), ("validation", dataset.valid_items))
     }
 
@@ -80,7 +81,7 @@ def edge_leak(dataset: RecDataset) -> dict[str, float] | None:
 def shape(dataset: RecDataset) -> dict[str, float]:
     """Sizes, repeats, cold items."""
     train_items = np.unique(dataset.train_pairs()[1])
-    distinct = np.bincount(dataset.pair_keys() // (dataset.n_items + 1))[1:]
+    distinct = np.bincount(dataset.pairs_of(dataset.pair_keys())[0])[1:]
     return {
         "users": dataset.n_users,
         "items": dataset.n_items,

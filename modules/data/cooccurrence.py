@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from modules.data.dataset import RecDataset
+from modules.data.dataset import HeldOut, RecDataset
 
 DECAY = 0.7  # of a pair's weight, for each step that it is further apart
 ORDER_WIDTH = 64  # of the vectors that numbers are ordered by
@@ -20,7 +20,7 @@ def cooccurrence(dataset: RecDataset, decay: float = DECAY) -> scipy.sparse.csr_
     """(I, I) symmetric C of the train histories; item i is row i - 1."""
     n_items = dataset.n_items
     index = np.arange(len(dataset.items))
-    ends = np.repeat(dataset.offsets[1:] - 2, dataset.lengths)  # the two held-out items follow
+    ends = np.repeat(dataset.offsets[1:] - HeldOut.VALIDATION, dataset.lengths)
     total = scipy.sparse.csr_array((n_items, n_items))
     for gap in range(1, int(dataset.lengths.max()) - 2):
         first = index[index + gap < ends]

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+MIN_HISTORY = 4  # one test item, one validation item, and a sequence of two to train on
+
 
 class HeldOut(IntEnum):
     """Which item of a history is the target, counted from its end; those behind it stay unseen."""

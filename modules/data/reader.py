@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from modules.data.dataset import Explanations, RecDataset
+from modules.data.dataset import MIN_HISTORY, Explanations, RecDataset
 from utils.errors import UserError, limit
 from utils.files import BYTE_ORDER_MARK, parse_json, read_file
 
-MIN_HISTORY = 4  # one test item, one validation item, and a sequence of two to train on
 SPLITS = ("train", "val", "test")
 
 _NUMBERS = re.compile(rb"[0-9]{1,18}(?:[ \t]+[0-9]{1,18})*")

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from modules.data.dataset import MIN_HISTORY, HeldOut
 from modules.preparation.rows import Rows
 from utils.errors import UserError
 from utils.files import whole_file
 
 NUMBERINGS = ("random", "first_seen")
-LEAST_HISTORY = 4  # of a data folder: see MIN_HISTORY of modules/data/reader.py
 USERS_A_DRAW = 1024  # users whose negatives are drawn in one call
 
 
@@ -60,8 +60,8 @@ class Kept(NamedTuple):
     def held_out(self) -> np.ndarray:
         """(m,) int8 of ``Split``: TEST for each user's last item, VAL for the one before it."""
         split = np.full(len(self.users), Split.TRAIN, dtype=np.int8)
-        split[self.offsets[1:] - 1] = Split.TEST
-        split[self.offsets[1:] - 2] = Split.VAL
+        split[self.offsets[1:] - HeldOut.TEST] = Split.TEST
+        split[self.offsets[1:] - HeldOut.VALIDATION] = Split.VAL
         return split
 
 
@@ -95,7 +95,7 @@ def keep(
 
     In this order: interactions rated below ``min_rating`` are removed; of a user's repeated item
     the first in time is kept; then users and items with fewer than ``core`` interactions are
-    removed, again and again, until all have that many. A user always needs ``LEAST_HISTORY``.
+    removed, again and again, until all have that many. A user always needs ``MIN_HISTORY``.
     Equal times keep the order of the file.
 
     Args:
@@ -121,7 +121,7 @@ def keep(
     rows = np.sort(order[first])
     left_out["repeated pairs"] = before - len(rows)
     before = len(rows)
-    least = max(core, LEAST_HISTORY)
+    least = max(core, MIN_HISTORY)
     rows = rows[core_filter(data.users[rows], data.items[rows], least, core)]
     left_out[f"users below {least} or items below {core}"] = before - len(rows)
     if not len(rows):
@@ -131,7 +131,9 @@ def keep(
         )
     kept = Kept(*_numbered(data, rows, numbering, rng), left_out, 0.0)
     times, ends = data.times[kept.rows], kept.offsets[1:]
-    return kept._replace(tied=float((times[ends - 1] == times[ends - 2]).mean()))
+    return kept._replace(
+        tied=float((times[ends - HeldOut.TEST] == times[ends - HeldOut.VALIDATION]).mean())
+    )
 
 
 def core_filter(

@@ -11,12 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from modules.data.dataset import RecDataset
+from modules.data.dataset import MIN_HISTORY, RecDataset
 from modules.data.negatives import NegativeSampler
 from modules.preparation.explanations import SPLITS, explain_pairs
 from modules.preparation.features import require_tagger
 from modules.preparation.filters import (
-    LEAST_HISTORY,
     Kept,
     gather,
     keep,
@@ -134,9 +133,9 @@ def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, int]]:
             f"{raw.path}: no row can be used; {bad.count:,} are bad. Is it a {raw.kind} file with "
             "these columns? See --format and --user, --item, --time."
         )
-    if options.core < LEAST_HISTORY:
+    if options.core < MIN_HISTORY:
         say(
-            f"--core {options.core}: users with fewer than {LEAST_HISTORY} items are left out too; "
+            f"--core {options.core}: users with fewer than {MIN_HISTORY} items are left out too; "
             "leave-one-out needs a test item, a validation item and two more"
         )
     numbers = rng(options.seed, Stream.PREPARE_NUMBERS)

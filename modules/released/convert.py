@@ -10,6 +10,7 @@ there and is kept. Items are written by the data folder's own numbers. Nothing h
 files.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -102,12 +103,12 @@ def _check_counts(released: ReleasedModel, dataset: RecDataset) -> None:
 def _config(
     released: ReleasedModel, dataset: RecDataset, alpha: float | None, layers: int | None
 ) -> ELMRecConfig:
-    size = (dataset.n_users, dataset.n_items)
+    pod = ELMRecConfig(dataset.n_users, dataset.n_items, "pod")
     if NODES in released.tensors:
-        return ELMRecConfig(
-            *size,
-            "elmrec",
-            _prompt_num(released),
+        return replace(
+            pod,
+            method="elmrec",
+            prompt_num=_prompt_num(released),
             alpha=float(_setting(released, "alpha", alpha, whole=False)),
             # No file says σ; this is what training has made of it.
             sigma=float(released.tensors[NODES].float().std()),
@@ -120,8 +121,8 @@ def _config(
                 f"P5, which know no {flag}. Leave it out."
             )
     if PROMPTS in released.tensors:
-        return ELMRecConfig(*size, "pod", _prompt_num(released))
-    return ELMRecConfig(*size, "p5")
+        return replace(pod, prompt_num=_prompt_num(released))
+    return replace(pod, method="p5")
 
 
 def _setting(released: ReleasedModel, name: str, given: float | None, whole: bool) -> float:
@@ -212,10 +213,10 @@ def _file_graph(released: ReleasedModel, name: str, n: int) -> Graph:
 def _with_edges(graph: Graph, dataset: RecDataset, view: TrainView) -> tuple[TrainView, str]:
     """The view with the graph's own edges, and how these compare with the data folder's."""
     rows = np.repeat(np.arange(len(graph.crow) - 1), np.diff(graph.crow.numpy()))
-    cols, users, width = graph.col.numpy(), dataset.n_users, dataset.n_items + 1
+    cols, users = graph.col.numpy(), dataset.n_users
     pair = (rows >= 1) & (rows <= users) & (cols > users)
     edges = np.stack([rows[pair], cols[pair] - users])
-    keys, expected = edges[0] * width + edges[1], view.edges[0] * width + view.edges[1]
+    keys, expected = (dataset.pair_key(*pairs) for pairs in (edges, view.edges))
     held_out = int(np.isin(keys, held_out_keys(dataset)).sum())
     missing, more = len(np.setdiff1d(expected, keys)), len(np.setdiff1d(keys, expected))
     note = "the pairs of the data folder's train records"

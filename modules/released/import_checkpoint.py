@@ -114,8 +114,7 @@ def main() -> None:
         "L": config.graph_layers,
     }
     arguments = vars(args) | TRAINED | settings
-    seen = view.held_out_edges, view.held_out_records
-    record = runs.RunRecord.now(arguments, dataset.name, *seen)
+    record = runs.RunRecord.now(arguments, dataset.name, view.held_out_edges, view.held_out_records)
     model.save_pretrained(folder, {"imported_from": Path(args.model).name})
     runs.write_run(folder, record, dataset, tokenizer, numbers)
     say(f"written to {folder}; evaluate it with seq_reranker.py, topn.py, exp.py --checkpoint")

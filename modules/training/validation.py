@@ -69,8 +69,8 @@ def validation_sets(run: Run, settings: Settings) -> dict[Task, EvaluationSet]:
             records = run.dataset.explanations["val"]
             rows = spread(len(records.users), settings.valid_samples)
             targets = run.texts("val", settings.exp_len)[0].gather(rows)
-            pairs = records.users[rows], records.items[rows]
-            sets[task] = run.prompts.explanation(*pairs, targets, size)
+            users, items = records.users[rows], records.items[rows]
+            sets[task] = run.prompts.explanation(users, items, targets, size)
         else:
             sets[task], _ = _ranking_set(run, task, run.users(settings.valid_samples), settings)
     return sets
