@@ -151,7 +151,7 @@ RESIZE = "damaged.*resize storage that is not resizable"
         (tensor(2, 3, 1), RESIZE),
         (tensor(0, 2**31, 1), RESIZE),
         (tensor(0, 2**31, 1, count=2**31), RESIZE),  # beyond the end of the file
-        (tensor(0, 2**28, 0), MEMORY),  # four numbers, many times
+        (tensor(0, 2**28, 0), f"{MEMORY}.*alloc"),  # four numbers, many times
         (tensor(0, 2, -1), "damaged.*overflowed"),
         (tensor(-1, 2, 1), "damaged.*offset -1"),
         (tensor(0, 4, 1, key="9"), "damaged.*data/9"),
@@ -187,7 +187,7 @@ def test_archives(tmp_path):
         with pytest.raises(ValueError, match="entries compressed, overlapping or damaged, or not"):
             inert_classes(path)
 
-    refused(bytes, b"N" * 10**6, compression=zipfile.ZIP_DEFLATED)
+    refused(bytes, b"N" * 50, compression=zipfile.ZIP_DEFLATED)
     refused(bytes, b"N", ("data.pkl", b"\x80\x02N."))
     refused(lambda content: content.replace(b"data.pkl", b"data.xyz"))
     refused(lambda content: content.replace(b"Linear", b"linear", 1), OBJECT)
