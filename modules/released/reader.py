@@ -31,10 +31,9 @@ _PATIENCE = 6  # times the CPU seconds, on the clock: slow disks, busy machines,
 _MAX_BLOCKS = 200  # of encoder or decoder; T5-11B has 24
 _OLD_DISTANCE = 128  # transformers before 4.13 knew no other, and wrote none
 # What T5Config needs of the pickled configuration: whole numbers, and others.
-_WHOLE = ["vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads"]
-_WHOLE += ["relative_attention_num_buckets", "pad_token_id", "eos_token_id"]
-_WHOLE += ["decoder_start_token_id"]
-_REAL = ["dropout_rate", "layer_norm_epsilon", "initializer_factor"]
+_INTS = ["d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads", "pad_token_id"]
+_INTS += ["vocab_size", "relative_attention_num_buckets", "eos_token_id", "decoder_start_token_id"]
+_FLOATS = ["dropout_rate", "layer_norm_epsilon", "initializer_factor"]
 
 
 class ReleasedModel(NamedTuple):
@@ -86,8 +85,7 @@ def read_released(path: str | Path, memory: int = MEMORY, seconds: int = SECONDS
     with tempfile.TemporaryDirectory() as made:
         status, reason = _open_elsewhere(path, folder := Path(made), memory, seconds)
         if status < 0:
-            reason = f"took more than {seconds} s of CPU time or {memory >> 20:,} MiB of memory to "
-            reason += f"open (signal {-status}). Fetch it again."
+            reason = f"took over {seconds} s of CPU time or {memory >> 20:,} MiB (signal {-status})"
         if status:
             raise UserError(f"{path}: {reason}")
         with readable(str(path)):
@@ -114,7 +112,7 @@ def _open_elsewhere(path: Path, folder: Path, memory: int, seconds: int) -> tupl
 
 
 def _t5_config(released: ReleasedModel) -> T5Config:
-    table = {name: released.number(name, name in _WHOLE, 0, True) for name in (*_WHOLE, *_REAL)}
+    table = {name: released.number(name, name in _INTS, 0, True) for name in (*_INTS, *_FLOATS)}
     for name, value in table.items():
         if value is None:
             raise UserError(f"{released.path}: the T5 configuration has no {name}.")

@@ -12,6 +12,7 @@ modules/released/reader.py starts it and reads what it writes. A pickle is a pro
 
 import json
 import math
+import os
 import pickletools
 import sys
 import zipfile
@@ -148,7 +149,7 @@ def _describe(root: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def main(path: str, folder: str, memory: str, seconds: str) -> None:
-    """Write found.json and tensors.safetensors, or exit with the reason why not."""
+    """Write found.json and tensors.safetensors, or exit with the reason in the last line."""
     torch.set_num_threads(1)  # each thread takes address space
     _set_limits(int(memory), int(seconds))
     try:
@@ -163,7 +164,8 @@ def main(path: str, folder: str, memory: str, seconds: str) -> None:
         cause = error.__context__ or error  # torch hides it behind advice to run the file
         damaged = "damaged, cut short, no file of torch.save, or more than the memory can hold "
         damaged += f"({type(cause).__name__}: {limit(str(cause), 200)}). Fetch it again."
-        sys.exit(str(error) if isinstance(error, UserError) else damaged)
+        print(error if isinstance(error, UserError) else damaged, file=sys.stderr, flush=True)
+        os._exit(1)  # without a word more, as it may come to in a full memory
 
 
 if __name__ == "__main__":
