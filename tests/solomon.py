@@ -83,7 +83,7 @@ def add_graph(model: nn.Module, pairs: list[tuple[int, int]], users: int, items:
         model.sparse_norm_adj = torch.sparse_coo_tensor(at, a[at[0], at[1]].float(), a.shape)
 
 
-def save_on_gpu(model: object, path: Path, legacy: bool = False) -> Path:
+def save_on_gpu(model: object, path: Path) -> Path:
     """``torch.save`` as a machine with a GPU and transformers 4.39 does it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
@@ -92,7 +92,7 @@ def save_on_gpu(model: object, path: Path, legacy: bool = False) -> Path:
             patch.delattr(config, "scale_decoder_outputs")  # of version 5; 4.39 does not know it
             patch.setitem(vars(config), "torch_dtype", torch.float32)
         with path.open("wb") as file:
-            torch.save(model, file, _use_new_zipfile_serialization=not legacy)
+            torch.save(model, file)
     return path
 
 
