@@ -64,9 +64,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def beam_options(args: argparse.Namespace) -> "decoding.BeamOptions":
-    """The search of the command line."""
+    """The search of the command line. (The quoted type keeps torch out of ``--help``.)"""
     return decoding.BeamOptions(
-        *(args.num_beams, MAX_TOKENS, args.min_len),
+        num_beams=args.num_beams,
+        max_length=MAX_TOKENS,
+        min_length=args.min_len,
         groups=args.num_beam_groups,
         diversity_penalty=args.diversity_penalty,
         early_stopping=True,
