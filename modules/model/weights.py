@@ -170,10 +170,3 @@ def check_fit(
             f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE}: {'; '.join(sorted(faults)[:3])}"
             f"{more}. The two are of different models, or one was changed."
         )
-
-
-def saved_metadata(folder: str | Path) -> dict[str, str]:
-    """What ``write_model`` was given to keep with the weights, and their checksums."""
-    path = Path(folder) / WEIGHTS_FILE
-    with readable(str(path)), safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
