@@ -15,10 +15,11 @@ from pathlib import Path
 
 import modules
 from modules import runs
-from modules.evaluation.flags import add_batch_size
+from modules.evaluation.flags import add_batch_size, check_folders
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
 from utils.errors import UserError
+from utils.files import check_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,6 +54,9 @@ def parse_args() -> argparse.Namespace:
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     if args.history is not None and args.held_out:
         raise UserError(f"--held_out {args.held_out}: for users of the data. Shorten --history.")
+    if args.users_file:
+        check_file(args.users_file, "--users_file names a file with a user id on each line.")
+    check_folders(args)
     return args
 
 

@@ -35,6 +35,9 @@ def parse_args() -> argparse.Namespace:
     cli.add_machine_flags(parser.add_argument_group("machine and output"))
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args.data, args.data_dir)
+    flags.check_beams(args.decode, args.num_beams, args.top_n, "--top_n")
+    flags.check_linear(args.linear, args.decode)
+    flags.check_folders(args)
     return args
 
 

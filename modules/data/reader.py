@@ -22,6 +22,15 @@ SPLITS = ("train", "val", "test")
 _NUMBERS = re.compile(rb"[0-9]{1,18}(?:[ \t]+[0-9]{1,18})*")
 
 
+def check_data_folder(folder: str | Path) -> None:
+    """UserError where there is no such folder."""
+    if not os.path.isdir(folder):
+        raise UserError(
+            f"data folder {str(folder)!r} does not exist or is not a folder. It holds "
+            "sequential.txt and datamaps.json (see data/README.md)."
+        )
+
+
 def load_dataset(folder: str | Path) -> RecDataset:
     """Read and check a data folder.
 
@@ -33,11 +42,7 @@ def load_dataset(folder: str | Path) -> RecDataset:
             data/README.md describes it.
     """
     folder = Path(folder)
-    if not os.path.isdir(folder):
-        raise UserError(
-            f"data folder {str(folder)!r} does not exist or is not a folder. It holds "
-            "sequential.txt and datamaps.json (see data/README.md)."
-        )
+    check_data_folder(folder)
     fingerprints = {}
 
     def read(path: Path, missing: str) -> bytes:

@@ -3,7 +3,10 @@
 import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
+from modules.data.reader import check_data_folder
+from modules.runs.record import read_record
 from utils.errors import UserError, limit
 from utils.flag_types import exponent, non_negative, positive_int
 
@@ -89,8 +92,9 @@ def add_linear_flag(group: argparse._ActionsContainer) -> None:
 
 
 def check_linear(weight: float, method: str) -> None:
-    """UserError where ``--linear`` is given and not every item has a score to add to."""
-    if weight and method != "exact":
+    """UserError where ``--linear`` is given and not every item has a score to add to. method: of
+    ``--decode``; what auto comes to is known, and asked about, once the model is there."""
+    if weight and method not in ("exact", "auto"):
         raise UserError(
             f"--linear {weight:g} works with exact ranking alone, and this is {method}. Give "
             "--decode exact (with items that are tokens of their own, or a small catalogue)."
@@ -134,6 +138,13 @@ def check_beams(decode: str, num_beams: int, wanted: int, what: str) -> None:
             f"--num_beams {num_beams} cannot give {wanted} items ({what}). Give at least {wanted} "
             "beams, or use --decode exact."
         )
+
+
+def check_folders(args: argparse.Namespace) -> None:
+    """UserError where ``--data_dir`` or ``--checkpoint`` cannot be what it must be: said here, it
+    does not take the seconds that torch takes to load."""
+    check_data_folder(args.data_dir)
+    read_record(Path(args.checkpoint))
 
 
 def pick_prompt(given: str | None, trained: Sequence[str], catalogue: bool) -> str:

@@ -60,6 +60,7 @@ def parse_args() -> argparse.Namespace:
 
     if (Path(args.out) / "run.json").exists():
         raise UserError(f"--out {args.out}: holds a run already (run.json). Name another folder.")
+    check_file(args.model, "Name a file that torch.save(model) wrote.")
     return args
 
 

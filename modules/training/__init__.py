@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "settings": ["Settings"],
         "build": ["StopSignals", "new_run", "new_trainer", "start_machine"],
-        "resume": ["claim_folder", "run_training", "start_or_resume"],
+        "claim": ["claim_folder"],
+        "resume": ["run_training", "start_or_resume"],
         "trainer": ["Trainer"],
     },
 )

@@ -7,7 +7,6 @@ case a disk damages it.
 
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,37 +16,19 @@ from safetensors.torch import load_file, save
 from modules.runs.folder import check_data, write_run
 from modules.runs.record import RUN_FILE, read_record
 from modules.runs.run import Run
-from modules.tasks import TASKS
+from modules.training.claim import check_same_run, chosen_state, clear_folder, saved_states
 from modules.training.events import EpochReport, FitResult
-from modules.training.log import EVENTS, TrainingLog, event_folder
+from modules.training.log import TrainingLog, event_folder
 from modules.training.loss_meter import NonFiniteLoss
 from modules.training.parallel import full_state_dict
-from modules.training.settings import Settings
 from modules.training.trainer import Trainer
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
-from utils.files import (
-    check_writable,
-    read_json,
-    sha256,
-    write_bytes,
-    write_folder,
-    write_json,
-)
+from utils.files import read_json, sha256, write_bytes, write_folder, write_json
 
 KEPT = 2
 TENSORS, VALUES = "state.safetensors", "state.json"
-# Settings that may differ when a run is continued: they say when to stop and where to write.
-FREE = {
-    "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
-    "log_interval", "checkpoint", "data_dir", "tensorboard", "model_version", "preset",
-}  # fmt: skip
-
-
-def saved_states(folder: Path) -> list[Path]:
-    """The states of a run, oldest first."""
-    return sorted((folder / "state").glob("step-*"))
 
 
 def save_state(folder: Path, trainer: Trainer) -> None:
@@ -74,19 +55,7 @@ def load_state(folder: Path, trainer: Trainer, step: str) -> int:
     Raises:
         UserError: where there is none, or it is damaged; names the file, and the state before it.
     """
-    states = saved_states(folder)
-    if not states:
-        raise UserError(
-            f"--resume: {folder} holds no training state. Start the run without --resume, with "
-            "--overwrite to replace what is there."
-        )
-    names = {str(int(path.name.removeprefix("step-"))): path for path in states}
-    if step != "last" and step not in names:
-        raise UserError(
-            f"--resume {step}: {folder}/state holds no such step, but {', '.join(names)}."
-        )
-    path = states[-1] if step == "last" else names[step]
-    others = [name for name, other in names.items() if other != path]
+    path, others = chosen_state(folder, step)
     values = _checked(path, others)
     if values["processes"] != distributed.world_size():
         raise UserError(
@@ -112,57 +81,6 @@ def _checked(path: Path, others: list[str]) -> dict[str, Any]:
     except (UserError, OSError, KeyError, TypeError) as error:
         reason = str(error)
     raise UserError(f"--resume: {path / TENSORS} is damaged or cut short ({reason}). {advice}")
-
-
-def claim_folder(settings: Settings) -> str | None:
-    """Make sure that no run is mixed with another.
-
-    Returns:
-        the step to continue from: ``--resume``, or "last" where torchrun has started this process
-        anew after one had died; None for a new run.
-
-    Raises:
-        UserError: where the folder holds a run, and no flag says what to do with it.
-    """
-    folder, resume = settings.folder, settings.resume
-    holds_run = (folder / RUN_FILE).exists()
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--checkpoint {folder}: is a file. Name a folder.")
-    if distributed.restarted() and holds_run:
-        resume = resume or "last"
-    if resume is None and holds_run and not settings.overwrite:
-        states = saved_states(folder)
-        at = f", at step {int(states[-1].name.removeprefix('step-'))}" if states else ""
-        raise UserError(
-            f"--checkpoint {folder}: holds a run{at}. --resume continues it, --overwrite starts "
-            "anew in its place; or name another folder."
-        )
-    nearest = next(path for path in (folder, *folder.resolve().parents) if path.exists())
-    check_writable(nearest)
-    return resume
-
-
-def clear_folder(folder: Path) -> None:
-    """Remove what a run wrote, before another starts in its place; no other file is touched."""
-    (folder / RUN_FILE).unlink(missing_ok=True)  # first: without it there is no run
-    for name in ("state", EVENTS):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("model.safetensors", "train_log.jsonl", "README.md", "report.html"):
-        (folder / name).unlink(missing_ok=True)
-    for task in TASKS:
-        for ending in ("json", "jsonl"):
-            (folder / f"{task}.{ending}").unlink(missing_ok=True)
-
-
-def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """UserError where a setting that shapes the run is not as it was started with. A setting that
-    the version that started it did not have is not compared."""
-    for name, value in now.items():
-        if name not in FREE and name in before and before[name] != value:
-            raise UserError(
-                f"--resume: --{name} is {value}, but the run was started with {before[name]}. Give "
-                "it as it was, or start a run of its own with another --checkpoint."
-            )
 
 
 def start_or_resume(run: Run, trainer: Trainer, step: str | None) -> None:

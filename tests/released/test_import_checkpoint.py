@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from modules.released import import_checkpoint
-from tests.conftest import process, write_folder
+from tests.conftest import write_folder
 from tests.released.test_convert import TRAIN
 from tests.released.test_reader import Hostile
 from tests.solomon import add_graph, authors_module, new_solomon, save_on_gpu
@@ -106,17 +106,3 @@ def test_a_tokenizer_with_more_tokens_than_the_model(shared, files, tmp_path, mo
     monkeypatch.setattr(sys, "argv", list(map(str, argv)))
     with pytest.raises(UserError, match="32,100 tokens, but the model knows"):
         import_checkpoint.main()
-
-
-def test_help_is_quick():
-    program = (
-        "import atexit, sys\n"
-        "from modules.released import import_checkpoint\n"
-        "atexit.register(lambda: print({'torch', 'transformers'} & set(sys.modules)))\n"
-        "sys.argv = ['import_checkpoint', '--help']\n"
-        "import_checkpoint.main()\n"
-    )
-    done = process("-c", program)
-    assert done.returncode == 0, done.stderr
-    assert "python -m modules.released.import_checkpoint model.pt --data_dir" in done.stdout
-    assert done.stdout.endswith("set()\n")  # neither is imported: together they take seconds

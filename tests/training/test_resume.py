@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from multiprocessing import Process
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from modules.training.resume import check_same_run, claim_folder, load_state, saved_states
+from modules.training.claim import check_same_run, claim_folder, saved_states
+from modules.training.resume import load_state
 from modules.training.settings import Settings
 from tests.conftest import Done, script, start
 from tests.conftest import write_folder as write_data
@@ -76,18 +78,20 @@ def whole(tmp_path_factory) -> Path:
 
 
 def kill_and_resume(folder: Path, rng: random.Random, kills: int) -> tuple[int, int]:
-    """SIGKILL at random moments after the first state; how many hit a running process, and how
-    many of these were inside of a save."""
+    """SIGKILL at random moments after the first state, every second time as soon as a save is seen;
+    how many hit a running process, and how many of these were inside of a save."""
     hit = inside = 0
-    for _ in range(kills):
+    for kill in range(kills):
         before = set(saved_states(folder))
         process = begin(folder, *resume_flag(folder))
         deadline = time.monotonic() + 60
         while process.is_alive() and time.monotonic() < deadline:
-            if set(saved_states(folder)) - before or list((folder / "state").glob(".*.tmp")):
+            saving = bool(list((folder / "state").glob(".*.tmp")))
+            if saving or (kill % 2 and set(saved_states(folder)) - before):
                 break  # training has begun
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.05))
+            time.sleep(0.001)
+        if kill % 2:
+            time.sleep(rng.uniform(0, 0.05))
         hit += process.is_alive()
         process.kill()
         process.join()
@@ -155,13 +159,19 @@ def test_what_may_not_change_when_a_run_is_resumed(whole, tmp_path) -> None:
     with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume"):
         claim_folder(Settings(checkpoint=str(whole)))
     assert claim_folder(Settings(checkpoint=str(whole), overwrite=True)) is None
-    assert claim_folder(Settings(checkpoint=str(whole), resume="3")) == "3"
     assert claim_folder(Settings(checkpoint=str(tmp_path / "new"))) is None
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         claim_folder(Settings(checkpoint=str(tmp_path / "file")))
     before = read_json(whole / "run.json")["arguments"]
     check_same_run(before, {**before, "epochs": 9, "resume": "last", "of_a_later_version": 1})
+    same = replace(Settings(**before), checkpoint=str(whole), resume="53")
+    assert claim_folder(same) == "53"
+    assert claim_folder(replace(same, alpha=None, precision=None)) == "53"  # as by default
+    with pytest.raises(UserError, match=r"--resume 3: .* holds no such step, but 53, 54"):
+        claim_folder(replace(same, resume="3"))
+    with pytest.raises(UserError, match="--seed is 7, but the run was started with 0"):
+        claim_folder(replace(same, seed=7))
     with pytest.raises(UserError, match=r"--lr is 0\.5, but the run was started with 0\.02"):
         check_same_run(before, {**before, "lr": 0.5})
     with pytest.raises(UserError, match="holds no such step, but"):
