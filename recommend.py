@@ -56,7 +56,7 @@ def parse_args() -> argparse.Namespace:
         raise UserError(f"--held_out {args.held_out}: for users of the data. Shorten --history.")
     if args.users_file:
         check_file(args.users_file, "--users_file names a file with a user id on each line.")
-    check_folders(args)
+    check_folders(args.data_dir, args.checkpoint)
     return args
 
 

@@ -140,11 +140,11 @@ def check_beams(decode: str, num_beams: int, wanted: int, what: str) -> None:
         )
 
 
-def check_folders(args: argparse.Namespace) -> None:
+def check_folders(data_dir: str, checkpoint: str) -> None:
     """UserError where ``--data_dir`` or ``--checkpoint`` cannot be what it must be: said here, it
     does not take the seconds that torch takes to load."""
-    check_data_folder(args.data_dir)
-    read_record(Path(args.checkpoint))
+    check_data_folder(data_dir)
+    read_record(Path(checkpoint))
 
 
 def pick_prompt(given: str | None, trained: Sequence[str], catalogue: bool) -> str:
