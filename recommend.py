@@ -19,7 +19,6 @@ from modules.evaluation.flags import add_batch_size, check_folders
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
 from utils.errors import UserError
-from utils.files import check_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,10 +53,21 @@ def parse_args() -> argparse.Namespace:
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     if args.history is not None and args.held_out:
         raise UserError(f"--held_out {args.held_out}: for users of the data. Shorten --history.")
-    if args.users_file:
-        check_file(args.users_file, "--users_file names a file with a user id on each line.")
+    args.names = read_names(args.users_file) if args.users_file else [("--user", args.user)]
     check_folders(args.data_dir, args.checkpoint)
     return args
+
+
+def read_names(path: Path) -> list[tuple[str, str]]:
+    """A file with an original user id a line -> pairs of its place, for messages, and it."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--users_file {path}: cannot be read ({reason}).") from error
+    if not lines:
+        raise UserError(f"--users_file {path}: the file is empty. Each line is a user id.")
+    return [(f"{path}, line {n}", line.strip()) for n, line in enumerate(lines, start=1)]
 
 
 def explained(args: argparse.Namespace, tasks: list[str]) -> int:
@@ -97,8 +107,7 @@ def main() -> None:
         if args.history is not None:
             people = [advice.newcomer(dataset, args.history)]
         else:
-            listed = args.users_file and advice.read_names(args.users_file)
-            people = advice.known(dataset, listed or [("--user", args.user)], args.held_out)
+            people = advice.known(dataset, args.names, args.held_out)
         count = explained(args, tasks)
         if args.history is not None:
             remark(advice.newcomer_remark(run, count))

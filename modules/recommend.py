@@ -8,8 +8,7 @@ that no training prompt holds. Explanations read the graph; see ``NewcomerModel`
 import difflib
 import json
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +17,9 @@ from torch import nn
 
 from modules.data.dataset import RecDataset
 from modules.decoding.beam import BeamOptions
-from modules.evaluation.ranker import Decoding, Ranker, pick_method
+from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import Ranked, rerank
-from modules.evaluation.texts import generate_texts
+from modules.evaluation.texts import write_texts
 from modules.loader.batches import Batch, BatchSize
 from modules.loader.ragged import Ragged
 from modules.model.elmrec import ELMRec
@@ -82,18 +81,6 @@ def newcomer(dataset: RecDataset, history: str) -> Person:
     return Person(NEWCOMER, "somebody who is not in the data", np.array(items, dtype=np.int32))
 
 
-def read_names(path: Path) -> list[tuple[str, str]]:
-    """A file with an original user id a line -> pairs for ``known``."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--users_file {path}: cannot be read ({reason}).") from error
-    if not lines:
-        raise UserError(f"--users_file {path}: the file is empty. Each line is a user id.")
-    return [(f"{path}, line {n}", line.strip()) for n, line in enumerate(lines, start=1)]
-
-
 def _unknown(
     dataset: RecDataset, where: str, what: str, name: str, names: Sequence[str]
 ) -> UserError:
@@ -147,13 +134,14 @@ def newcomer_remark(run: Run, explained: int) -> str:
     return text
 
 
-def _model_for(run: Run, people: Sequence[Person]) -> ELMRec | NewcomerModel:
+def _run_for(run: Run, people: Sequence[Person]) -> Run:
+    """The run with the model that answers these people."""
     strange = [person for person in people if person.user == NEWCOMER]
     if not strange:
-        return run.model
+        return run
     if len(people) > 1:
         raise ValueError("a newcomer is asked for alone")
-    return NewcomerModel(run.model, strange[0].history).eval()
+    return replace(run, model=NewcomerModel(run.model, strange[0].history).eval())
 
 
 # ---------------------------------------------------------------------------------- answers
@@ -166,6 +154,7 @@ def recommend(
 
     explained: generate a text for the first so many of each list; 0 = none.
     """
+    run = _run_for(run, people)
     ranked = _next_items(run, people, top_n, batch_size)
     texts = _explain(run, people, ranked.items[:, :explained], batch_size)
     answers = []
@@ -177,21 +166,13 @@ def recommend(
 
 
 def _next_items(run: Run, people: Sequence[Person], top_n: int, batch_size: int) -> Ranked:
-    trie, pieces = run.trie, run.prompts.pieces
     samples = run.prompts.sequential(
         np.array([person.user for person in people]),
         Ragged.of([person.history[-MAX_HISTORY:].tolist() for person in people]),
         np.zeros(len(people), dtype=np.int64),  # nothing is held out
         BatchSize(batch_size),
     )
-    ranker = Ranker(
-        _model_for(run, people),
-        trie,
-        pieces.item_targets,
-        Decoding(pick_method("auto", trie)),
-        run.machine.autocast,
-        show_progress=len(people) > batch_size,
-    )
+    ranker = Ranker.of(run, Decoding("auto"), show_progress=len(people) > batch_size)
     # So many more that a list is full whatever its reader already had.
     extra = max(len(np.unique(person.history)) for person in people)
     ranked = ranker.rank(samples, run.dataset.catalogue, top_n + extra)
@@ -210,14 +191,7 @@ def _explain(
     samples = run.prompts.explanation(
         users, items[rows, places], no_reference, BatchSize(batch_size)
     )
-    texts, _ = generate_texts(
-        _model_for(run, people),
-        samples,
-        _BEAMS,
-        partial(run.tokenizer.batch_decode, skip_special_tokens=True),
-        run.machine.autocast,
-        show_progress=len(rows) > batch_size,
-    )
+    texts, _ = write_texts(run, samples, _BEAMS, show_progress=len(rows) > batch_size)
     out: list[list[str]] = [[] for _ in people]
     for row, text in zip(rows, texts):
         out[row].append(text)

@@ -21,10 +21,10 @@ from modules.recommend import (
     known,
     newcomer,
     newcomer_remark,
-    read_names,
     recommend,
 )
 from modules.tasks import METHODS, Task, WholeWords
+from recommend import read_names
 from tests.conftest import HISTORIES, N_ITEMS, process, script, write_folder
 from tests.test_scripts import SMALL
 from utils.errors import UserError

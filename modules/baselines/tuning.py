@@ -119,7 +119,7 @@ def rank_all(
         candidates: (U, C); None = the catalogue.
     """
     dataset = arena.dataset
-    users = np.arange(1, dataset.n_users + 1)
+    users = dataset.users
     targets = dataset.targets(users, held_out).astype(np.int64)
     last = dataset.items[dataset.offsets[1:] - held_out - 1]
     had = weighted_histories(dataset, held_out, 1.0)
@@ -159,7 +159,7 @@ def _fit(arena: Arena, baseline: Baseline, setting: dict[str, Any]) -> Scorer:
 
 def tune(arena: Arena, baseline: Baseline) -> dict[str, list[Choice]]:
     """Every setting's NDCG@10 on validation, by task, best first."""
-    users = np.arange(1, arena.dataset.n_users + 1)
+    users = arena.dataset.users
     choices: dict[str, list[Choice]] = {task: [] for task in baseline.tasks}
     negatives = valid_candidates(arena.dataset, users, arena.negative_num, arena.seed)
     for setting in baseline.settings:
@@ -217,7 +217,7 @@ def _test(
     arena: Arena, task: str, score: Scorer, best: Choice, folder: Path
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     dataset = arena.dataset
-    users = np.arange(1, dataset.n_users + 1)
+    users = dataset.users
     targets = dataset.test_items.astype(np.int64)
     started = time.perf_counter()
     histories = _task_histories(arena, task, HeldOut.TEST, best.decay)

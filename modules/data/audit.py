@@ -69,10 +69,9 @@ def edge_leak(dataset: RecDataset) -> dict[str, float] | None:
         return None
     train = dataset.explanations["train"]
     seen = dataset.pair_key(train.users, train.items)
-    users = np.arange(1, dataset.n_users + 1)
     return {
         f"{name} pair is a train record": float(
-            np.isin(dataset.pair_key(users, items), seen).mean()
+            np.isin(dataset.pair_key(dataset.users, items), seen).mean()
         )
         for name, items in (("test", dataset.test_items), ("validation", dataset.valid_items))
     }

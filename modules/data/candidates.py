@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.data.dataset import RecDataset
+from modules.data.dataset import HeldOut, RecDataset
 from modules.data.negatives import NegativeSampler, shuffled_candidates
 from modules.randomness import Stream, rng
 from utils import distributed
@@ -23,7 +23,7 @@ def valid_candidates(
     """Each user's validation item among fresh negatives, shuffled: (n, negative_num + 1)."""
     generator = rng(seed, Stream.VALID_CANDIDATES)
     negatives = NegativeSampler(dataset, negative_num).draw(users, generator)
-    return shuffled_candidates(dataset.valid_items[users - 1], negatives, generator)
+    return shuffled_candidates(dataset.targets(users, HeldOut.VALIDATION), negatives, generator)
 
 
 def test_candidates(
@@ -34,7 +34,6 @@ def test_candidates(
     Negatives are those of negative.txt. Where the data folder has none they are drawn from the
     run's seed, for all users, and kept as ``negative.txt`` in the run's folder.
     """
-    everyone = np.arange(1, dataset.n_users + 1)
     if dataset.negatives is not None:
         have = dataset.negatives.shape[1]
         if negative_num > have:
@@ -45,10 +44,10 @@ def test_candidates(
         negatives, source = dataset.negatives[:, :negative_num], "negative.txt of the data folder"
     else:
         sampler = NegativeSampler(dataset, negative_num)
-        negatives = sampler.draw(everyone, rng(seed, Stream.TEST_NEGATIVES))
+        negatives = sampler.draw(dataset.users, rng(seed, Stream.TEST_NEGATIVES))
         kept = folder / "negative.txt"
         if distributed.is_main():
-            lines = np.concatenate([everyone[:, None], negatives], axis=1).tolist()
+            lines = np.concatenate([dataset.users[:, None], negatives], axis=1).tolist()
             write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
         source = f"drawn with seed {seed}, kept in {kept}"
     say(f"negatives: {source}")

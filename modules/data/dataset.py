@@ -76,6 +76,11 @@ class RecDataset:
         return len(self.item_names) - 1
 
     @property
+    def users(self) -> np.ndarray:
+        """(U,) int64: every user."""
+        return np.arange(1, self.n_users + 1)
+
+    @property
     def lengths(self) -> np.ndarray:
         """(U,) interactions a user, held-out ones included."""
         return np.diff(self.offsets)
@@ -100,12 +105,12 @@ class RecDataset:
     @property
     def test_items(self) -> np.ndarray:
         """(U,) the last item of each user."""
-        return self.items[self.offsets[1:] - HeldOut.TEST]
+        return self.targets(self.users, HeldOut.TEST)
 
     @property
     def valid_items(self) -> np.ndarray:
         """(U,) the last item but one of each user."""
-        return self.items[self.offsets[1:] - HeldOut.VALIDATION]
+        return self.targets(self.users, HeldOut.VALIDATION)
 
     def pair_key(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """(n,) and (n,) -> (n,) int64: one number for each (user, item) pair."""
@@ -118,7 +123,7 @@ class RecDataset:
     @cached_property
     def _users(self) -> np.ndarray:
         """(interactions,) int64: the user of each."""
-        return np.repeat(np.arange(1, self.n_users + 1, dtype=np.int64), self.lengths)
+        return np.repeat(self.users, self.lengths)
 
     def pair_keys(self) -> np.ndarray:
         """Sorted unique keys of every interaction: what a user "had"."""

@@ -87,8 +87,9 @@ def train_view(
 
 def held_out_keys(dataset: RecDataset) -> np.ndarray:
     """Sorted keys (``RecDataset.pair_key``) of the validation and test pairs."""
-    users = np.arange(1, dataset.n_users + 1)
-    targets = [dataset.pair_key(users, i) for i in (dataset.valid_items, dataset.test_items)]
+    targets = [
+        dataset.pair_key(dataset.users, i) for i in (dataset.valid_items, dataset.test_items)
+    ]
     # An item bought again after it was held out is in train anyway: nothing leaks.
     return np.setdiff1d(np.concatenate(targets), dataset.train_keys)
 

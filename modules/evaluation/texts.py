@@ -24,11 +24,11 @@ from utils.provenance import seconds_since_start
 
 
 def write_texts(
-    run: Run, samples: EvaluationSet, options: BeamOptions
+    run: Run, samples: EvaluationSet, options: BeamOptions, show_progress: bool = True
 ) -> tuple[list[str], Seconds]:
     """``generate_texts`` by a run's model and tokenizer."""
     decode = partial(run.tokenizer.batch_decode, skip_special_tokens=True)
-    return generate_texts(run.model, samples, options, decode, run.machine.autocast)
+    return generate_texts(run.model, samples, options, decode, run.machine.autocast, show_progress)
 
 
 def generate_texts(

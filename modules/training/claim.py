@@ -25,6 +25,11 @@ def saved_states(folder: Path) -> list[Path]:
     return sorted((folder / "state").glob("step-*"))
 
 
+def step_of(state: Path) -> int:
+    """The step at which a state was saved."""
+    return int(state.name.removeprefix("step-"))
+
+
 def chosen_state(folder: Path, step: str) -> tuple[Path, list[str]]:
     """A state of the run, by its step or ``last``; and the steps of the others.
 
@@ -37,7 +42,7 @@ def chosen_state(folder: Path, step: str) -> tuple[Path, list[str]]:
             f"--resume: {folder} holds no training state. Start the run without --resume, with "
             "--overwrite to replace what is there."
         )
-    names = {str(int(path.name.removeprefix("step-"))): path for path in states}
+    names = {str(step_of(path)): path for path in states}
     if step != "last" and step not in names:
         raise UserError(
             f"--resume {step}: {folder}/state holds no such step, but {', '.join(names)}."
@@ -65,7 +70,7 @@ def claim_folder(settings: Settings) -> str | None:
         resume = resume or "last"
     if resume is None and holds_run and not settings.overwrite:
         states = saved_states(folder)
-        at = f", at step {int(states[-1].name.removeprefix('step-'))}" if states else ""
+        at = f", at step {step_of(states[-1])}" if states else ""
         raise UserError(
             f"--checkpoint {folder}: holds a run{at}. --resume continues it, --overwrite starts "
             "anew in its place; or name another folder."

@@ -15,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from modules.model.elmrec import ELMRec
 from utils import distributed
 
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # of a sharded model or optimizer
+
 
 def parallel(model: ELMRec, shard: bool) -> nn.Module:
     """What to call in training steps.
@@ -51,7 +53,4 @@ def no_sync(net: nn.Module, more_to_come: bool) -> None:
 
 def full_state_dict(model: ELMRec) -> dict[str, torch.Tensor]:
     """The whole model on the CPU; all ranks must call it, and rank 0's is complete."""
-    if isinstance(model, FSDPModule):
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        return get_model_state_dict(model, options=options)
-    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    return get_model_state_dict(model, options=WHOLE)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
-    get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
@@ -25,7 +24,7 @@ from modules.tasks import Task
 from modules.training.events import EpochReport, FitResult, StepReport
 from modules.training.loss_meter import LossWatch, MeanLosses, nonfinite
 from modules.training.optimizer import make_optimizer, rate_of_step
-from modules.training.parallel import no_sync, parallel
+from modules.training.parallel import WHOLE, full_state_dict, no_sync, parallel
 from modules.training.settings import Settings
 from modules.training.validation import Validation, validation_losses
 from utils import distributed
@@ -215,13 +214,12 @@ class Trainer:
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors and plain values that training continues from; all ranks must ask together, and
         rank 0's tensors are complete."""
-        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights = get_model_state_dict(self._model, options=whole)
+        weights = full_state_dict(self._model)
         # Of tied weights one name is enough.
         names = [name for name, _ in self._model.named_parameters() if name in weights]
         tensors = {f"model.{name}": weights[name] for name in names}
         if self._optimizer.state:  # else torch would fill it in by a step
-            found = get_optimizer_state_dict(self._model, self._optimizer, options=whole)
+            found = get_optimizer_state_dict(self._model, self._optimizer, options=WHOLE)
             for name, kept in found.get("state", {}).items():
                 tensors |= {f"optimizer.{name}.{key}": x for key, x in kept.items()}
         tensors |= {f"losses.{name}": x for name, x in self._losses.state().items()}
