@@ -133,7 +133,7 @@ def next_number(train: sparse.csr_matrix, *, seed: int) -> Scorer:
     """The number after the last item's, then the one after that, and so on, round the catalogue.
 
     Knows nothing of what people like: in the published numbering the next item is often the next
-    number, and what this rule finds is that leak (see "Two protocols" in the README).
+    number, and what this rule finds is that leak (docs/protocols.md).
     """
     n_items = train.shape[1] - 1
     numbers = np.arange(n_items + 1)

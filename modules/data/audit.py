@@ -4,8 +4,8 @@
     python -m modules.data.audit data/beauty --out checkpoint/audit-beauty
 
 Prints the figures; with --out, writes audit.json and a page, audit.html, there (never into the
-data folder, which holds input files only). The two leaks are explained under "Two protocols" in
-the README. No torch.
+data folder, which holds input files only). The two leaks are explained in docs/protocols.md. No
+torch.
 """
 
 import time

@@ -31,9 +31,8 @@ class Batch(NamedTuple):
     input_ids: torch.Tensor  # (B, S) int64
     attention_mask: torch.Tensor  # (B, S) int64: 1 on tokens, 0 on pads
     whole_word_ids: torch.Tensor  # (B, S) int64: 0 = no whole word
-    labels: (
-        torch.Tensor
-    )  # (N, T) int64: -100 behind the end mark; N = B, or more with ``target_places``
+    # (N, T) int64: -100 behind the end mark; N = B, or more with ``target_places``.
+    labels: torch.Tensor
     users: torch.Tensor  # (B,) int64
     items: torch.Tensor | None = None  # (N,) int64: the target items; None: targets are texts
     # (N, 2) int64: row and position of the encoder state that each target is predicted from; None:
@@ -152,6 +151,7 @@ class _Places(NamedTuple):
     user_first: np.ndarray  # (B,) bool: the user comes before the items
     items: np.ndarray  # (items,) each item mention
     row_of_item: np.ndarray  # (items,) its prompt
+    nth: np.ndarray  # (items,) its place among the prompt's items, from 0
 
 
 def _places(task: Task, samples: Samples, pieces: PromptPieces) -> _Places:
@@ -170,7 +170,7 @@ def _places(task: Task, samples: Samples, pieces: PromptPieces) -> _Places:
     words[first + counts + 3] = chunks[:, 2]
     words[user] = pieces.user_rows(samples.users)
     words[items] = pieces.item_rows(samples.items.flat)
-    return _Places(words, first, user, user_first, items, row_of_item)
+    return _Places(words, first, user, user_first, items, row_of_item, nth)
 
 
 def _whole_words(
@@ -188,9 +188,8 @@ def _whole_words(
             f"a prompt with {counts.max()} items has more mentions than the position table "
             f"has rows ({POSITION_ROWS}): lower --negative_num below {POSITION_ROWS - 3}."
         )
-    nth = np.arange(len(places.items)) - samples.items.starts[places.row_of_item]
     whole[places.user] = np.where(places.user_first, 1, counts + 1)
-    whole[places.items] = nth + np.where(places.user_first, 2, 1)[places.row_of_item]
+    whole[places.items] = places.nth + np.where(places.user_first, 2, 1)[places.row_of_item]
     return whole
 
 

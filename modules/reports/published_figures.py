@@ -1,7 +1,7 @@
 """Figures that others published, for tables; none was measured by this code.
 
 All are from the published data, whose numbering, and for ELMRec edges, show what is held out (see
-"Two protocols" in the README): do not compare them with figures of the clean protocol.
+docs/protocols.md): do not compare them with figures of the clean protocol.
 """
 
 from typing import NamedTuple
