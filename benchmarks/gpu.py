@@ -27,7 +27,7 @@ from modules.runs.run import Run
 from modules.tasks import Task
 from modules.training.optimizer import make_optimizer
 from utils.console import say
-from utils.files import write_json
+from utils.json_files import write_json
 from utils.provenance import versions
 from utils.runtime import peak_device_gb, pick_device, synchronize
 

@@ -136,7 +136,7 @@ def run(dataset, tokenizer, prompts, model) -> Run:
     """A run of the model on the four users, as training would have made it."""
     numbers = np.arange(dataset.n_items + 1)
     arguments = {"seed": 0, "tasks": ["explanation", "sequential", "direct"], "item_ids": "random"}
-    record = RunRecord.now(arguments, dataset.name, 0, 0)
+    record = RunRecord.now(arguments, dataset, 0, 0)
     machine = Machine(torch.device("cpu"), "fp32")
     return Run(dataset.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
 

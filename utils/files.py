@@ -1,20 +1,17 @@
-"""Files: written so that they are whole or not there, and read so that an error names them.
-
-JSON is read strictly: a key that is given twice, NaN and Infinity are refused, though Python would
-take them.
-"""
+"""Files and folders: written so that they are whole or not there, and read so that an error names
+them."""
 
 import hashlib
-import json
 import os
+import re
+import secrets
 import shutil
 import stat
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from utils.errors import UserError, limit
 
@@ -35,10 +32,11 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         UserError: naming the path, where the disk or the permissions say no.
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = aside_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        # A new file, never one that is there, nor what a link points at.
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -59,44 +57,80 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         file.write(content)
 
 
-def write_folder(
-    target: Path, files: Mapping[str, bytes], index: str, values: Mapping[str, Any]
-) -> None:
-    """A folder that is whole or not there: written aside, flushed, renamed.
+@contextmanager
+def whole_folder(target: str | Path) -> Iterator[Path]:
+    """A folder to fill that takes its name only when all is in it. Files in it are to be written
+    by ``whole_file``, which flushes them.
 
-    Args:
-        target: the folder; one of that name is replaced.
-        files: contents by name.
-        index: name of a JSON file of ``values``, to which the files' checksums are added.
+    A folder that has the name already is renamed aside first, and removed last. Where the process
+    is killed between the two renames, ``sweep`` gives it its name back.
 
     Raises:
         UserError: naming the folder, where the disk or the permissions say no.
     """
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    target = Path(target).resolve()  # of a link, where it points
+    aside, old = aside_of(target), aside_of(target, _OLD)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(".*.tmp"):  # of a process that was killed
-            shutil.rmtree(left)
         aside.mkdir()
-        for name, content in files.items():
-            write_bytes(aside / name, content)
-        checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        write_json(aside / index, {**values, "sha256": checksums})
+        yield aside
         if target.exists():
-            shutil.rmtree(target)
+            os.replace(target, old)
         os.replace(aside, target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
+        if old.exists():
+            shutil.rmtree(old)
     except OSError as error:
         raise UserError(
             f"{target}: cannot be written ({error.strerror or error}). What was saved before is "
             "unchanged; free space or choose another folder."
         ) from error
     finally:
+        if old.exists() and not target.exists():
+            os.replace(old, target)
         if aside.is_dir():
             shutil.rmtree(aside)
 
 
-def _flush_folder(folder: Path) -> None:
+_NEW, _OLD = ".tmp", ".old"  # endings of what is written or renamed aside
+_ASIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}(?P<ending>\.tmp|\.old)", re.DOTALL)
+
+
+def aside_of(path: Path, ending: str = _NEW) -> Path:
+    """A hidden name beside a file or folder, which nobody can guess."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{ending}")
+
+
+def sweep(folder: Path, only: str | None = None) -> None:
+    """Remove what killed processes left aside in a folder, and give back its name to what was
+    renamed aside and not replaced. The caller holds the lock of what it sweeps, so that no living
+    process writes there.
+
+    only: sweep what was left beside the file or folder of this name.
+
+    Raises:
+        UserError: where something cannot be removed.
+    """
+    try:
+        left = [(path, _ASIDE.fullmatch(path.name)) for path in folder.iterdir()]
+        for path, match in left:
+            if match is None or only not in (None, match["name"]):
+                continue
+            if match["ending"] == _OLD and not (folder / match["name"]).exists():
+                os.replace(path, folder / match["name"])
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{folder}: what an earlier run left there cannot be removed ({error}). Remove it, or "
+            "choose another folder."
+        ) from error
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk hold the names in a folder as they are now."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -111,21 +145,6 @@ def write_text(path: str | Path, text: str) -> None:
     surrogate pairs, which are written as escapes. In a JSON string they read back as they were.
     """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
-
-
-def to_json(value: Any) -> str:
-    """Indented JSON, as all files of a run have it."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """``write_bytes`` of indented JSON."""
-    write_text(path, to_json(value))
-
-
-def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> None:
-    """``write_bytes`` of one JSON object a line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def check_writable(folder: str | Path) -> None:
@@ -154,24 +173,29 @@ def sha256(path: str | Path) -> str:
 
 def check_file(path: str | Path, missing: str) -> None:
     """UserError, naming the path, where it is not a regular file. missing: what to say then."""
-    with _readable_path(path, missing):
+    with readable_path(path, missing):
         # A folder, or a pipe, from which a reader would wait for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UserError(f"{path}: a folder or a device; it must be a file.")
 
 
-def read_file(path: str | Path, missing: str) -> bytes:
+def read_file(path: str | Path, missing: str, most: int | None = None) -> bytes:
     """All of a file; UserError, naming the path, where it cannot be read.
 
-    missing: what to say where there is no such file.
+    Args:
+        missing: what to say where there is no such file.
+        most: bytes that it may have.
     """
     check_file(path, missing)
-    with _readable_path(path, missing):
+    with readable_path(path, missing):
+        if most is not None and os.path.getsize(path) > most:
+            raise UserError(f"{path}: larger than {most:,} bytes; it is no file of ours.")
         return Path(path).read_bytes()
 
 
 @contextmanager
-def _readable_path(path: str | Path, missing: str) -> Iterator[None]:
+def readable_path(path: str | Path, missing: str) -> Iterator[None]:
+    """Turn what the system says of a path that cannot be read into a UserError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -179,48 +203,6 @@ def _readable_path(path: str | Path, missing: str) -> Iterator[None]:
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read ({reason}).") from error
-
-
-def parse_json(path: str | Path, content: bytes, first_line: int = 1) -> Any:
-    """The value of a JSON text.
-
-    Args:
-        path: of the file, for errors.
-        content: UTF-8, with or without a byte order mark.
-        first_line: number of the line at which it starts, for errors.
-
-    Raises:
-        UserError: naming the path, and the line or what is known of the place.
-    """
-
-    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise UserError(
-                f"{path}: key {limit(twice)} is given twice in one map. Remove one of the two."
-            )
-        return found
-
-    def constant(name: str) -> None:
-        raise UserError(f"{path}: {name} is not a number in JSON. Put a number in its place.")
-
-    try:
-        text = content.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
-        return json.loads(text, object_pairs_hook=table, parse_constant=constant)
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {first_line + error.lineno - 1}, column {error.colno}: broken JSON "
-            f"({error.msg}). The file may have been cut short."
-        ) from error
-    except RecursionError as error:
-        raise UserError(f"{path}: lists or maps are nested too deep to be read.") from error
-    except ValueError as error:  # Python reads whole numbers of up to 4300 digits
-        raise UserError(f"{path}: holds a number that is too long ({error}).") from error
 
 
 @contextmanager
@@ -240,14 +222,3 @@ def readable(what: str) -> Iterator[None]:
             f"{what}: cannot be read, damaged or cut short as it seems ({type(error).__name__}: "
             f"{limit(reason, 200)})."
         ) from error
-
-
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file of a run's folder; UserError, naming it, where it is missing or broken."""
-    return parse_json(path, read_file(path, MISSING))
-
-
-def read_jsonl(path: str | Path) -> list[Any]:
-    """Read what ``write_jsonl`` wrote; UserError, naming file and line, where it is broken."""
-    lines = read_file(path, MISSING).splitlines()  # of bytes: at line ends and nowhere else
-    return [parse_json(path, line, number) for number, line in enumerate(lines, start=1)]

@@ -19,7 +19,8 @@ from modules.data.dataset import HeldOut, RecDataset
 from modules.data.reader import load_dataset
 from utils import cli
 from utils.errors import UserError
-from utils.files import write_json, write_text
+from utils.files import write_text
+from utils.json_files import write_json
 from utils.metrics.ranking import NOT_RANKED, hit_rate, ndcg
 from utils.pages import render
 

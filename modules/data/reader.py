@@ -15,7 +15,8 @@ import numpy as np
 
 from modules.data.dataset import MIN_HISTORY, Explanations, RecDataset
 from utils.errors import UserError, limit
-from utils.files import BYTE_ORDER_MARK, parse_json, read_file
+from utils.files import BYTE_ORDER_MARK, read_file
+from utils.json_files import parse_json
 
 SPLITS = ("train", "val", "test")
 

@@ -17,16 +17,8 @@ from safetensors.torch import save
 from transformers import T5Config
 
 from utils.errors import UserError, limit
-from utils.files import (
-    MISSING,
-    check_file,
-    parse_json,
-    read_file,
-    readable,
-    to_json,
-    write_bytes,
-    write_text,
-)
+from utils.files import MISSING, check_file, read_file, readable, write_bytes, write_text
+from utils.json_files import parse_json, to_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -27,7 +27,8 @@ from modules.preparation.rows import RawFile, Rows, read_rows
 from modules.randomness import Stream, rng
 from utils.console import progress, say
 from utils.errors import UserError
-from utils.files import sha256, write_json
+from utils.files import sha256
+from utils.json_files import write_json
 
 FILES = ("sequential.txt", "datamaps.json", "negative.txt", "explanation.json", "stats.json")
 MANY_TIES = 0.05  # share of users above which ties in time are reported

@@ -115,9 +115,9 @@ def main() -> None:
         "L": config.graph_layers,
     }
     arguments = vars(args) | TRAINED | settings
-    record = runs.RunRecord.now(arguments, dataset.name, view.held_out_edges, view.held_out_records)
+    record = runs.RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
     model.save_pretrained(folder, {"imported_from": Path(args.model).name})
-    runs.write_run(folder, record, dataset, tokenizer, numbers)
+    runs.write_run(folder, record, tokenizer, numbers)
     say(f"written to {folder}; evaluate it with seq_reranker.py, topn.py, exp.py --checkpoint")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from utils.errors import UserError
-from utils.files import read_json
+from utils.json_files import read_json
 
 if TYPE_CHECKING:
     from modules.model.graph import Graph

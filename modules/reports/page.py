@@ -21,7 +21,8 @@ from modules.runs.results import RunResults, is_baseline, read_results, short_fi
 from modules.tasks import RANKING_TASKS, TASKS
 from utils import cli, distributed
 from utils.console import say
-from utils.files import read_json, write_text
+from utils.files import write_text
+from utils.json_files import read_json
 from utils.metrics.ranking import NOT_RANKED
 from utils.pages import render
 

@@ -13,7 +13,7 @@ import numpy as np
 from modules.randomness import Stream, rng
 from modules.runs.results import method_of, read_result
 from utils.errors import UserError
-from utils.files import read_jsonl
+from utils.json_files import read_jsonl
 from utils.metrics.ranking import NOT_RANKED, shown_metrics
 from utils.metrics.significance import Paired, holm, paired_test
 from utils.tables import markdown

@@ -17,7 +17,8 @@ from modules.runs.model_card import write_model_card
 from modules.runs.record import RUN_FILE, RunRecord
 from utils.console import say
 from utils.errors import UserError, limit
-from utils.files import check_file, read_json, sha256, write_bytes, write_json
+from utils.files import check_file, sha256, write_bytes
+from utils.json_files import read_json, write_json
 from utils.provenance import versions
 
 NUMBERS_FILE = "item_numbers.json"
@@ -25,14 +26,9 @@ REQUIRED_DATA = ("sequential.txt", "datamaps.json")
 
 
 def write_run(
-    folder: Path,
-    record: RunRecord,
-    dataset: RecDataset,
-    tokenizer: PreTrainedTokenizerBase,
-    numbers: np.ndarray,
+    folder: Path, record: RunRecord, tokenizer: PreTrainedTokenizerBase, numbers: np.ndarray
 ) -> None:
-    """Write tokenizer, item numbers, the record with the fingerprints of all of them, and the
-    model card."""
+    """Write tokenizer, item numbers, the record with the checksums of both, and the model card."""
     try:  # aside first: each file then comes whole to the folder, or not at all
         with tempfile.TemporaryDirectory() as aside:
             tokenizer.save_pretrained(aside)
@@ -46,7 +42,7 @@ def write_run(
         write_bytes(folder / name, content)
     write_json(folder / NUMBERS_FILE, numbers[1:].tolist())
     own = {name: sha256(folder / name) for name in (*files, NUMBERS_FILE)}
-    record = replace(record, fingerprints=dataset.fingerprints, files=own)
+    record = replace(record, files=own)
     write_json(folder / RUN_FILE, record.as_json())  # last: a folder with run.json is whole
     write_model_card(folder)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from modules.runs.record import RUN_FILE, RunRecord, read_record
 from modules.tasks import METHODS, TASKS
-from utils.files import read_json, write_text
+from utils.files import write_text
+from utils.json_files import read_json
 from utils.tables import markdown, one_line
 
 _HEAD = """---

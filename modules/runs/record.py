@@ -1,5 +1,7 @@
 """``RunRecord``: what run.json says of a training, read strictly and passed whole."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,14 +9,17 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from modules.data.dataset import RecDataset
 from modules.data.protocols import ITEM_IDS, PROTOCOLS
 from modules.presets import ALIASES, PRESETS
 from modules.tasks import METHODS, TASKS, Task, WholeWords, schemes
 from utils.errors import UserError, limit
-from utils.files import read_json
+from utils.json_files import read_json
 from utils.provenance import provenance
 
 RUN_FILE = "run.json"
+# Arguments that say where files are, and whether others may go, but not what is made.
+PLACES = {"checkpoint", "out", "data_dir", "tensorboard", "resume", "overwrite"}
 
 # What evaluation reads of a record, and what it must be.
 _KINDS = {str: "a text", int: "a whole number", dict: "a map", NoneType: "null"}
@@ -49,6 +54,7 @@ class RunRecord:
         fingerprints: SHA-256 of each file of the data folder.
         files: SHA-256 of the tokenizer's files and of the item numbers.
         resumed: where, and by which command, the run was continued.
+        run_id: the same in all files of the run; "" in runs of older versions.
     """
 
     command: str
@@ -61,17 +67,21 @@ class RunRecord:
     fingerprints: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     resumed: list[dict[str, Any]] = field(default_factory=list)
+    run_id: str = ""
 
     @classmethod
     def now(
-        cls, arguments: dict[str, Any], dataset: str, edges_seen: int, records_seen: int
+        cls, arguments: dict[str, Any], dataset: RecDataset, edges_seen: int, records_seen: int
     ) -> "RunRecord":
         """The record of a run that this process starts."""
+        start = provenance(arguments)
         return cls(
-            **provenance(arguments),
-            dataset=dataset,
+            **start,
+            dataset=dataset.name,
             held_out_edges_seen=edges_seen,
             held_out_records_seen=records_seen,
+            fingerprints=dataset.fingerprints,
+            run_id=_run_id(arguments, dataset.fingerprints, start["versions"], start["commit"]),
         )
 
     @property
@@ -100,6 +110,14 @@ class RunRecord:
         if not self.resumed:
             del table["resumed"]
         return table
+
+
+def _run_id(arguments: Mapping[str, Any], *more: Any) -> str:
+    """What a run is told by: its settings, data and code. Not chance, so that the same run made
+    twice leaves the same bytes."""
+    shaping = {name: value for name, value in arguments.items() if name not in PLACES}
+    content = json.dumps([shaping, *more], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def model_title(arguments: Mapping[str, Any]) -> str:

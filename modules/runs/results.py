@@ -14,7 +14,7 @@ from modules.tasks import RANKING_TASKS, TASKS
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
-from utils.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.json_files import read_json, read_jsonl, write_json, write_jsonl
 from utils.metrics.ranking import shown_metrics
 from utils.metrics.trec import write_trec
 

@@ -75,7 +75,7 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
     if distributed.rank():  # the same weights on every rank, but dropout of its own
         torch.manual_seed(settings.seed + distributed.rank())
     arguments = settings.as_arguments() | {"precision": machine.precision}
-    record = RunRecord.now(arguments, dataset.name, view.held_out_edges, view.held_out_records)
+    record = RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
     prompts = Prompts(pieces, model.schemes, config.causal)
     run = Run(settings.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
     say(_describe(run, settings))

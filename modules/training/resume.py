@@ -5,6 +5,7 @@ list. The two newest are kept: the last good one stays until the next is whole, 
 case a disk damages it.
 """
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -25,7 +26,8 @@ from modules.training.trainer import Trainer
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
-from utils.files import read_json, sha256, write_bytes, write_folder, write_json
+from utils.files import sha256, whole_folder, write_bytes
+from utils.json_files import read_json, write_json
 
 KEPT = 2
 TENSORS, VALUES = "state.safetensors", "state.json"
@@ -37,7 +39,10 @@ def save_state(folder: Path, trainer: Trainer) -> None:
     if distributed.is_main():
         content = save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
         target = folder / "state" / f"step-{trainer.step:08d}"
-        write_folder(target, {TENSORS: content}, VALUES, values)
+        with whole_folder(target) as aside:
+            write_bytes(aside / TENSORS, content)
+            checksums = {TENSORS: hashlib.sha256(content).hexdigest()}
+            write_json(aside / VALUES, {**values, "sha256": checksums})
         for old in saved_states(folder)[:-KEPT]:
             shutil.rmtree(old)
     distributed.wait_for_all()
@@ -93,7 +98,7 @@ def start_or_resume(run: Run, trainer: Trainer, step: str | None) -> None:
         clear_folder(run.folder)
     save_state(run.folder, trainer)
     if distributed.is_main():  # last: a folder with run.json can be resumed
-        write_run(run.folder, run.record, run.dataset, run.tokenizer, run.numbers)
+        write_run(run.folder, run.record, run.tokenizer, run.numbers)
 
 
 def resume_run(run: Run, trainer: Trainer, step: str) -> int:

@@ -7,7 +7,7 @@ import pytest
 from modules.reports.page import build
 from modules.runs.results import read_results
 from tests.pages import Page
-from utils.files import write_json, write_jsonl
+from utils.json_files import write_json, write_jsonl
 
 NASTY = '<script>alert(1)</script> & "><img src=x onerror=alert(2)> $x^2$'
 ARGUMENTS = {

@@ -15,7 +15,7 @@ from modules.runs.results import read_results
 from tests.conftest import process, script
 from tests.reports.conftest import ARGUMENTS, NASTY, change, page_of, record, rows
 from utils.errors import UserError
-from utils.files import write_json, write_jsonl
+from utils.json_files import write_json, write_jsonl
 
 
 def svgs(page):

@@ -15,7 +15,7 @@ from tests.conftest import write_folder
 from tests.test_scripts import script
 from utils import cli
 from utils.errors import UserError
-from utils.files import write_json, write_jsonl
+from utils.json_files import write_json, write_jsonl
 from utils.metrics.ranking import ranking_metrics
 
 BOTH = ("sequential", "direct")

@@ -19,9 +19,8 @@ from modules.training.resume import load_state
 from modules.training.settings import Settings
 from tests.conftest import Done, script, start
 from tests.conftest import write_folder as write_data
-from utils import files as checkpoint
 from utils.errors import UserError
-from utils.files import read_json, write_folder
+from utils.json_files import read_json
 
 # Short epochs and a save nearly every step, so that many moments are inside of a save.
 RUN = ["--backbone", "tiny", "--negative_num", "5", "--batch_size", "2", "--epochs", "9"]
@@ -109,17 +108,6 @@ def test_killed_at_random_moments(kills, whole, tmp_path) -> None:
     assert_same_run(folder, whole)
 
 
-def test_what_a_kill_inside_of_a_save_leaves_is_cleared(tmp_path) -> None:
-    state = tmp_path / "state"
-    write_folder(state / "step-1", {"a": b"whole"}, "index.json", {"n": 1})
-    left = state / ".step-2.1.tmp"  # written aside, not yet renamed
-    left.mkdir()
-    (left / "a").write_bytes(b"half")
-    assert [path.name for path in saved_states(tmp_path)] == ["step-1"]
-    write_folder(state / "step-2", {"a": b"new"}, "index.json", {"n": 2})
-    assert sorted(path.name for path in state.iterdir()) == ["step-1", "step-2"]
-
-
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_ends_the_step_saves_and_prints_how_to_resume(name, code, whole, tmp_path) -> None:
     folder = tmp_path / "stopped"
@@ -189,17 +177,3 @@ def test_a_longer_run_continues_a_shorter_one(whole, tmp_path) -> None:
     states = [load_file(saved_states(f)[-1] / "state.safetensors") for f in (folder, whole)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
     assert len(read_json(folder / "run.json")["resumed"]) == 1
-
-
-def test_a_full_disk_leaves_the_state_before_it(tmp_path, monkeypatch) -> None:
-    target = tmp_path / "state" / "step-1"
-    write_folder(target, {"a": b"whole"}, "index.json", {"n": 1})
-
-    def full(path, content):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "write_bytes", full)
-    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
-        write_folder(tmp_path / "state" / "step-2", {"a": b"new"}, "index.json", {"n": 2})
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-1"]
-    assert (target / "a").read_bytes() == b"whole"

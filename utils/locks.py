@@ -1,0 +1,62 @@
+"""One writer a folder: a lock that names its holder, and ends with the process that holds it.
+
+The system frees the lock when its process dies, however it dies, so none is ever stale. Where a
+file system has no such locks, ``filelock`` writes process and host into the file, and takes the
+lock of a process that is gone.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from utils.errors import UserError, limit
+
+LOCK_FILE = ".lock"
+
+
+@contextmanager
+def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a file; at the end the file goes.
+
+    Args:
+        path: of the lock; its folder is made where it is missing.
+        what: flag and value that name what is locked, for errors.
+        wait: seconds that another holder is waited for.
+
+    Raises:
+        UserError: naming the process that holds it, or where it cannot be taken at all.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=wait)
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"{what}: {_holder(path)} writes there. Wait until it ends, or name another folder."
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"{what}: no lock can be taken at {path} ({error.strerror or error}). Give the folder "
+            "write permission, or name another."
+        ) from error
+    try:
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n{sys.argv[0]}\n")
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: a waiting process makes a new one
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    """The process that holds a lock, in words; what it wrote is shown as text of others."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            lines = file.read(1000).splitlines()
+    except OSError:  # it has just ended
+        lines = []
+    return limit(" ".join(lines), 200) if lines else "another process"
