@@ -10,15 +10,19 @@ scripts need to know of the run.
 from modules import data, reports, training
 from modules.randomness import Stream, rng
 from modules.training.flags import parse_settings
-from utils import cli
+from utils import cli, console
 from utils.console import say
 
 
 def main() -> None:
     """Data, model, training; the folder is written as it goes."""
     settings = parse_settings(__doc__)
-    resume = training.claim_folder(settings)
+    with training.claim_folder(settings) as resume, console.unattended():
+        train(settings, resume)
 
+
+def train(settings: training.Settings, resume: str | None) -> None:
+    """The run, in a folder that is its own; resume: the step to continue from."""
     dataset = data.load_dataset(settings.data_dir)
     settings, source = settings.for_data(dataset.name)
     leak = rng(settings.seed, Stream.LEAK) if settings.simulate_leak else None
@@ -30,7 +34,7 @@ def main() -> None:
     run = training.new_run(settings, dataset, view, machine)
     with training.StopSignals() as signals:
         trainer = training.new_trainer(run, settings, view, signals.asked)
-        training.start_or_resume(run, trainer, resume)
+        run = training.start_or_resume(run, trainer, resume)
         result = training.run_training(run, trainer, settings.tensorboard)
 
     say(f"{result}")

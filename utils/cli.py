@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from utils import distributed
+from utils import console, distributed
 from utils.errors import UserError, limit
 from utils.provenance import VERSION
 
@@ -68,9 +68,9 @@ def data_folder(positional: str | None, flag: str | None) -> str:
 
 def run(main: Callable[[], None]) -> None:
     """Run a script's ``main``; what the user got wrong is one message and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):  # not every terminal can show every name of a file
-        stream.reconfigure(errors="backslashreplace")
+    console.open_streams()
     try:
+        distributed.Launch.from_environment()
         main()
         sys.stdout.flush()
     except UserError as error:
@@ -87,6 +87,10 @@ def run(main: Callable[[], None]) -> None:
     except BrokenPipeError:  # the reader, as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is not flushed
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}. Check the name, its permissions and the disk.")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

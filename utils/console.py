@@ -1,7 +1,11 @@
 """What a person at the terminal sees: lines with the time, and progress bars."""
 
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -21,3 +25,52 @@ def say(message: str) -> None:
     """One line for the person at the terminal, with the time; of several processes, one speaks."""
     if distributed.is_main():
         print(time.strftime("[%H:%M:%S] ") + message, flush=True)
+
+
+def open_streams() -> None:
+    """Make both output streams such that a script can print: of a shell that closed one
+    (``>&-``), nothing is seen; what a terminal cannot show is escaped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  to the end
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+class _Lenient:
+    """An output stream, until it fails: from then on nothing is written to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.failed = stream, False
+
+    def write(self, text: str) -> int:
+        """Write, or drop the text."""
+        if not self.failed:
+            try:
+                self._stream.write(text)
+                self._stream.flush()  # a failure is met here, not when the program ends
+            except OSError as error:
+                self.failed = True
+                if self._stream is sys.__stdout__:
+                    print(f"standard output failed ({error.strerror}); going on", file=sys.stderr)
+        return len(text)
+
+    def flush(self) -> None:
+        """All is flushed."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def unattended() -> Iterator[None]:
+    """Within this, a terminal that is closed, a pipe whose reader has gone or a full disk under
+    ``> log.txt`` end nothing: the work counts for more than what is said of it."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_Lenient(stream) for stream in streams)
+    try:
+        yield
+    finally:
+        broken = sys.stdout.failed
+        sys.stdout, sys.stderr = streams
+        if broken:  # what is buffered cannot be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

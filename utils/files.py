@@ -16,6 +16,7 @@ from typing import BinaryIO
 from utils.errors import UserError, limit
 
 MISSING = "--checkpoint names a folder that pretrain.py wrote."
+LOCK_FILE = ".lock"  # in a folder that a process writes to (utils/locks.py)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8; some editors put it at the start of a file
 
 
@@ -112,8 +113,9 @@ def sweep(folder: Path, only: str | None = None) -> None:
         UserError: where something cannot be removed.
     """
     try:
-        left = [(path, _ASIDE.fullmatch(path.name)) for path in folder.iterdir()]
-        for path, match in left:
+        left = sorted(folder.iterdir()) if folder.is_dir() else []
+        for path in left:
+            match = _ASIDE.fullmatch(path.name)
             if match is None or only not in (None, match["name"]):
                 continue
             if match["ending"] == _OLD and not (folder / match["name"]).exists():
@@ -145,6 +147,34 @@ def write_text(path: str | Path, text: str) -> None:
     surrogate pairs, which are written as escapes. In a JSON string they read back as they were.
     """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def check_own_folder(folder: Path, record: str, flag: str) -> None:
+    """Whether a folder is ours to write to: it holds our record, or is empty, or is not there.
+
+    Args:
+        record: name of the file that only our folders hold; its reader checks what is in it.
+        flag: by which the user named the folder, for errors.
+
+    Raises:
+        UserError: where it is anything else; nothing is written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{flag} {folder}: is a file. Name a folder.")
+    if not folder.exists() or (folder / record).exists():
+        return
+    held = sorted(p.name for p in folder.iterdir() if p.name != LOCK_FILE and not is_aside(p))
+    if held:
+        more = f" and {len(held) - 3} more" if len(held) > 3 else ""
+        raise UserError(
+            f"{flag} {folder}: holds {', '.join(map(limit, held[:3]))}{more}, but no {record}: it "
+            "is not a folder that this program wrote. Name a new or an empty one."
+        )
+
+
+def is_aside(path: Path) -> bool:
+    """Whether it is what a killed process of ours left behind."""
+    return _ASIDE.fullmatch(path.name) is not None
 
 
 def check_writable(folder: str | Path) -> None:

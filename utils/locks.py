@@ -15,8 +15,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from utils.errors import UserError, limit
+from utils.files import LOCK_FILE
 
-LOCK_FILE = ".lock"
+__all__ = ["LOCK_FILE", "locked"]
 
 
 @contextmanager

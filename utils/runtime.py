@@ -83,6 +83,10 @@ def set_rng_state(device: torch.device, state: torch.Tensor) -> None:
         torch.set_rng_state(state)
 
 
+class Stopped(Exception):
+    """Long work was asked to stop before its end, and has nothing to give."""
+
+
 class StopSignals:
     """SIGINT and SIGTERM ask a run to stop instead of ending it; a second SIGINT ends it."""
 

@@ -25,6 +25,7 @@ from modules.runs.run import Run
 from utils import distributed
 from utils.console import progress, say
 from utils.provenance import seconds_since_start
+from utils.runtime import Stopped
 
 
 class AddedScores(Protocol):
@@ -109,6 +110,7 @@ class Ranker:
         candidates: np.ndarray,
         k: int,
         added: AddedScores | None = None,
+        stop_asked: Callable[[], bool] = lambda: False,
     ) -> Ranked:
         """The best ``k`` candidates of each row.
 
@@ -117,6 +119,10 @@ class Ranker:
             candidates: (n, C) items, or (1, C) for all rows.
             k: length of the lists; less where there are fewer candidates.
             added: what is added to each row's log-probabilities; for exact ranking.
+            stop_asked: asked after each batch.
+
+        Raises:
+            Stopped: where a process was asked to stop.
         """
         k = min(k, candidates.shape[1])
         search = self._search(candidates, k, added)
@@ -138,6 +144,10 @@ class Ranker:
                 encode += encoded - started
                 decode += time.perf_counter() - encoded
                 done.append(rows)
+                if stop_asked():
+                    break
+        if any(distributed.any_rank(stop_asked())):  # the processes end this together
+            raise Stopped
         distributed.merge_rows(done, items, scores)
         return Ranked(items, scores, Seconds(load, encode, decode))
 

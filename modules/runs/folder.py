@@ -4,6 +4,7 @@ All of it is compared with the record, and the data folder too, so that a model 
 on something else than it was trained on unnoticed.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from modules.runs.record import RUN_FILE, RunRecord
 from utils.console import say
 from utils.errors import UserError, limit
 from utils.files import check_file, sha256, write_bytes
-from utils.json_files import read_json, write_json
+from utils.json_files import read_json, to_json, write_json
 from utils.provenance import versions
 
 NUMBERS_FILE = "item_numbers.json"
@@ -28,8 +29,9 @@ REQUIRED_DATA = ("sequential.txt", "datamaps.json")
 def write_run(
     folder: Path, record: RunRecord, tokenizer: PreTrainedTokenizerBase, numbers: np.ndarray
 ) -> None:
-    """Write tokenizer, item numbers, the record with the checksums of both, and the model card."""
-    try:  # aside first: each file then comes whole to the folder, or not at all
+    """Write the record, the tokenizer and the item numbers, of which it has checksums, and the
+    model card. The record comes first: a folder that holds others of our files has one."""
+    try:
         with tempfile.TemporaryDirectory() as aside:
             tokenizer.save_pretrained(aside)
             files = {path.name: path.read_bytes() for path in sorted(Path(aside).iterdir())}
@@ -38,12 +40,11 @@ def write_run(
             f"{tempfile.gettempdir()}: the tokenizer cannot be put together there "
             f"({error.strerror or error}). Free space, or name another folder in TMPDIR."
         ) from error
+    files[NUMBERS_FILE] = to_json(numbers[1:].tolist()).encode()
+    own = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    write_json(folder / RUN_FILE, replace(record, files=own).as_json())
     for name, content in files.items():
         write_bytes(folder / name, content)
-    write_json(folder / NUMBERS_FILE, numbers[1:].tolist())
-    own = {name: sha256(folder / name) for name in (*files, NUMBERS_FILE)}
-    record = replace(record, files=own)
-    write_json(folder / RUN_FILE, record.as_json())  # last: a folder with run.json is whole
     write_model_card(folder)
 
 

@@ -1,18 +1,26 @@
-"""Whose is the folder of ``--checkpoint``? Asked before torch loads and anything is written."""
+"""Whose is the folder of ``--checkpoint``? Asked before torch loads and anything is written.
 
-import shutil
-from collections.abc import Mapping
+A run's folder holds its record, run.json, which is the first file to come and the last to go. A
+folder that is empty or does not exist can become one; no other is touched.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from modules.runs.record import RUN_FILE, read_record
 from modules.tasks import TASKS
-from modules.training.log import EVENTS
+from modules.training.log import LOG_FILE
 from modules.training.settings import Settings
 from utils import distributed
+from utils.console import say
 from utils.errors import UserError
-from utils.files import check_writable
+from utils.files import check_own_folder, check_writable, sweep
+from utils.locks import LOCK_FILE, locked
 
+STATES = "state"  # folder of the states, in the run's
 # Settings that may differ when a run is continued: they say when to stop and where to write.
 FREE = {
     "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
@@ -21,68 +29,106 @@ FREE = {
 
 
 def saved_states(folder: Path) -> list[Path]:
-    """The states of a run, oldest first."""
-    return sorted((folder / "state").glob("step-*"))
+    """The states of a run, oldest first; what else lies beside them is left alone."""
+    parent = folder / STATES
+    if not parent.is_dir():
+        return []
+    found = (path for path in parent.iterdir() if re.fullmatch(r"step-\d{8,18}", path.name))
+    return sorted((path for path in found if path.is_dir()), key=step_of)
 
 
 def step_of(state: Path) -> int:
-    """The step at which a state was saved."""
+    """The step at which a state was saved, by its name."""
     return int(state.name.removeprefix("step-"))
 
 
-def chosen_state(folder: Path, step: str) -> tuple[Path, list[str]]:
-    """A state of the run, by its step or ``last``; and the steps of the others.
+def chosen_states(folder: Path, step: str) -> list[Path]:
+    """The states that a run may continue from, the best first: that of a step, or, for ``last``,
+    all from the newest on.
 
     Raises:
         UserError: where there is none.
     """
-    states = saved_states(folder)
+    states = saved_states(folder)[::-1]
     if not states:
         raise UserError(
             f"--resume: {folder} holds no training state. Start the run without --resume, with "
             "--overwrite to replace what is there."
         )
-    names = {str(step_of(path)): path for path in states}
-    if step != "last" and step not in names:
-        raise UserError(
-            f"--resume {step}: {folder}/state holds no such step, but {', '.join(names)}."
-        )
-    path = states[-1] if step == "last" else names[step]
-    return path, [name for name, other in names.items() if other != path]
+    if step == "last":
+        return states
+    chosen = [path for path in states if str(step_of(path)) == step]
+    if not chosen:
+        steps = ", ".join(str(step_of(path)) for path in states[::-1])
+        raise UserError(f"--resume {step}: {folder}/{STATES} holds no such step, but {steps}.")
+    return chosen
 
 
-def claim_folder(settings: Settings) -> str | None:
-    """Make sure that no run is mixed with another.
+@contextmanager
+def claim_folder(settings: Settings) -> Iterator[str | None]:
+    """Hold the run's folder, so that no run is mixed with another.
 
-    Returns:
+    Yields:
         the step to continue from: ``--resume``, or "last" where torchrun has started this process
         anew after one had died; None for a new run.
 
     Raises:
-        UserError: where the folder holds a run, and no flag says what to do with it; or there is
-            none to continue, or one of other settings.
+        UserError: where another process has the folder, it is not a run's, or it holds a run and
+            no flag says what to do with it; or there is none to continue, or one of other settings.
     """
+    folder = settings.folder
+    step = _step_to_continue(settings)  # before a byte is written
+    if not distributed.is_main():
+        yield step
+        return
+    with locked(folder / LOCK_FILE, f"--checkpoint {folder}"):
+        step = _step_to_continue(settings)  # another run may have begun meanwhile
+        for left in (folder, folder / STATES):
+            sweep(left)
+        if settings.resume is not None and step is None:
+            say(f"the run in {folder} was ended before its first state: it starts anew")
+        yield step
+
+
+def _step_to_continue(settings: Settings) -> str | None:
     folder, resume = settings.folder, settings.resume
+    check_own_folder(folder, RUN_FILE, "--checkpoint")
     holds_run = (folder / RUN_FILE).exists()
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--checkpoint {folder}: is a file. Name a folder.")
-    if distributed.restarted() and holds_run:
-        resume = resume or "last"
-    if resume is None and holds_run and not settings.overwrite:
+    before = read_record(folder).arguments if holds_run else {}
+    if holds_run and not has_begun(folder):
+        return None
+    if distributed.restarted():
+        distributed.start(settings.cuda)
+        if distributed.noted(mark_of(folder)):
+            resume = "last"
+    if resume is None and not settings.overwrite and holds_run:
         states = saved_states(folder)
         at = f", at step {step_of(states[-1])}" if states else ""
         raise UserError(
             f"--checkpoint {folder}: holds a run{at}. --resume continues it, --overwrite starts "
             "anew in its place; or name another folder."
         )
-    nearest = next(path for path in (folder, *folder.resolve().parents) if path.exists())
-    check_writable(nearest)
+    check_writable(next(path for path in (folder, *folder.resolve().parents) if path.exists()))
     if resume is not None:
-        before, now = read_record(folder).arguments, settings.as_arguments()
-        chosen_state(folder, resume)
+        if not holds_run:
+            read_record(folder)  # which says what is missing
+        chosen_states(folder, resume)
         # What is None here has its value later: then all is compared once more.
+        now = settings.as_arguments()
         check_same_run(before, {name: value for name, value in now.items() if value is not None})
     return resume
+
+
+def mark_of(folder: Path) -> str:
+    """By which a restarted process knows that the run in the folder is its own."""
+    return f"begun/{folder.resolve()}"
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run has got as far as its first state, or was put there whole. One that was killed
+    before has nothing to continue, and nothing that is worth a flag."""
+    left = ("model.safetensors", LOG_FILE, *(f"{task}.json" for task in TASKS))
+    return bool(saved_states(folder)) or any((folder / name).exists() for name in left)
 
 
 def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -94,15 +140,3 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f"--resume: --{name} is {value}, but the run was started with {before[name]}. Give "
                 "it as it was, or start a run of its own with another --checkpoint."
             )
-
-
-def clear_folder(folder: Path) -> None:
-    """Remove what a run wrote, before another starts in its place; no other file is touched."""
-    (folder / RUN_FILE).unlink(missing_ok=True)  # first: without it there is no run
-    for name in ("state", EVENTS):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("model.safetensors", "train_log.jsonl", "README.md", "report.html"):
-        (folder / name).unlink(missing_ok=True)
-    for task in TASKS:
-        for ending in ("json", "jsonl"):
-            (folder / f"{task}.{ending}").unlink(missing_ok=True)

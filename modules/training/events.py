@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from modules.tasks import Task
+from modules.training.validation import Validated
 
 
 class StepReport(NamedTuple):
@@ -21,11 +22,9 @@ class EpochReport(NamedTuple):
 
     step: int
     epoch: int
-    losses: dict[Task, float]
-    mean: float
+    found: Validated
     improved: bool
     endured: int
-    metrics: dict[str, float]  # of ``--eval_users``; empty without
 
 
 class FitResult(NamedTuple):

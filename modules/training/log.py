@@ -4,7 +4,8 @@ The package tensorboard is optional, and imported only where ``--tensorboard`` a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ class Scalars:
     """Event files of one run in one folder."""
 
     def __init__(self, folder: str, done: int) -> None:
-        """done: steps made before the run was resumed. What the folder holds of later steps, of
+        """Curves are a by-product: where they can no longer be written, that is said once, and
+        training goes on without them.
+
+        done: steps made before the run was resumed. What the folder holds of later steps, of
         this run or another, TensorBoard leaves out: these are made again."""
         from torch.utils.tensorboard import SummaryWriter
 
@@ -37,23 +41,44 @@ class Scalars:
                 f"({error.strerror or error}). Name another."
             ) from error
         check_writable(folder)
-        self._writer = SummaryWriter(folder, purge_step=done + 1)
+        self._folder = folder
+        self._writer: SummaryWriter | None = SummaryWriter(folder, purge_step=done + 1)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Take a line of ``train_log.jsonl``."""
+        if self._writer is None:
+            return
+        values = {}
         for kind in ("train", "valid"):
-            for task, loss in line.get(kind, {}).items():
-                self._writer.add_scalar(f"{kind}/{task}", loss, line["step"])
-        for name, value in line.get("metrics", {}).items():
-            self._writer.add_scalar(f"valid/{name}", value, line["step"])
+            values |= {f"{kind}/{task}": loss for task, loss in line.get(kind, {}).items()}
+        values |= {f"valid/{name}": value for name, value in line.get("metrics", {}).items()}
         for name in ("valid_mean", "learning_rate", "samples_per_second"):
             if name in line:
-                self._writer.add_scalar(name.replace("valid_", "valid/"), line[name], line["step"])
-        self._writer.flush()  # a run that is killed loses no point of its curves
+                values[name.replace("valid_", "valid/")] = line[name]
+        with self._going_on():
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, line["step"])
+            self._writer.flush()  # a run that is killed loses no point of its curves
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            say(
+                f"--tensorboard {self._folder}: cannot be written ({error.strerror or error}); "
+                "going on without. train_log.jsonl has the same numbers"
+            )
 
     def close(self) -> None:
         """End the file."""
-        self._writer.close()
+        if self._writer is not None:
+            with self._going_on():
+                self._writer.close()
+
+
+LOG_FILE = "train_log.jsonl"
 
 
 class TrainingLog:
@@ -73,7 +98,7 @@ class TrainingLog:
         self._file = self._scalars = None
         if distributed.is_main():
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "train_log.jsonl").open("a", encoding="utf-8")
+            self._file = (folder / LOG_FILE).open("a", encoding="utf-8")
             self._scalars = None if events is None else Scalars(events, done)
         self._bar = progress(total, "training", "step")
         self._bar.update(done)
@@ -101,29 +126,42 @@ class TrainingLog:
 
     def epoch(self, report: Any) -> None:
         """Take a ``fit_reports.EpochReport``."""
-        losses = {task.label: round(loss, 5) for task, loss in report.losses.items()}
-        self._write(
-            {
-                "step": report.step,
-                "epoch": report.epoch,
-                "valid": losses,
-                "valid_mean": report.mean,
-                "metrics": {name: round(value, 5) for name, value in report.metrics.items()},
-                "improved": report.improved,
-            }
-        )
-        parts = ", ".join(f"{name} {x:.4f}" for name, x in {**losses, **report.metrics}.items())
+        found = report.found
+        losses = {task.label: round(loss, 5) for task, loss in found.losses.items()}
+        line = {
+            "step": report.step,
+            "epoch": report.epoch,
+            "valid": losses,
+            "valid_mean": found.mean,
+            "metrics": {name: round(value, 5) for name, value in found.metrics.items()},
+            "improved": report.improved,
+        }
+        if found.sampled:
+            line["valid_samples"] = found.sampled
+        self._write(line)
+        parts = ", ".join(f"{name} {x:.4f}" for name, x in {**losses, **found.metrics}.items())
         note = "best so far" if report.improved else f"no better, {report.endured} times in all"
         self._bar.clear()
         say(
-            f"epoch {report.epoch}, step {report.step}: validation loss {report.mean:.4f} "
+            f"epoch {report.epoch}, step {report.step}: validation loss {found.mean:.4f} "
             f"({parts}); {note}"
         )
+        if found.sampled:
+            say(
+                f"validated on {found.sampled:,} samples a task, evenly spread: all of them would "
+                "take longer than the training so far; --valid_samples sets how many"
+            )
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+            try:
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise UserError(
+                    f"{self._file.name}: cannot be written ({error.strerror or error}). Free "
+                    "space, and continue with --resume."
+                ) from error
         if self._scalars is not None:
             self._scalars.write(line)
 

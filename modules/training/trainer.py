@@ -26,10 +26,10 @@ from modules.training.loss_meter import LossWatch, MeanLosses, nonfinite
 from modules.training.optimizer import make_optimizer, rate_of_step
 from modules.training.parallel import WHOLE, full_state_dict, no_sync, parallel
 from modules.training.settings import Settings
-from modules.training.validation import Validation, validation_losses
+from modules.training.validation import Validation
 from utils import distributed
 from utils.errors import UserError
-from utils.runtime import Machine, is_out_of_memory, rng_state, set_rng_state
+from utils.runtime import Machine, Stopped, is_out_of_memory, rng_state, set_rng_state
 
 
 class Trainer:
@@ -87,7 +87,11 @@ class Trainer:
             self._watch.check()
             if stop:  # before the validation that a longer run would not have here
                 on_state()
-            report = self._validate()
+            try:
+                report = self._validate()
+            except Stopped:
+                on_state()  # once more at this place, it validates first
+                return self._result(INTERRUPTED)
             if report.improved:
                 on_improvement(report)
             on_epoch(report)
@@ -97,7 +101,7 @@ class Trainer:
             on_state()
             self._saved = time.monotonic()
         if self.endured >= settings.endure_times:
-            what = "NDCG" if self._validation.measure else "loss"
+            what = "NDCG" if self._validation.ranks else "loss"
             return self._result(f"validation {what} did not improve {self.endured} times")
         return self._result(f"reached --epochs {settings.epochs}")
 
@@ -190,24 +194,16 @@ class Trainer:
             distributed.mean_over_ranks(self._model.nodes.weight.grad)
 
     def _validate(self) -> EpochReport:
-        self._model.eval()
-        sets, machine = self._validation.sets, self._machine
-        means = validation_losses(self._model, sets, machine.device, machine.autocast)
-        mean = sum(means.values()) / len(means)
-        if not math.isfinite(mean):
-            raise nonfinite(f"the validation loss after step {self.step}", mean)
-        metrics, value = {}, mean
-        if self._validation.measure is not None:
-            metrics = self._validation.measure()
-            gains = [figure for name, figure in metrics.items() if "NDCG" in name]
-            value = -sum(gains) / len(gains)
-        improved = value < self.best
+        samples = next(iter(self._streams.values())).plan.samples
+        found = self._validation(self.step * samples // len(self._streams), self._stop_asked)
+        if not math.isfinite(found.mean):
+            raise nonfinite(f"the validation loss after step {self.step}", found.mean)
+        improved = found.value < self.best
         if improved:
-            self.best = value
+            self.best = found.value
         else:
             self.endured += 1
-        report = (self.step, self.epoch + 1, means, mean, improved, self.endured)
-        return EpochReport(*report, metrics)
+        return EpochReport(self.step, self.epoch + 1, found, improved, self.endured)
 
     # ------------------------------------------------------------------------------ the state
 

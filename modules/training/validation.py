@@ -6,6 +6,7 @@ need not be best at the same epoch.
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,32 +19,101 @@ from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.batches import Batch, BatchSize
 from modules.loader.evaluation_set import EvaluationSet
 from modules.loader.ragged import recent_histories
+from modules.model.elmrec import ELMRec
 from modules.runs.run import Run, spread, tasks_of
 from modules.tasks import MAX_HISTORY, Task
 from modules.training.settings import Settings
 from utils import distributed
 from utils.metrics.ranking import hit_rate, ndcg
+from utils.runtime import Machine, Stopped
 
 TOP = 10
+# Of a training step's time, what a validation sample takes is about a third: it has no backward
+# pass. So many samples for each that was trained on take as long as the training has taken.
+SAMPLES_A_TRAINED_ONE = 3
+
+StopAsked = Callable[[], bool]
 
 
-class Validation(NamedTuple):
-    """What a model is validated on.
+class Validated(NamedTuple):
+    """What a validation found."""
 
-    With ``measure``, the best model is the one with the highest mean NDCG in place of the lowest
-    loss.
+    losses: dict[Task, float]
+    metrics: dict[str, float]  # of ``--eval_users``; empty without
+    sampled: int | None  # samples a task, where not all were taken
+
+    @property
+    def mean(self) -> float:
+        """The mean loss over the tasks."""
+        return sum(self.losses.values()) / len(self.losses)
+
+    @property
+    def value(self) -> float:
+        """What the best model has least of: loss; with metrics, minus the mean NDCG."""
+        gains = [figure for name, figure in self.metrics.items() if "NDCG" in name]
+        return -sum(gains) / len(gains) if gains else self.mean
+
+
+class Validation:
+    """What a model is validated on: ``--valid_samples`` and ``--eval_users``.
+
+    Without ``--valid_samples``, a validation takes all samples, but no longer than the training
+    before it: of a run of a few steps it takes a part of them.
     """
 
-    sets: Mapping[Task, EvaluationSet]
-    measure: Callable[[], dict[str, float]] | None = None  # ranking metrics of the model as it is
+    def __init__(
+        self,
+        model: ELMRec,
+        machine: Machine,
+        make_sets: Callable[[int | None], Mapping[Task, EvaluationSet]],
+        measure: Callable[[StopAsked], dict[str, float]] | None = None,
+        given: int | None = None,
+    ) -> None:
+        """
+        Args:
+            make_sets: makes the sets of so many samples a task; None: of all.
+            measure: ranking metrics of the model as it is.
+            given: samples a task, where they are given.
+        """
+        self._model, self._machine, self._measure = model, machine, measure
+        self._make, self._given = make_sets, given
+        self._sets, self._limit = make_sets(given), given
+        self._most = max(len(samples.users) for samples in self._sets.values())
 
     @classmethod
     def of(cls, run: Run, settings: Settings) -> "Validation":
-        """The validation of a run: ``--valid_samples`` and ``--eval_users``."""
+        """The validation of a run."""
         measure = None
         if settings.eval_users and set(settings.tasks) != {Task.EXPLANATION.label}:
             measure = ranking_measure(run, settings)
-        return cls(validation_sets(run, settings), measure)
+        make = partial(validation_sets, run, settings)
+        return cls(run.model, run.machine, make, measure, settings.valid_samples)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the best model is that of the best NDCG, in place of the lowest loss."""
+        return self._measure is not None
+
+    def __call__(self, trained: int, stop_asked: StopAsked) -> Validated:
+        """Validate the model as it is.
+
+        Args:
+            trained: samples a task that it was trained on so far.
+            stop_asked: asked after each batch.
+
+        Raises:
+            Stopped: where a process was asked to stop.
+        """
+        limit = self._given
+        if limit is None and SAMPLES_A_TRAINED_ONE * trained < self._most:
+            limit = max(SAMPLES_A_TRAINED_ONE * trained, 1)
+        if limit != self._limit:
+            self._sets, self._limit = self._make(limit), limit
+        self._model.eval()
+        device, autocast = self._machine.device, self._machine.autocast
+        losses = validation_losses(self._model, self._sets, device, autocast, stop_asked)
+        metrics = self._measure(stop_asked) if self._measure else {}
+        return Validated(losses, metrics, None if limit == self._given else limit)
 
 
 def _ranking_set(
@@ -60,19 +130,19 @@ def _ranking_set(
     return run.prompts.direct(users, candidates, targets, size), candidates
 
 
-def validation_sets(run: Run, settings: Settings) -> dict[Task, EvaluationSet]:
-    """The validation samples of each task; all, or ``settings.valid_samples`` evenly spread."""
+def validation_sets(run: Run, settings: Settings, most: int | None) -> dict[Task, EvaluationSet]:
+    """The validation samples of each task; all, or ``most`` of them evenly spread."""
     size = BatchSize(settings.batch_size, settings.batch_tokens)
     sets = {}
     for task in tasks_of(run.dataset, settings.tasks):
         if task is Task.EXPLANATION:
             records = run.dataset.explanations["val"]
-            rows = spread(len(records.users), settings.valid_samples)
+            rows = spread(len(records.users), most)
             targets = run.texts("val", settings.exp_len)[0].gather(rows)
             users, items = records.users[rows], records.items[rows]
             sets[task] = run.prompts.explanation(users, items, targets, size)
         else:
-            sets[task], _ = _ranking_set(run, task, run.users(settings.valid_samples), settings)
+            sets[task], _ = _ranking_set(run, task, run.users(most), settings)
     return sets
 
 
@@ -81,11 +151,15 @@ def validation_losses(
     sets: Mapping[Task, EvaluationSet],
     device: torch.device,
     autocast: Callable = nullcontext,
+    stop_asked: StopAsked = lambda: False,
 ) -> dict[Task, float]:
     """Mean loss a target token of each task.
 
     The batches are shared out over the processes, and summed in one order: any number of
     processes gives the same figure to the bit.
+
+    Raises:
+        Stopped: where a process was asked to stop.
     """
     losses = {}
     with torch.no_grad(), autocast():
@@ -99,11 +173,13 @@ def validation_losses(
                 loss = model(batch.to(device)).double() * share
                 if n < len(samples):
                     sums[n] = loss
+                if any(distributed.any_rank(stop_asked())):
+                    raise Stopped
             losses[task] = distributed.sum_over_ranks(sums).sum().item()
     return losses
 
 
-def ranking_measure(run: Run, settings: Settings) -> Callable[[], dict[str, float]]:
+def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[str, float]]:
     """A function that ranks for ``settings.eval_users`` evenly spread users, as the test scripts
     do, and gives HR@10 and NDCG@10 of each ranking task."""
     users = run.users(settings.eval_users)
@@ -115,10 +191,10 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[], dict[str, floa
         ranker = Ranker.of(run, Decoding(method), show_progress=False)
         rankings.append((task, ranker, *_ranking_set(run, task, users, settings)))
 
-    def measure() -> dict[str, float]:
+    def measure(stop_asked: StopAsked = lambda: False) -> dict[str, float]:
         figures = {}
         for task, ranker, samples, candidates in rankings:
-            ranked = ranker.rank(samples, candidates, TOP + MAX_HISTORY)
+            ranked = ranker.rank(samples, candidates, TOP + MAX_HISTORY, stop_asked=stop_asked)
             if task is Task.SEQUENTIAL:
                 ranked = rerank(ranked, had, TOP)
             ranks = rank_of(ranked.items[:, :TOP], targets)

@@ -1,11 +1,13 @@
 """Killed, stopped, damaged: a resumed run ends with the weights of one that nothing interrupted."""
 
+import itertools
 import json
 import os
 import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import Process
 from pathlib import Path
@@ -14,13 +16,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from modules.training.claim import check_same_run, claim_folder, saved_states
-from modules.training.resume import load_state
+from modules.runs.record import read_record
+from modules.training.claim import check_same_run, claim_folder, saved_states, step_of
+from modules.training.resume import trim_log
 from modules.training.settings import Settings
+from modules.training.states import check_state, load_state
 from tests.conftest import Done, script, start
 from tests.conftest import write_folder as write_data
 from utils.errors import UserError
-from utils.json_files import read_json
+from utils.files import aside_of
+from utils.json_files import read_json, write_json
 
 # Short epochs and a save nearly every step, so that many moments are inside of a save.
 RUN = ["--backbone", "tiny", "--negative_num", "5", "--batch_size", "2", "--epochs", "9"]
@@ -124,48 +129,148 @@ def test_a_signal_ends_the_step_saves_and_prints_how_to_resume(name, code, whole
     assert_same_run(folder, whole)
 
 
-def test_a_damaged_state_is_named_and_the_one_before_offered(whole, tmp_path) -> None:
+def damaged_copies(state: Path) -> Iterator[str]:
+    """Damage a state in one way after another; what is wrong with it."""
+    tensors, values = state / "state.safetensors", state / "state.json"
+    content, text = tensors.read_bytes(), values.read_text()
+    for damage in (content[:-1], content[: len(content) // 2], b"", content[:-9] + b"x" * 9):
+        tensors.write_bytes(damage)
+        yield "damaged or cut short"
+    tensors.unlink()
+    yield "no such file"
+    tensors.write_bytes(content)
+    counters = ("step", "nth", "epoch", "endured", "skipped")
+    for name, value in itertools.product(counters, (5, -1, 10**30, 0.5, "x", None)):
+        table = json.loads(text)
+        table["values"][name] = value
+        values.write_text(json.dumps(table))
+        yield "state.json"
+    for cut in ("{", "", "[]", "5", text.replace("values", "value")):
+        values.write_text(cut)
+        yield "state.json"
+    values.write_text(text)
+
+
+def test_the_newest_good_state_is_taken(whole, tmp_path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     older, newest = saved_states(folder)
-    step = int(older.name.removeprefix("step-"))
-    content = (newest / "state.safetensors").read_bytes()
-    for damaged in (content[:-1], content[: len(content) // 2], b"", content[:-9] + b"x" * 9):
-        (newest / "state.safetensors").write_bytes(damaged)
-        with pytest.raises(UserError) as caught:
-            load_state(folder, None, "last")
-        assert f"{newest}/state.safetensors is damaged or cut short" in str(caught.value)
-        assert f"--resume {step}" in str(caught.value)
-    (newest / "state.json").write_text("{")
-    with pytest.raises(UserError, match="is damaged"):
-        load_state(folder, None, "last")
-    finish(folder, "--resume", str(step))
+    run_id = read_record(folder).run_id
+    for problem in damaged_copies(newest):
+        with pytest.raises(UserError, match=problem):
+            check_state(newest, run_id)
+    check_state(newest, run_id)
+    (newest / "state.safetensors").write_bytes(b"")
+    newest.with_name("step-99999999").mkdir()  # neither is a state by its name alone
+    shutil.copytree(older, newest.with_name("step-00000099"))
+    done = finish(folder, "--resume")
+    assert f"continuing from step {step_of(older)}" in done.stdout
+    assert done.stdout.count("It is not used") == 3
     assert_same_run(folder, whole)
+
+
+def test_a_step_that_is_named_is_taken_or_refused(whole, tmp_path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    older, newest = saved_states(folder)
+    (newest / "state.safetensors").write_bytes(b"")
+    done = finish(folder, "--resume", str(step_of(newest)), code=2)
+    assert f"--resume {step_of(older)}" in done.stderr
+    (older / "state.json").write_text("{}")
+    assert "Start anew" in finish(folder, "--resume", code=2).stderr
+
+
+def test_a_state_of_another_run_is_not_taken(whole, tmp_path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    record = read_json(folder / "run.json") | {"run_id": "0" * 16}
+    write_json(folder / "run.json", record)
+    assert "of another run than run.json" in finish(folder, "--resume", code=2).stderr
+
+
+def test_what_lies_beside_the_states_is_left_alone(whole, tmp_path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    newest = saved_states(folder)[-1]
+    others = ("step-00000006.bak", "step-abc", "step-", "step-6 (copy)", "step-6", ".x.tmp")
+    for name in others:
+        shutil.copytree(newest, newest.with_name(name))
+    newest.with_name("notes").write_text("mine")
+    newest.with_name("step-00000007").write_text("a file")
+    finish(folder, "--resume")
+    assert_same_run(folder, whole)
+    left = {path.name for path in newest.parent.iterdir()}
+    assert left == {*others, "notes", "step-00000007", *(p.name for p in saved_states(whole))}
+
+
+def test_a_state_that_is_there_and_whole_is_not_written_again(whole, tmp_path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    before = {path: path.stat().st_ino for path in (folder / "state").rglob("*")}
+    finish(folder, "--resume")
+    assert {path: path.stat().st_ino for path in (folder / "state").rglob("*")} == before
+
+
+def test_strays_of_killed_processes_are_swept(whole, tmp_path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    aside_of(folder / "model.safetensors").write_bytes(b"half")
+    aside_of(saved_states(folder)[-1]).mkdir()
+    os.replace(saved_states(folder)[-1], aside_of(saved_states(folder)[-1], ".old"))
+    finish(folder, "--resume")
+    assert_same_run(folder, whole)
+    names = {path.name for path in folder.rglob("*")}
+    assert names == {path.name for path in whole.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\0" * 100 + b"\n", b"[1]\n", b"{}\n", b"5\n", b'{"step": "\xe9"}\n', b'{"step": 9']
+)
+def test_a_log_that_ends_in_rubbish_is_read_up_to_it(tail, whole, tmp_path) -> None:
+    log = tmp_path / "train_log.jsonl"
+    good = (whole / "train_log.jsonl").read_bytes()
+    log.write_bytes(good + tail)
+    trim_log(log, 10**9)
+    assert log.read_bytes() == good
+
+
+def test_a_log_that_is_no_file_is_an_error(whole, tmp_path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with pytest.raises(UserError, match="must be a file"):
+            trim_log(tmp_path / name, 5)
+
+
+def claim(settings: Settings) -> str | None:
+    """What a start in the folder would continue from."""
+    with claim_folder(settings) as step:
+        return step
 
 
 def test_what_may_not_change_when_a_run_is_resumed(whole, tmp_path) -> None:
     with pytest.raises(UserError, match=r"holds a run, at step 54\. --resume"):
-        claim_folder(Settings(checkpoint=str(whole)))
-    assert claim_folder(Settings(checkpoint=str(whole), overwrite=True)) is None
-    assert claim_folder(Settings(checkpoint=str(tmp_path / "new"))) is None
+        claim(Settings(checkpoint=str(whole)))
+    assert claim(Settings(checkpoint=str(whole), overwrite=True)) is None
+    assert claim(Settings(checkpoint=str(tmp_path / "new"))) is None
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
-        claim_folder(Settings(checkpoint=str(tmp_path / "file")))
+        claim(Settings(checkpoint=str(tmp_path / "file")))
     before = read_json(whole / "run.json")["arguments"]
     check_same_run(before, {**before, "epochs": 9, "resume": "last", "of_a_later_version": 1})
     same = replace(Settings(**before), checkpoint=str(whole), resume="53")
-    assert claim_folder(same) == "53"
-    assert claim_folder(replace(same, alpha=None, precision=None)) == "53"  # as by default
+    assert claim(same) == "53"
+    assert claim(replace(same, alpha=None, precision=None)) == "53"  # as by default
     with pytest.raises(UserError, match=r"--resume 3: .* holds no such step, but 53, 54"):
-        claim_folder(replace(same, resume="3"))
+        claim(replace(same, resume="3"))
     with pytest.raises(UserError, match="--seed is 7, but the run was started with 0"):
-        claim_folder(replace(same, seed=7))
+        claim(replace(same, seed=7))
     with pytest.raises(UserError, match=r"--lr is 0\.5, but the run was started with 0\.02"):
         check_same_run(before, {**before, "lr": 0.5})
     with pytest.raises(UserError, match="holds no such step, but"):
-        load_state(whole, None, "5")
+        load_state(whole, None, "5", "")
     with pytest.raises(UserError, match="holds no training state"):
-        load_state(tmp_path, None, "last")
+        load_state(tmp_path, None, "last", "")
     assert "none: no such folder" in finish(tmp_path / "none", "--resume", code=2).stderr
 
 

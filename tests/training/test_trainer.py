@@ -17,7 +17,7 @@ from modules.training.validation import Validation, validation_losses
 from utils.errors import UserError
 from utils.runtime import Machine
 
-LOSSES = "modules.training.trainer.validation_losses"
+LOSSES = "modules.training.validation.validation_losses"
 
 
 def streams(dataset, prompts, seed=0):
@@ -46,9 +46,10 @@ def validation(dataset, prompts):
 
 def trainer_of(dataset, prompts, model, measure=None, **settings):
     settings = Settings(**{"optimizer": "adamw", "lr": 1e-3} | settings)
-    sets = Validation(validation(dataset, prompts), measure)
     machine = Machine(torch.device("cpu"), "fp32")
-    return Trainer(model, streams(dataset, prompts), sets, settings, machine)
+    sets = validation(dataset, prompts)
+    checks = Validation(model, machine, lambda most: sets, measure)
+    return Trainer(model, streams(dataset, prompts), checks, settings, machine)
 
 
 def fit(dataset, prompts, model, **settings):
@@ -83,7 +84,7 @@ def test_early_stopping_counts_over_the_run(dataset, prompts, model, monkeypatch
     monkeypatch.setattr(LOSSES, lambda *_: {Task.SEQUENTIAL: next(script)})
     result, _, epochs, saved = fit(dataset, prompts, model, epochs=9, endure_times=3)
     assert [e.improved for e in epochs] == [True, False, True, False, False]
-    assert [s.mean for s in saved] == [5.0, 4.0]
+    assert [s.found.mean for s in saved] == [5.0, 4.0]
     assert result.best == 4.0
     assert "did not improve 3 times" in result.reason
 
@@ -191,12 +192,12 @@ def test_the_best_model_is_the_one_that_ranks_best_where_that_is_measured(
 ):
     losses, gains = iter([3.0, 2.0, 1.0]), iter([0.2, 0.5, 0.4])
     monkeypatch.setattr(LOSSES, lambda *_: {Task.SEQUENTIAL: next(losses)})
-    measure = lambda: {"sequential HR@10": 0.9, "sequential NDCG@10": next(gains)}  # noqa: E731
+    measure = lambda stop: {"sequential HR@10": 0.9, "sequential NDCG@10": next(gains)}  # noqa: E731
     trainer = trainer_of(dataset, prompts, model, measure, epochs=3)
     saved, epochs = [], []
     result = trainer.fit(lambda _: None, epochs.append, saved.append)
-    assert [s.mean for s in saved] == [3.0, 2.0]
-    assert [e.metrics["sequential NDCG@10"] for e in epochs] == [0.2, 0.5, 0.4]
+    assert [s.found.mean for s in saved] == [3.0, 2.0]
+    assert [e.found.metrics["sequential NDCG@10"] for e in epochs] == [0.2, 0.5, 0.4]
     assert result.best == -0.5
 
 

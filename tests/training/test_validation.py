@@ -55,5 +55,5 @@ def test_figures_equal_places_counted_by_hand(run, dataset, prompts):
 
 
 def test_nothing_to_rank_is_no_measure(run):
-    assert Validation.of(run, replace(SETTINGS, tasks=["explanation"])).measure is None
-    assert Validation.of(run, replace(SETTINGS, tasks=["direct"])).measure is not None
+    assert not Validation.of(run, replace(SETTINGS, tasks=["explanation"])).ranks
+    assert Validation.of(run, replace(SETTINGS, tasks=["direct"])).ranks
