@@ -15,13 +15,13 @@ from pathlib import Path
 
 from modules.preparation.explanations import MODES
 from modules.preparation.filters import NUMBERINGS
-from modules.preparation.folder import FILES, Options, prepare_folder
+from modules.preparation.folder import Options, own_folder, prepare_folder
 from modules.preparation.formats import KINDS
 from modules.preparation.rows import GUESSES, RawFile, open_raw
 from utils import cli
 from utils.console import say
 from utils.errors import UserError
-from utils.flag_types import natural, positive_int, real
+from utils.flag_types import natural, path_name, positive_int, real
 from utils.provenance import provenance
 
 
@@ -29,9 +29,9 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
     group = parser.add_argument_group("data")
-    group.add_argument("raw", metavar="RAW", help="file of reviews or interactions")
-    group.add_argument("--out", required=True, help="data folder to write")
-    group.add_argument("--overwrite", action="store_true", help="replace the files in --out")
+    group.add_argument("raw", type=path_name, metavar="RAW", help="file of reviews or interactions")
+    group.add_argument("--out", type=path_name, required=True, help="data folder to write")
+    group.add_argument("--overwrite", action="store_true", help="replace the data folder in --out")
     group = parser.add_argument_group("reading")
     group.add_argument(
         "--format", choices=dict.fromkeys(KINDS.values()), help="of RAW; default: by its ending"
@@ -72,7 +72,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def open_files(args: argparse.Namespace) -> RawFile:
-    """The raw file and its columns; UserError where it, or --out, cannot be used."""
+    """The raw file and its columns; UserError where it cannot be used."""
     given = {role: getattr(args, role) for role in GUESSES}
     raw = open_raw(args.raw, args.format, args.columns, given)
     columns = ", ".join(f"{role} = {name or '-'}" for role, name in raw.roles._asdict().items())
@@ -89,21 +89,16 @@ def open_files(args: argparse.Namespace) -> RawFile:
             f"--explanation summary: {args.raw} has no title column that is known. Name it with "
             "--title."
         )
-    there = [name for name in FILES if (Path(args.out) / name).exists()]
-    if there and not args.overwrite:
-        raise UserError(
-            f"--out {args.out}: already holds {', '.join(there)}. Name another folder, or add "
-            "--overwrite."
-        )
     return raw
 
 
 def main() -> None:
     """Find the columns; filter, number and write; say what came out."""
     args = parse_args()
-    raw = open_files(args)
+    raw, out = open_files(args), Path(args.out)
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
-    stats = prepare_folder(raw, Path(args.out), options, provenance(vars(args)))
+    with own_folder(out, raw.path, args.overwrite):
+        stats = prepare_folder(raw, out, options, provenance(vars(args)))
     say(
         f"{args.out}: {stats['users']:,} users, {stats['items']:,} items, "
         f"{stats['interactions']:,} interactions, density {stats['density']:.5f}, "

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from utils import console, distributed
 from utils.errors import UserError, limit
+from utils.flag_types import path_name
 from utils.provenance import VERSION
 
 
@@ -32,9 +33,13 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """The data folder, positional or by flag."""
     group = parser.add_argument_group("data")
     group.add_argument(
-        "data", nargs="?", metavar="DATA_DIR", help="data folder (see data/README.md)"
+        "data",
+        nargs="?",
+        type=path_name,
+        metavar="DATA_DIR",
+        help="data folder (see data/README.md)",
     )
-    group.add_argument("--data_dir", help="the same, as a flag")
+    group.add_argument("--data_dir", type=path_name, help="the same, as a flag")
 
 
 def add_machine_flags(group: argparse._ArgumentGroup) -> None:
@@ -52,6 +57,7 @@ def add_machine_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--checkpoint",
+        type=path_name,
         default="./checkpoint/elmrec/",
         help="the run's folder: model, logs, results",
     )
@@ -76,6 +82,8 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         _fail(str(error))
     except (MemoryError, RuntimeError) as error:
+        if distributed.lost_another(error):
+            _fail(f"another process has ended, and this one with it ({limit(str(error), 120)})", 1)
         from utils.runtime import is_out_of_memory  # torch: not before a flag is refused
 
         if not is_out_of_memory(error):
@@ -98,7 +106,7 @@ def run(main: Callable[[], None]) -> None:
         distributed.stop()
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = 2) -> NoReturn:
     who = f" (process {distributed.rank()})" if distributed.world_size() > 1 else ""
     print(f"error{who}: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -165,6 +165,11 @@ def stop() -> None:
         group.destroy_process_group()
 
 
+def lost_another(error: Exception) -> bool:
+    """Is this what torch raises where another process of the group has ended?"""
+    return world_size() > 1 and any(name in str(error) for name in ("gloo", "NCCL"))
+
+
 def rank() -> int:
     """This process's number, 0 for the one that writes."""
     group = _group()

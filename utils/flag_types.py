@@ -1,7 +1,9 @@
 """What the value of a flag may be: parsers for argparse, each with its error."""
 
 import argparse
+import os
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from utils.errors import limit
 
@@ -42,6 +44,23 @@ def share(text: str) -> float:
     if value >= 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 to below 1")
     return value
+
+
+def path_name(text: str) -> str:
+    """A name that a file or folder can have."""
+    parts = os.fsencode(text).split(b"/")
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{limit(text)} is no name; name a file or a folder")
+    if max(map(len, parts)) > 255 or len(os.fsencode(text)) > 4095:
+        raise argparse.ArgumentTypeError(
+            f"{limit(text)} is longer than the 255 bytes that a name can have; name a shorter one"
+        )
+    return text
+
+
+def path(text: str) -> Path:
+    """The same, as a path."""
+    return Path(path_name(text))
 
 
 def names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,13 +25,15 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock of a file; at the end the file goes.
 
     Args:
-        path: of the lock; its folder is made where it is missing.
+        path: of the lock; its folder is made where it is missing, and goes again if it is empty
+            at the end.
         what: flag and value that name what is locked, for errors.
         wait: seconds that another holder is waited for.
 
     Raises:
         UserError: naming the process that holds it, or where it cannot be taken at all.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=wait)
@@ -51,6 +53,9 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # while it is held: a waiting process makes a new one
         lock.release()
+        for folder in made:
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
 
 
 def _holder(path: Path) -> str:

@@ -9,12 +9,11 @@ the items' numbers do not give away. Explanations speak in the words of the item
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
 from utils import cli, flag_types
-from utils.files import write_text
+from utils.files import check_new, whole_folder, write_text
 
 GROUPS = {
     "tea": ("flavour", ["fresh", "smooth", "rich"], "a cup after lunch"),
@@ -104,11 +103,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="folder to write the four files to")
+    parser.add_argument("folder", type=flag_types.path, help="folder to write the four files to")
     parser.add_argument("--seed", type=flag_types.natural, default=0)
     args = parser.parse_args()
-    for name, text in make_demo(args.seed).items():
-        write_text(args.folder / name, text)
+    check_new(args.folder)
+    with whole_folder(args.folder) as folder:
+        for name, text in make_demo(args.seed).items():
+            write_text(folder / name, text)
     print(f"demo set written to {args.folder}")
 
 

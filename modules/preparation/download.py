@@ -31,6 +31,7 @@ from utils import cli
 from utils.console import progress, say
 from utils.errors import UserError
 from utils.files import write_text
+from utils.flag_types import path_name
 
 
 class PublishedSet(NamedTuple):
@@ -262,7 +263,7 @@ def parse_args() -> argparse.Namespace:
         "--from", dest="source", metavar="URL_OR_FOLDER", help="folder of the files"
     )
     parser.add_argument("--raw", action="store_true", help="get the reviews that it was made from")
-    parser.add_argument("--out", metavar="FOLDER", help="default: data/<name>")
+    parser.add_argument("--out", type=path_name, metavar="FOLDER", help="default: data/<name>")
     return parser.parse_args()
 
 

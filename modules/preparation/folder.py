@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from modules.data.dataset import MIN_HISTORY, RecDataset
@@ -26,9 +25,10 @@ from modules.preparation.formats import BadLines
 from modules.preparation.rows import RawFile, Rows, read_rows
 from modules.randomness import Stream, rng
 from utils.console import progress, say
-from utils.errors import UserError
-from utils.files import sha256
+from utils.errors import UserError, limit
+from utils.files import LOCK_FILE, sha256, sweep, whole_folder
 from utils.json_files import write_json
+from utils.locks import locked
 
 FILES = ("sequential.txt", "datamaps.json", "negative.txt", "explanation.json", "stats.json")
 MANY_TIES = 0.05  # share of users above which ties in time are reported
@@ -50,7 +50,7 @@ class Options:
 def prepare_folder(
     raw: RawFile, folder: Path, options: Options, record: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write the files of a data folder: to a temporary place, then all into the folder.
+    """Write a data folder, whole or not at all. ``own_folder`` holds it.
 
     Args:
         record: further entries of stats.json, such as the command.
@@ -68,7 +68,7 @@ def prepare_folder(
     dataset = _dataset(folder, kept)
     sampler = NegativeSampler(dataset, options.negative_num)
     negatives = rng(options.seed, Stream.PREPARE_NEGATIVES)
-    with _aside(folder) as aside:
+    with whole_folder(folder) as aside:
         write_histories(aside, kept)
         write_negatives(aside, dataset.n_users, lambda users: sampler.draw(users, negatives))
         explanations = _explain(raw, kept, aside, options)
@@ -106,21 +106,46 @@ def _dataset(folder: Path, kept: Kept) -> RecDataset:
 
 
 @contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """A temporary folder, whose files move to ``folder`` once all are written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".preparing-") as aside:
-            yield Path(aside)
-            for name in FILES:
-                (folder / name).unlink(missing_ok=True)
-            for path in Path(aside).iterdir():
-                path.replace(folder / path.name)
-    except OSError as error:
+def own_folder(folder: Path, raw: Path, overwrite: bool) -> Iterator[None]:
+    """Hold the folder of ``--out``: nobody else prepares data there meanwhile.
+
+    Args:
+        raw: the input, which is never replaced.
+        overwrite: a data folder that is there may be replaced, as a whole.
+
+    Raises:
+        UserError: where another process has it, or it holds something that must stay.
+    """
+    _check_replaceable(folder, raw, overwrite)  # before a byte is written
+    place = folder.resolve()
+    with locked(place.with_name(f".{place.name}{LOCK_FILE}"), f"--out {folder}"):
+        sweep(place.parent, only=place.name)
+        _check_replaceable(folder, raw, overwrite)  # it may have got its name back
+        yield
+
+
+def _check_replaceable(folder: Path, raw: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: is a file. Name a folder.")
+    held = sorted(path for path in folder.iterdir()) if folder.is_dir() else []
+    if foreign := [path for path in held if path.name not in FILES or not path.is_file()]:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise UserError(
-            f"--out {folder}: cannot be written ({error.strerror or error}). Free disk space, or "
-            "choose another folder."
-        ) from error
+            f"--out {folder}: holds {limit(foreign[0].name)}{more}, which is no file of a data "
+            "folder. Name a new or an empty folder."
+        )
+    if any(path.samefile(raw) for path in held):
+        raise UserError(f"--out {folder}: holds {raw}, which is read. Name another folder.")
+    if held and not overwrite:
+        names = ", ".join(path.name for path in held)
+        raise UserError(
+            f"--out {folder}: already holds {names}. Name another folder, or add --overwrite."
+        )
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"--out {folder}: the folder that this command runs in cannot be replaced. Run it from "
+            "outside, or name a folder in it."
+        )
 
 
 def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, int]]:

@@ -38,9 +38,21 @@ TRAINED = {
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
-    parser.add_argument("model", metavar="MODEL.PT", help="file that torch.save(model) wrote")
-    parser.add_argument("--data_dir", required=True, help="data folder that it was trained on")
-    parser.add_argument("--out", required=True, help="checkpoint folder to write")
+    parser.add_argument(
+        "model",
+        type=flag_types.path_name,
+        metavar="MODEL.PT",
+        help="file that torch.save(model) wrote",
+    )
+    parser.add_argument(
+        "--data_dir",
+        type=flag_types.path_name,
+        required=True,
+        help="data folder that it was trained on",
+    )
+    parser.add_argument(
+        "--out", type=flag_types.path_name, required=True, help="checkpoint folder to write"
+    )
     parser.add_argument(
         "--tokenizer", default="t5-small", help="T5's tokenizer: a folder, or a name on the hub"
     )
