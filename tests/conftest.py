@@ -204,6 +204,10 @@ def _run_forked(args: tuple, output: Path, environment: dict[str, Any]) -> None:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     os.environ.update({name: str(value) for name, value in environment.items()})
     os.chdir(ROOT)
+    if "KILL_AT" in environment:
+        from tests.kills import arm  # which knows this file
+
+        arm(int(environment["KILL_AT"]), str(environment["KILL_BELOW"]))
     _run_as_main(args, report=False)
 
 

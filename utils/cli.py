@@ -96,9 +96,12 @@ def run(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is not flushed
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
-        if error.filename is None:
+        if error.errno is None:  # a library's own
             raise
-        _fail(f"{error.filename}: {error.strerror}. Check the name, its permissions and the disk.")
+        _fail(
+            f"{error.filename or 'standard output'}: {error.strerror}. Check the name, its "
+            "permissions and the disk."
+        )
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -65,4 +65,4 @@ def _holder(path: Path) -> str:
             lines = file.read(1000).splitlines()
     except OSError:  # it has just ended
         lines = []
-    return limit(" ".join(lines), 200) if lines else "another process"
+    return limit(", ".join(lines), 200)[1:-1] if lines else "another process"
