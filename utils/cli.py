@@ -11,6 +11,8 @@ from utils import distributed
 from utils.errors import UserError, limit
 from utils.provenance import VERSION
 
+_parsers: list[argparse.ArgumentParser] = []  # of this process: the advice names their flags
+
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the description's line breaks, and shows defaults."""
@@ -25,6 +27,7 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that a script's flags are added to, group by group."""
     parser = argparse.ArgumentParser(description=description, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"ELMRec {VERSION}")
+    _parsers.append(parser)
     return parser
 
 
@@ -80,10 +83,7 @@ def run(main: Callable[[], None]) -> None:
 
         if not is_out_of_memory(error):
             raise
-        _fail(
-            f"out of memory ({limit(str(error), 120)}). A smaller --batch_size, --num_beams or "
-            "--backbone needs less."
-        )
+        _fail(f"out of memory ({limit(str(error), 120)}). {_advice()} needs less.")
     except BrokenPipeError:  # the reader, as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is not flushed
         sys.exit(128 + signal.SIGPIPE)
@@ -92,6 +92,13 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
     finally:
         distributed.stop()
+
+
+def _advice() -> str:
+    """What of the script's own flags makes it need less memory."""
+    help_text = "".join(parser.format_help() for parser in _parsers)
+    flags = [flag for flag in ("--batch_size", "--num_beams", "--backbone") if flag in help_text]
+    return f"A smaller {' or '.join(flags)}" if flags else "A smaller file"
 
 
 def _fail(message: str) -> NoReturn:
