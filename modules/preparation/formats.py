@@ -21,7 +21,8 @@ from modules.preparation import json_lines, sequences, tables
 from modules.preparation.columns import BadLines, Columns, Sample
 from modules.preparation.extras import require
 from modules.preparation.lines import UNREADABLE
-from modules.preparation.tables import DELIMITERS, Table
+from modules.preparation.records import BLANK, Table
+from modules.preparation.tables import DELIMITERS
 from utils.errors import UserError
 
 TEXT = "text"  # of .txt: by what is in it
@@ -91,7 +92,7 @@ def find_format(
             plain = header or asked.sep or asked.quoted or asked.escape
             kind = "csv" if plain else sequences.kind_of_text(path, known)
         flags = {"--columns": header, "--quoted": asked.quoted, "--escape": asked.escape}
-        flags["--sep"] = asked.sep if kind != "sequences" else None
+        flags["--sep"] = asked.sep if kind not in ("sequences", "pairs") else None
         given = [flag for flag, value in flags.items() if value]
         if given and kind not in DELIMITERS:
             raise UserError(
@@ -99,7 +100,7 @@ def find_format(
                 f"Leave {'it' if len(given) == 1 else 'them'} out, or give --format csv."
             )
         if kind in ("sequences", "pairs"):
-            return Format(kind, Table(asked.sep or tables.BLANK, "no", names=sequences.NAMES))
+            return Format(kind, Table(asked.sep or BLANK, "no", names=sequences.NAMES))
         if kind in DELIMITERS:
             return Format(
                 kind,

@@ -54,7 +54,7 @@ def _check_text(path: Path, head: bytes) -> None:
             raise UserError(f"{path}: is {what}.")
     zeros = max(head[::2].count(0), head[1::2].count(0))  # every other byte of Latin in UTF-16
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or 4 * zeros > len(head):
-        raise UserError(f"{path}: is UTF-16; it must be UTF-8. Save it as UTF-8.")
+        raise UserError(f"{path}: is UTF-16, or no text; it must be UTF-8. Save it as UTF-8.")
 
 
 def blocks(stream: BinaryIO, ends: tuple[bytes, ...] = (b"\n",)) -> Iterator[bytes | None]:

@@ -240,8 +240,9 @@ def _must_be(role: str, value: Any) -> str:
         return problem_of(value)
     if role == "rating":
         return "a number"
-    what = " It is a float; ids are strings or whole numbers." if isinstance(value, float) else ""
-    return f"an id: text in UTF-8, or a whole number.{what}"
+    if isinstance(value, float):
+        return "an id: it is a float; ids are strings or whole numbers"
+    return "an id: text in UTF-8, or a whole number"
 
 
 _MAKE = {

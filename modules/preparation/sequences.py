@@ -9,7 +9,8 @@ from pathlib import Path
 
 from modules.preparation.columns import BadLines, Columns
 from modules.preparation.lines import TOO_LONG, blocks, first_block, opened
-from modules.preparation.tables import BLANK, CANDIDATES, split
+from modules.preparation.records import BLANK, split
+from modules.preparation.tables import CANDIDATES
 from utils.errors import UserError
 
 NAMES = ("user", "item")
@@ -53,7 +54,7 @@ def kind_of_text(path: Path, user_and_item: set[str]) -> str:
     first = block.split("\n", 1)[0]
     if not rows or any(sep in first for sep in CANDIDATES if sep != BLANK):
         return "csv"
-    if user_and_item & {name.lower() for name in rows[0]}:
+    if user_and_item & {name.strip('"').lower() for name in rows[0]}:
         return "csv"
     widths, users = {len(row) for row in rows}, {row[0] for row in rows}
     if widths == {2}:

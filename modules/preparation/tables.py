@@ -1,68 +1,37 @@
-"""Tables of text, a row a line: what separates their fields, and what a quotation mark means.
+"""Tables of text: how one is written, found out from its first lines; and its rows, in chunks.
 
-Unquoted, a mark is a character like others and a line is a row. Quoted (RFC 4180), a field that
-begins with a mark goes on to the next lone mark, over several lines if need be. Marks that do not
-fit would then swallow the rows after them, so:
-
-- A mark that opens a field and is not followed, in the end, by a lone mark before a separator or a
-  line's end opens nothing: its line is read as it stands, and the next line is the next row.
-- So it is where the row that came out has another width than the table.
-- A field of several lines that holds a line that looks like a row itself is an error: nobody can
-  tell whether the writer meant a text of several lines, or whether two stray marks made a pair.
-
-Every line that is not blank is a row, a part of a row that was read, or a bad line.
+How lines become rows is in records.py. Here a row gets the table's width, or is a bad line.
 """
 
 import csv
-import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from modules.preparation.columns import BadLines, Columns, Sample
 from modules.preparation.lines import TOO_LONG, blocks, first_block, opened
+from modules.preparation.records import (
+    BLANK,
+    MARK,
+    Records,
+    Table,
+    fields_alone,
+    lines_of,
+    parse,
+    reader_of,
+    split,
+)
 from utils.errors import UserError
 
 DELIMITERS = {"csv": ",", "tsv": "\t", "inter": "\t"}
-BLANK = "blank"  # a run of blanks or tabs
 SEPARATORS = {"tab": "\t", "blank": BLANK, " ": BLANK, "\\t": "\t", "comma": ",", "semicolon": ";"}
 CANDIDATES = ("\t", "::", ";", "|", ",", BLANK)  # tried in this order where the own does not fit
 QUOTED = ("no", "yes", "lines")
-MAX_FIELD = 1 << 23  # characters of a quoted field
 SAMPLE_ROWS = 1000
 _ENDS = (b"\n", b"\r")
-MARK = '"'
-
-
-@dataclass(frozen=True)
-class Table:
-    """How the text of a table is cut into fields."""
-
-    sep: str
-    quoted: str = "yes"  # of QUOTED; lines: fields may hold lines that look like rows
-    escape: str | None = None  # a character before a mark that ends no field
-    names: tuple[str, ...] = ()
-    header_lines: int = 0  # lines that the header takes
-
-    def describe(self) -> str:
-        """For the log: ``fields separated by ',', quoted``."""
-        sep = "blanks" if self.sep == BLANK else "tabs" if self.sep == "\t" else repr(self.sep)
-        return f"fields separated by {sep}, {'not ' if self.quoted == 'no' else ''}quoted"
-
-
-class _Records(NamedTuple):
-    """Rows of a block, each with the index of its first line."""
-
-    starts: list[int]
-    rows: list[list[str]]
-    stray: set[int]  # starts of rows with a mark that opens nothing
-    end: int  # index of the first line that is in no row yet
-
-
-def split(line: str, sep: str) -> list[str]:
-    """The fields of a line, marks being characters like others."""
-    return line.split(None if sep == BLANK else sep)
+_STRAY = "rows with a quotation mark that encloses nothing, read as they stand"
+_ESCAPED = "\\" + MARK  # as MySQL and Spark write a mark inside a field
+_READ_ESCAPED = f'rows with {_ESCAPED} inside a field, read as they stand (see --escape "\\")'
 
 
 # ------------------------------------------------------------------------------- what it is
@@ -87,7 +56,7 @@ def find_table(
         UserError: where it is empty, or flags do not fit it.
     """
     with opened(path) as (stream, _):
-        lines = _lines(first_block(path, stream, _ENDS))
+        lines = lines_of(first_block(path, stream, _ENDS))
     if not lines or not lines[0].strip():
         raise UserError(
             f"{path}: cannot be read as {kind}: it is empty, or its first line is. Begin with the "
@@ -104,7 +73,7 @@ def find_table(
         first = _first_row(lines, table)
     if header:
         return replace(table, names=tuple(header))
-    end = _parse(lines, replace(table, names=tuple(first)), 1).end
+    end = parse(lines, replace(table, names=tuple(first)), 1).end
     shown = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in first]
     table = replace(table, names=tuple(name.strip() for name in shown), header_lines=end)
     _check_width(path, lines, table)
@@ -136,7 +105,7 @@ def _first_row(lines: list[str], table: Table) -> list[str]:
     if table.quoted == "no":
         return split(lines[0].rstrip("\r\n"), table.sep)
     try:
-        return next(_reader(iter(lines), table), [])
+        return next(reader_of(iter(lines), table), [])
     except csv.Error:
         return split(lines[0].rstrip("\r\n"), table.sep)
 
@@ -144,7 +113,7 @@ def _first_row(lines: list[str], table: Table) -> list[str]:
 def _check_width(path: Path, lines: list[str], table: Table) -> None:
     """UserError where all rows have a field more than the header: R's way with row names."""
     rows = lines[table.header_lines :][:SAMPLE_ROWS]
-    widths = {len(row) for row in _parse(rows, table, len(rows)).rows if row}
+    widths = {len(row) for row in parse(rows, table, len(rows)).rows if row}
     if widths == {len(table.names) + 1}:
         raise UserError(
             f"{path}, line {table.header_lines + 1}: each row has {len(table.names) + 1} fields, "
@@ -157,8 +126,8 @@ def _check_width(path: Path, lines: list[str], table: Table) -> None:
 def sample(path: Path, table: Table) -> Sample:
     """The columns, and what the first rows hold."""
     with opened(path) as (stream, _):
-        lines = _lines(first_block(path, stream, _ENDS))[table.header_lines :][:SAMPLE_ROWS]
-    rows = [row for row in _parse(lines, table, len(lines)).rows if len(row) == len(table.names)]
+        lines = lines_of(first_block(path, stream, _ENDS))[table.header_lines :][:SAMPLE_ROWS]
+    rows = [row for row in parse(lines, table, len(lines)).rows if len(row) == len(table.names)]
     columns = map(list, zip(*rows)) if rows else ([] for _ in table.names)
     return Sample(list(table.names), dict(zip(table.names, columns)))
 
@@ -214,7 +183,7 @@ class _TableReader:
             self._bad.add(self._at, "line", TOO_LONG)
             self._at += 1
             return
-        lines = _lines(block)
+        lines = lines_of(block)
         skipped = min(self._header, len(lines))
         self._header -= skipped
         self._at += skipped
@@ -229,7 +198,7 @@ class _TableReader:
     def _take(self, more: bool) -> tuple[list[int], list[list[str]]]:
         """more: further lines may follow, so that a field that is open at the end may go on."""
         table, lines, width = self._table, self._lines, len(self._table.names)
-        found = _parse(lines, table, None, more)
+        found = parse(lines, table, None, more)
         starts = found.starts
         if len(starts) < found.end:  # some row has several lines
             self._check_several_lines(found)
@@ -242,7 +211,9 @@ class _TableReader:
                     numbers.append(self._at + start)
                     rows.append(row)
                     if start in found.stray:
-                        self._bad.remark(_STRAY, self._at + start, "line")
+                        escaped = _ESCAPED in lines[start] and not table.escape
+                        remark = _READ_ESCAPED if escaped else _STRAY
+                        self._bad.remark(remark, self._at + start, "line")
                 elif row:
                     self._bad.add(self._at + start, "line", self._problem(row, lines[start]))
         self._at += found.end
@@ -257,11 +228,11 @@ class _TableReader:
             return problem
         if table.quoted == "no":
             return f"{problem}. If its quotation marks enclose fields, give --quoted yes"
-        if not table.escape and f"\\{MARK}" in line:
+        if not table.escape and _ESCAPED in line:
             return f'{problem}. It has \\" between quotation marks: give --escape "\\"'
         return f"{problem}. Its quotation marks may not fit; RFC 4180 doubles those inside a field"
 
-    def _check_several_lines(self, found: _Records) -> None:
+    def _check_several_lines(self, found: Records) -> None:
         ends = [*found.starts[1:], found.end]
         for start, end in zip(found.starts, ends):
             if end - start < 2:
@@ -273,78 +244,19 @@ class _TableReader:
             inside = range(start + 1, end)
             row = next((k for k in inside if self._is_row(self._lines[k])), None)
             if row is not None:
-                escape = f"\\{MARK}" in self._lines[start] and not self._table.escape
+                escape = _ESCAPED in self._lines[start] and not self._table.escape
                 raise UserError(
                     f"{self._path}, line {number}: a quotation mark opens a field that ends in "
                     f"line {self._at + end - 1}, and line {self._at + row}, inside of it, looks "
                     "like a row. If such marks are part of the text, give --quoted no; if they "
                     "enclose texts of several lines, --quoted lines"
-                    + (' (line ends in \\"? --escape "\\")' if escape else "")
-                    + "."
+                    + (
+                        f'; if {_ESCAPED} is a mark inside a field, --escape "\\".'
+                        if escape
+                        else "."
+                    )
                 )
 
     def _is_row(self, line: str) -> bool:
-        fields = _plain_fields(line, self._table)
+        fields = fields_alone(line, self._table)
         return len(fields) == len(self._table.names) and self._looks_like_row(fields)
-
-
-_STRAY = "rows with a quotation mark that encloses nothing, read as they stand"
-
-
-def _lines(block: bytes) -> list[str]:
-    """Lines with their ends. Bytes that are not UTF-8 become halves of surrogate pairs, which
-    rows.py finds in ids and replaces in texts."""
-    return list(io.StringIO(block.decode("utf-8", "surrogateescape"), newline=""))
-
-
-def _reader(lines: Iterator[str], table: Table, strict: bool = True) -> Iterator[list[str]]:
-    csv.field_size_limit(MAX_FIELD)
-    sep = " " if table.sep == BLANK else table.sep
-    return csv.reader(lines, delimiter=sep, escapechar=table.escape, strict=strict)
-
-
-def _plain_fields(line: str, table: Table) -> list[str]:
-    """The fields of one line taken alone; [] where it cannot be read."""
-    try:
-        return next(_reader(iter([line]), table, strict=False), [])
-    except csv.Error:
-        return []
-
-
-def _parse(lines: list[str], table: Table, most: int | None = None, more: bool = True) -> _Records:
-    """The rows of some lines; a blank line is an empty list.
-
-    Args:
-        most: rows at which to stop; None: all.
-        more: whether lines may follow, so that the last row may not be whole.
-    """
-    if table.quoted == "no":
-        lines = [line.rstrip("\r\n") for line in lines[:most]]
-        rows = [split(line, table.sep) if line else [] for line in lines]
-        return _Records(list(range(len(rows))), rows, set(), len(rows))
-    starts, rows, stray = [], [], set()
-    at, width, count = 0, len(table.names), len(lines)
-    while at < count:
-        first = at
-        reader = _reader((lines[k] for k in range(at, count)) if at else iter(lines), table)
-        try:
-            for row in reader:
-                end = first + reader.line_num
-                if end - at > 1 and len(row) != width:
-                    break  # the marks of these lines do not belong together
-                starts.append(at)
-                rows.append(row)
-                at = end
-                if len(rows) == most:
-                    return _Records(starts, rows, stray, at)
-            else:
-                continue
-        except csv.Error:
-            if more and first + reader.line_num == count and sum(map(len, lines[at:])) < MAX_FIELD:
-                break
-        starts.append(at)
-        rows.append(split(lines[at].rstrip("\r\n"), table.sep))
-        if MARK in lines[at]:
-            stray.add(at)
-        at += 1
-    return _Records(starts, rows, stray, at)
