@@ -109,15 +109,18 @@ def find_format(
     return Format(kind)
 
 
-def sample(path: Path, how: Format) -> Sample:
+def sample(path: Path, how: Format, given: set[str]) -> Sample:
     """The columns of a file, and what the first rows hold.
+
+    Args:
+        given: names of columns; keys of JSON that may come up late.
 
     Raises:
         UserError: for a file that cannot be read so.
     """
     with _readable(path, how.kind):
         if how.kind == "json":
-            return json_lines.sample(path)
+            return json_lines.sample(path, given)
         if how.kind == "parquet":
             return _parquet().sample(path)
         if how.kind == "sequences":

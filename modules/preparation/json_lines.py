@@ -22,8 +22,11 @@ class _Twice(ValueError):
     """A key is given twice in one object."""
 
 
-def sample(path: Path) -> Sample:
+def sample(path: Path, given: set[str]) -> Sample:
     """The keys of the first lines, each once, in the order in which they come; their values.
+
+    Args:
+        given: keys that count too if they are in any line.
 
     Raises:
         UserError: naming the first line, where none of them is an object.
@@ -54,7 +57,17 @@ def sample(path: Path) -> Sample:
             f"Convert it with `{_CONVERT_MAP} {path.name} > sequences.txt`, and give that file "
             "with --format sequences."
         )
-    return Sample(list(values), values)
+    return Sample([*values, *_later(path, given - set(values))], values)
+
+
+def _later(path: Path, names: set[str]) -> list[str]:
+    """Those of the names that are somewhere in the file, as texts of JSON."""
+    found: set[str] = set()
+    if names:
+        with opened(path) as (stream, _):
+            for block in blocks(stream):
+                found |= {name for name in names if json.dumps(name).encode() in (block or b"")}
+    return sorted(found)
 
 
 def _is_small(value: Any) -> bool:

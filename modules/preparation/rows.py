@@ -68,7 +68,7 @@ def open_raw(
         raise UserError(f"{path}: is a folder; it must be a file. Name the file in it.")
     check_file(path, "Name a file of reviews or interactions.")
     how = formats.find_format(path, kind, header, asked, USER_AND_ITEM)
-    sample = formats.sample(path, how)
+    sample = formats.sample(path, how, {name for name in given.values() if name is not None})
     roles = find_roles(path, how.kind, sample, given, asked.no_time)
     return RawFile(path, how, roles, asked.no_time)
 

@@ -97,6 +97,8 @@ def _quoting(
         quoted = "yes" if one_character and (is_csv or all_marked or escape) else "no"
     if escape and quoted == "no":
         raise UserError("--escape: has a meaning only between quotation marks. Add --quoted yes.")
+    if escape == sep:
+        raise UserError(f"--escape {escape}: is what separates the fields. Name another character.")
     return Table(sep, quoted, escape)
 
 
@@ -113,7 +115,12 @@ def _first_row(lines: list[str], table: Table) -> list[str]:
 def _check_width(path: Path, lines: list[str], table: Table) -> None:
     """UserError where all rows have a field more than the header: R's way with row names."""
     rows = lines[table.header_lines :][:SAMPLE_ROWS]
-    widths = {len(row) for row in parse(rows, table, len(rows)).rows if row}
+    found = parse(rows, table, len(rows))
+    widths = {
+        len(row)
+        for start, row in zip(found.starts, found.rows)
+        if row and (table.quoted != "no" or MARK not in rows[start]) and start not in found.stray
+    }
     if widths == {len(table.names) + 1}:
         raise UserError(
             f"{path}, line {table.header_lines + 1}: each row has {len(table.names) + 1} fields, "
