@@ -35,7 +35,33 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("raw", metavar="RAW", help="file of reviews or interactions")
     group.add_argument("--out", required=True, help="data folder to write")
     group.add_argument("--overwrite", action="store_true", help="replace the files in --out")
-    group = parser.add_argument_group("reading")
+    add_reading_flags(parser.add_argument_group("reading"))
+    group = parser.add_argument_group("filters and numbering")
+    group.add_argument(
+        "--core", type=positive_int, default=5, help="fewest interactions of a user and of an item"
+    )
+    group.add_argument("--min_rating", type=real, help="leave out interactions rated lower")
+    group.add_argument(
+        "--numbering",
+        choices=NUMBERINGS,
+        default="random",
+        help="of users and items. first_seen: as in the published sets, where an item's number "
+        "gives hints about what comes next",
+    )
+    group = parser.add_argument_group("negatives and explanations")
+    group.add_argument("--negative_num", type=positive_int, default=99, help="negatives per user")
+    group.add_argument(
+        "--explanation",
+        choices=(*MODES, "none"),
+        default="sentence",
+        help="sentence: the first of the text that mentions a feature; summary: the title",
+    )
+    group.add_argument("--seed", type=natural, default=0, help="seed of all random draws")
+    return parser.parse_args()
+
+
+def add_reading_flags(group: argparse._ArgumentGroup) -> None:
+    """How the raw file is read."""
     group.add_argument(
         "--format",
         choices=FORMATS,
@@ -72,28 +98,6 @@ def parse_args() -> argparse.Namespace:
         help='the character before a quotation mark inside a field, as in "say \\"hi\\""',
     )
     group.add_argument("--strict", action="store_true", help="stop at a bad line; default: skip it")
-    group = parser.add_argument_group("filters and numbering")
-    group.add_argument(
-        "--core", type=positive_int, default=5, help="fewest interactions of a user and of an item"
-    )
-    group.add_argument("--min_rating", type=real, help="leave out interactions rated lower")
-    group.add_argument(
-        "--numbering",
-        choices=NUMBERINGS,
-        default="random",
-        help="of users and items. first_seen: as in the published sets, where an item's number "
-        "gives hints about what comes next",
-    )
-    group = parser.add_argument_group("negatives and explanations")
-    group.add_argument("--negative_num", type=positive_int, default=99, help="negatives per user")
-    group.add_argument(
-        "--explanation",
-        choices=(*MODES, "none"),
-        default="sentence",
-        help="sentence: the first of the text that mentions a feature; summary: the title",
-    )
-    group.add_argument("--seed", type=natural, default=0, help="seed of all random draws")
-    return parser.parse_args()
 
 
 def column_names(text: str) -> list[str]:

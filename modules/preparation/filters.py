@@ -118,11 +118,7 @@ def keep(
     if min_rating is not None:
         rows = rows[data.ratings >= min_rating]
         account.after(f"rated below {min_rating:g}", rows)
-    order = rows[np.lexsort((rows, data.times[rows], data.items[rows], data.users[rows]))]
-    pairs = np.stack([data.users[order], data.items[order]])
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (pairs[:, 1:] != pairs[:, :-1]).any(axis=0)
-    rows = np.sort(order[first])
+    rows = _first_of_pairs(data, rows)
     account.after("repeated pairs", rows)
     least = max(core, MIN_HISTORY)
     pairs = data.users[rows], data.items[rows]
@@ -141,6 +137,15 @@ def keep(
     return kept._replace(
         tied=float((times[ends - HeldOut.TEST] == times[ends - HeldOut.VALIDATION]).mean())
     )
+
+
+def _first_of_pairs(data: Interactions, rows: np.ndarray) -> np.ndarray:
+    """Of each user's and item's rows the first in time, in the order of the file."""
+    order = rows[np.lexsort((rows, data.times[rows], data.items[rows], data.users[rows]))]
+    pairs = np.stack([data.users[order], data.items[order]])
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (pairs[:, 1:] != pairs[:, :-1]).any(axis=0)
+    return np.sort(order[first])
 
 
 class _Account:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice, repeat
 from pathlib import Path
@@ -169,7 +170,9 @@ def _loose(line: bytes) -> dict[str, Any] | None:
     if len(text) > MAX_LOOSE or not (text.startswith((b"{'", b'{"', b"{u")) and text[-1:] == b"}"):
         return None
     try:
-        record = ast.literal_eval(text.decode("utf-8"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of "\d" in a text: the file's matter, not Python's
+            record = ast.literal_eval(text.decode("utf-8"))
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     is_record = isinstance(record, dict) and all(isinstance(key, str) for key in record)

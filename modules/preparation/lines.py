@@ -93,6 +93,7 @@ def first_block(path: Path, stream: BinaryIO, ends: tuple[bytes, ...] = (b"\n",)
     block = next(blocks(stream, ends), b"")
     if block is None:
         raise UserError(
-            f"{path}, line 1: {TOO_LONG}. The file must have one row, or one JSON object, a line."
+            f"{path}, line 1: {TOO_LONG}. The file must have one row, or one JSON object, a line; "
+            "`jq -c '.[]'` makes an array so."
         )
     return block

@@ -76,7 +76,7 @@ def find_roles(
     for role in ("user", "item"):
         if found[role] is None:
             shown = limit(", ".join(known), 300)
-            also = ", or, for a table without a header line, all of them with --columns"
+            also = ", for a table without a header line all of them with --columns, or see --sep"
             raise UserError(
                 f"{path}: which column is the {role}? The file has {shown}. Name one with "
                 f"--{role}{'' if kind in ('json', 'parquet') else also}."

@@ -67,6 +67,12 @@ def test_a_key_that_is_there_twice(tmp_path):
     assert "line 2: the key 'item' is given twice in one object" in bad.first[0]
 
 
+def test_loose_lines_with_odd_escapes_warn_of_nothing(tmp_path, recwarn):
+    path = write(tmp_path / "a.json", "{'user': 'u', 'item': '\\d', 'time': 1}\n")
+    assert read(path)[0] == [("u", "\\d", 1, "")]
+    assert not recwarn.list
+
+
 def test_a_time_that_comes_late(tmp_path):
     late = '{"user": "u", "item": "i", "timestamp": 5}\n'
     path = write(tmp_path / "a.json", '{"user": "u", "item": "i"}\n' * LOOK_AHEAD, late)
