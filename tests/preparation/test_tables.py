@@ -74,6 +74,13 @@ def test_two_lone_marks_never_make_a_pair(tmp_path, texts):
     assert bad.remarks == [f"rows with a field of several lines: 1 (the first: line {first})"]
 
 
+def test_two_lone_marks_that_make_a_row_of_another_width(tmp_path):
+    """The second mark ends a field, but what comes out is no row: all lines stay their own."""
+    rows, bad = read(write(tmp_path / "a.csv", HEADER, *rows_with({5: LONE, 20: 'a 10", red'})))
+    assert [row[1] for row in rows] == [f"i{k}" for k in range(48) if k != 20]
+    assert [message.split(": ")[0][-7:] for message in bad.first] == ["line 22"]
+
+
 def test_a_pair_in_a_table_without_times(tmp_path):
     lines = [f"u{k},i{k},{PAIR.get(k, 'nice, good')}\n".replace(", ", " ") for k in range(30)]
     with pytest.raises(UserError, match="line 8, inside of it, looks like a row"):
