@@ -31,7 +31,7 @@ SAMPLE_ROWS = 1000
 _ENDS = (b"\n", b"\r")
 _STRAY = "rows with a quotation mark that encloses nothing, read as they stand"
 _ESCAPED = "\\" + MARK  # as MySQL and Spark write a mark inside a field
-_READ_ESCAPED = f'rows with {_ESCAPED} inside a field, read as they stand (see --escape "\\")'
+_READ_ESCAPED = f"rows with {_ESCAPED} inside a field, read as they stand (see --escape)"
 
 
 # ------------------------------------------------------------------------------- what it is
@@ -236,7 +236,7 @@ class _TableReader:
         if table.quoted == "no":
             return f"{problem}. If its quotation marks enclose fields, give --quoted yes"
         if not table.escape and _ESCAPED in line:
-            return f'{problem}. It has \\" between quotation marks: give --escape "\\"'
+            return f"{problem}. It has {_ESCAPED} between quotation marks: give --escape '\\'"
         return f"{problem}. Its quotation marks may not fit; RFC 4180 doubles those inside a field"
 
     def _check_several_lines(self, found: Records) -> None:
@@ -258,7 +258,7 @@ class _TableReader:
                     "like a row. If such marks are part of the text, give --quoted no; if they "
                     "enclose texts of several lines, --quoted lines"
                     + (
-                        f'; if {_ESCAPED} is a mark inside a field, --escape "\\".'
+                        f"; if {_ESCAPED} is a mark inside a field, --escape '\\'."
                         if escape
                         else "."
                     )

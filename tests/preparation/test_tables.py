@@ -142,7 +142,7 @@ def test_escaped_marks(tmp_path):
     rows, bad = read(path)
     assert len(rows) == bad.count == 1
     assert "line 2: 5 field(s), must be 4." in bad.first[0]
-    assert bad.first[0].endswith('It has \\" between quotation marks: give --escape "\\"')
+    assert bad.first[0].endswith("It has \\\" between quotation marks: give --escape '\\'")
     assert 'rows with \\" inside a field' in bad.remarks[0]
     assert [row[3] for row in read(path, asked=escape)[0]] == ['say "hi", good', 'a "b"']
     with pytest.raises(UserError, match=r"--escape: has a meaning only between"):
