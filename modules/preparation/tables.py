@@ -76,6 +76,7 @@ def find_table(
     end = parse(lines, replace(table, names=tuple(first)), 1).end
     shown = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in first]
     table = replace(table, names=tuple(name.strip() for name in shown), header_lines=end)
+    _check_header(path, lines, table)
     _check_width(path, lines, table)
     return table
 
@@ -110,6 +111,17 @@ def _first_row(lines: list[str], table: Table) -> list[str]:
         return next(reader_of(iter(lines), table), [])
     except csv.Error:
         return split(lines[0].rstrip("\r\n"), table.sep)
+
+
+def _check_header(path: Path, lines: list[str], table: Table) -> None:
+    """UserError where a mark in the header opens a name that seems to hold rows."""
+    inside = lines[1 : table.header_lines] if table.quoted == "yes" else []
+    if any(len(fields_alone(line, table)) == len(table.names) for line in inside):
+        raise UserError(
+            f"{path}, line 1: a quotation mark opens a name that ends in line {table.header_lines}"
+            ", and lines inside of it look like rows. If marks are part of the names, give --quoted "
+            "no; if they enclose names of several lines, --quoted lines."
+        )
 
 
 def _check_width(path: Path, lines: list[str], table: Table) -> None:

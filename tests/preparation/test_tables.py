@@ -81,6 +81,20 @@ def test_two_lone_marks_that_make_a_row_of_another_width(tmp_path):
     assert [message.split(": ")[0][-7:] for message in bad.first] == ["line 22"]
 
 
+def test_a_mark_in_the_header_takes_in_no_row(tmp_path):
+    lines = rows_with({20: 'pan of 10"'})
+    path = write(tmp_path / "a.csv", 'user,item,time,"review\n', *lines)
+    with pytest.raises(
+        UserError, match="line 1: a quotation mark opens a name that ends in line 22"
+    ):
+        read(path)
+    assert len(read(path, asked=NO)[0]) == 48
+    write(path, 'user,item,time,"review\n', *rows_with({}))  # never closed
+    assert len(read(path)[0]) == 48
+    write(path, 'user,item,time,"review\nin words"\n', *rows_with({}))
+    assert len(read(path)[0]) == 48
+
+
 def test_a_pair_in_a_table_without_times(tmp_path):
     lines = [f"u{k},i{k},{PAIR.get(k, 'nice, good')}\n".replace(", ", " ") for k in range(30)]
     with pytest.raises(UserError, match="line 8, inside of it, looks like a row"):
