@@ -119,7 +119,7 @@ def _check_header(path: Path, lines: list[str], table: Table) -> None:
     if any(len(fields_alone(line, table)) == len(table.names) for line in inside):
         raise UserError(
             f"{path}, line 1: a quotation mark opens a name that ends in line {table.header_lines}"
-            ", and lines inside of it look like rows. If marks are part of the names, give --quoted "
+            ", and lines inside of it look like rows. If marks are part of names, give --quoted "
             "no; if they enclose names of several lines, --quoted lines."
         )
 
