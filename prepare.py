@@ -3,7 +3,8 @@
     python prepare.py reviews_Beauty_5.json.gz --out data/beauty
     python prepare.py ratings.csv --out data/movies --user uid --item movie --core 10
 
-Reads Amazon's review dumps (2014, 2018, 2023), JSON lines, CSV, TSV, Parquet and RecBole's .inter.
+Reads Amazon's review dumps (2014, 2018, 2023), JSON lines, CSV, TSV, Parquet, RecBole's .inter and
+files of histories (user item item ...).
 Writes sequential.txt, datamaps.json, negative.txt, explanation.json (where there are texts) and
 stats.json. The rules are in data/README.md. Explanations and Parquet need the packages of
 requirements-data.txt.
@@ -16,8 +17,10 @@ from pathlib import Path
 from modules.preparation.explanations import MODES
 from modules.preparation.filters import NUMBERINGS
 from modules.preparation.folder import Options, own_folder, prepare_folder
-from modules.preparation.formats import KINDS
-from modules.preparation.rows import GUESSES, RawFile, open_raw
+from modules.preparation.formats import FORMATS, Asked
+from modules.preparation.roles import GUESSES
+from modules.preparation.rows import RawFile, open_raw
+from modules.preparation.tables import QUOTED, SEPARATORS
 from utils import cli
 from utils.console import say
 from utils.errors import UserError
@@ -32,21 +35,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("raw", type=path_name, metavar="RAW", help="file of reviews or interactions")
     group.add_argument("--out", type=path_name, required=True, help="data folder to write")
     group.add_argument("--overwrite", action="store_true", help="replace the data folder in --out")
-    group = parser.add_argument_group("reading")
-    group.add_argument(
-        "--format", choices=dict.fromkeys(KINDS.values()), help="of RAW; default: by its ending"
-    )
-    for role, names in GUESSES.items():
-        group.add_argument(
-            f"--{role}", metavar="NAME", help=f"column of the {role}; default: {', '.join(names)}"
-        )
-    group.add_argument(
-        "--columns",
-        type=lambda text: text.split(","),
-        metavar="NAMES",
-        help="names of all columns, by commas, for a table without a header line",
-    )
-    group.add_argument("--strict", action="store_true", help="stop at a bad line; default: skip it")
+    add_reading_flags(parser.add_argument_group("reading"))
     group = parser.add_argument_group("filters and numbering")
     group.add_argument(
         "--core", type=positive_int, default=5, help="fewest interactions of a user and of an item"
@@ -71,12 +60,81 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def add_reading_flags(group: argparse._ArgumentGroup) -> None:
+    """How the raw file is read."""
+    group.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="of RAW. sequences: user item item ..., a line a user; pairs: user item, a line an "
+        "interaction; default: by its ending, of a .txt by its first lines",
+    )
+    for role, names in GUESSES.items():
+        group.add_argument(
+            f"--{role}", metavar="NAME", help=f"column of the {role}; default: {', '.join(names)}"
+        )
+    group.add_argument("--no_time", action="store_true", help="the rows stand in the order of time")
+    group.add_argument(
+        "--columns",
+        type=column_names,
+        metavar="NAMES",
+        help="names of all columns, by commas, for a table without a header line",
+    )
+    group.add_argument(
+        "--sep",
+        type=separator,
+        help="what separates the fields of a table: tab, blank, or characters such as , or ::; "
+        "default: the format's, or else what splits the first line",
+    )
+    group.add_argument(
+        "--quoted",
+        choices=QUOTED,
+        help="yes: quotation marks enclose fields; lines: also such as hold lines that look like "
+        "rows; no: they are characters like others; default: yes for csv, no for tsv and inter",
+    )
+    group.add_argument(
+        "--escape",
+        type=escape,
+        metavar="CHAR",
+        help='the character before a quotation mark inside a field, as in "say \\"hi\\""',
+    )
+    group.add_argument("--strict", action="store_true", help="stop at a bad line; default: skip it")
+
+
+def column_names(text: str) -> list[str]:
+    """``a, b`` -> its names, each once."""
+    found = [name.strip() for name in text.split(",")]
+    twice = next((name for name in found if found.count(name) > 1), None)
+    if twice is not None or "" in found:
+        problem = "an empty name" if "" in found else f"{twice!r} twice"
+        raise argparse.ArgumentTypeError(f"{text!r} has {problem}; each column has its own name")
+    return found
+
+
+def separator(text: str) -> str:
+    """A separator by its name or by its characters."""
+    found = SEPARATORS.get(text, text)
+    if not found or any(character in found for character in '"\r\n'):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be tab, blank, or characters without line ends and quotation marks"
+        )
+    return found
+
+
+def escape(text: str) -> str:
+    """One character."""
+    if len(text) != 1 or text in '"\r\n\0':
+        raise argparse.ArgumentTypeError(f"{text!r} must be one character, such as \\")
+    return text
+
+
 def open_files(args: argparse.Namespace) -> RawFile:
     """The raw file and its columns; UserError where it cannot be used."""
     given = {role: getattr(args, role) for role in GUESSES}
-    raw = open_raw(args.raw, args.format, args.columns, given)
+    asked = Asked(args.sep, args.quoted, args.escape, args.no_time)
+    raw = open_raw(args.raw, args.format, args.columns, given, asked)
     columns = ", ".join(f"{role} = {name or '-'}" for role, name in raw.roles._asdict().items())
-    say(f"{args.raw} is read as {raw.kind}; columns: {columns}")
+    table = f" ({raw.how.table.describe()})" if raw.how.table else ""
+    say(f"{args.raw} is read as {raw.how.kind}{table}; columns: {columns}")
     if raw.roles.time is None:
         say("no time column: the rows are taken to be in the order of time")
     if args.min_rating is not None and raw.roles.rating is None:

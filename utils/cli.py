@@ -89,8 +89,8 @@ def run(main: Callable[[], None]) -> None:
         if not is_out_of_memory(error):
             raise
         _fail(
-            f"out of memory ({limit(str(error), 120)}). A smaller --batch_size, --num_beams or "
-            "--backbone needs less."
+            f"out of memory ({limit(str(error), 120)}). A smaller file needs less, or a smaller "
+            "--batch_size, --num_beams or --backbone, where the script has them."
         )
     except BrokenPipeError:  # the reader, as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is not flushed

@@ -6,7 +6,7 @@ Every draw takes its generator as an argument; the data set is never changed.
 import numpy as np
 
 from modules.data.dataset import RecDataset
-from utils.errors import UserError
+from utils.errors import UserError, limit
 
 
 class NegativeSampler:
@@ -19,11 +19,7 @@ class NegativeSampler:
         distinct = np.bincount(dataset.pairs_of(self._had)[0], minlength=dataset.n_users + 1)
         free = self.n_items - int(distinct.max())
         if not 1 <= count <= free:
-            raise UserError(
-                f"--negative_num {count}: {dataset.folder} has {self.n_items} items, and user "
-                f"{int(distinct.argmax())} had {int(distinct.max())} of them, so between 1 and "
-                f"{free} negatives can be drawn."
-            )
+            raise UserError(_too_many(dataset, count, distinct))
         # Drawing with rejection is fast while most draws are good; else permute all items.
         self._dense = 4 * (count + int(distinct.max())) > self.n_items
 
@@ -52,6 +48,23 @@ class NegativeSampler:
             drawn[todo[full]] = tries[take].reshape(-1, self.count)
             todo = todo[~full]  # too many bad draws: these rows are drawn anew
         return drawn
+
+
+def _too_many(dataset: RecDataset, count: int, distinct: np.ndarray) -> str:
+    """Why ``count`` negatives cannot be drawn. distinct: (U + 1,) items that each user had."""
+    most = int(distinct.argmax())
+    free = dataset.n_items - int(distinct[most])
+    users = int((dataset.n_items - distinct[1:] < max(count, 1)).sum())
+    said = (
+        f"--negative_num {count}: {dataset.folder} has {dataset.n_items:,} items, and user "
+        f"{limit(dataset.user_names[most])} had {int(distinct[most]):,} of them"
+    )
+    if free:
+        return f"{said}, so between 1 and {free} negatives can be drawn. Give a number in between."
+    return (
+        f"{said}, so no negative is left to draw (users with too few items left: {users:,}). Leave "
+        "such users out of the data, or keep more items, as with a lower --core of prepare.py."
+    )
 
 
 def _first_of_kind(rows: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from modules.data.dataset import MIN_HISTORY, HeldOut
 from modules.preparation.rows import Rows
+from modules.preparation.times import ranks
 from utils.errors import UserError
 from utils.files import whole_file
 
@@ -35,7 +36,7 @@ class Interactions(NamedTuple):
 
     users: np.ndarray  # (n,) int32
     items: np.ndarray  # (n,) int32
-    times: np.ndarray  # (n,) float64
+    times: np.ndarray  # (n,) int64, to be compared: equal where the times are
     ratings: np.ndarray  # (n,) float32
     user_names: list[str]
     item_names: list[str]
@@ -51,6 +52,8 @@ class Kept(NamedTuple):
     item_names: tuple[str, ...]
     left_out: dict[str, int]  # filter -> interactions that it removed
     tied: float  # share of users whose last two interactions have the same time
+    users_left_out: dict[str, int]  # filter -> users that have no interaction after it
+    items_left_out: dict[str, int]
 
     @property
     def offsets(self) -> np.ndarray:
@@ -70,18 +73,20 @@ def gather(chunks: Iterable[Rows]) -> Interactions:
     known_users: dict[str, int] = {}
     known_items: dict[str, int] = {}
     parts: list[tuple[np.ndarray, ...]] = [
-        (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), np.empty(0, np.float32))
+        tuple(np.empty(0, kind) for kind in (np.int32, np.int32, np.int64, np.int64, np.float32))
     ]
     for rows in chunks:
         parts.append(
             (
                 np.array([known_users.setdefault(u, len(known_users)) for u in rows.users], "i4"),
                 np.array([known_items.setdefault(i, len(known_items)) for i in rows.items], "i4"),
-                np.array(rows.times, np.float64),
+                *rows.times,
                 np.array(rows.ratings, np.float32),
             )
         )
-    return Interactions(*map(np.concatenate, zip(*parts)), list(known_users), list(known_items))
+    users, items, wholes, part_units, ratings = map(np.concatenate, zip(*parts))
+    times = ranks(wholes, part_units)
+    return Interactions(users, items, times, ratings, list(known_users), list(known_items))
 
 
 def keep(
@@ -108,32 +113,84 @@ def keep(
     Raises:
         UserError: where no interaction is left.
     """
+    account = _Account(data)
     rows = np.arange(len(data.users))
-    left_out = {}
     if min_rating is not None:
         rows = rows[data.ratings >= min_rating]
-        left_out[f"rated below {min_rating:g}"] = len(data.users) - len(rows)
-    before = len(rows)
-    order = rows[np.lexsort((rows, data.times[rows], data.items[rows], data.users[rows]))]
-    pairs = np.stack([data.users[order], data.items[order]])
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (pairs[:, 1:] != pairs[:, :-1]).any(axis=0)
-    rows = np.sort(order[first])
-    left_out["repeated pairs"] = before - len(rows)
-    before = len(rows)
+        account.after(f"rated below {min_rating:g}", rows)
+    rows = _first_of_pairs(data, rows)
+    account.after("repeated pairs", rows)
     least = max(core, MIN_HISTORY)
-    rows = rows[core_filter(data.users[rows], data.items[rows], least, core)]
-    left_out[f"users below {least} or items below {core}"] = before - len(rows)
+    pairs = data.users[rows], data.items[rows]
+    rows = rows[core_filter(*pairs, least, core)]
+    account.after(f"users below {least} or items below {core}", rows)
     if not len(rows):
-        raise UserError(
-            f"--core {core}: of {len(data.users):,} interactions none is left. Give a lower --core"
-            + (" or --min_rating." if min_rating is not None else ".")
-        )
-    kept = Kept(*_numbered(data, rows, numbering, rng), left_out, 0.0)
+        raise UserError(_nothing_left(*pairs, len(data.users), core, min_rating))
+    kept = Kept(
+        *_numbered(data, rows, numbering, rng),
+        left_out=account.rows,
+        tied=0.0,
+        users_left_out=account.users,
+        items_left_out=account.items,
+    )
     times, ends = data.times[kept.rows], kept.offsets[1:]
     return kept._replace(
         tied=float((times[ends - HeldOut.TEST] == times[ends - HeldOut.VALIDATION]).mean())
     )
+
+
+def _first_of_pairs(data: Interactions, rows: np.ndarray) -> np.ndarray:
+    """Of each user's and item's rows the first in time, in the order of the file."""
+    order = rows[np.lexsort((rows, data.times[rows], data.items[rows], data.users[rows]))]
+    pairs = np.stack([data.users[order], data.items[order]])
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (pairs[:, 1:] != pairs[:, :-1]).any(axis=0)
+    return np.sort(order[first])
+
+
+class _Account:
+    """Where rows, users and items went, filter by filter."""
+
+    def __init__(self, data: Interactions) -> None:
+        self._data = data
+        self._left = self._sizes(np.arange(len(data.users)))
+        self.rows: dict[str, int] = {}
+        self.users: dict[str, int] = {}
+        self.items: dict[str, int] = {}
+
+    def _sizes(self, rows: np.ndarray) -> tuple[int, int, int]:
+        codes = self._data.users[rows], self._data.items[rows]
+        return len(rows), *(int(np.count_nonzero(np.bincount(code))) for code in codes)
+
+    def after(self, name: str, rows: np.ndarray) -> None:
+        """Enter what a filter removed. rows: those that it left."""
+        left = self._sizes(rows)
+        for counts, before, now in zip((self.rows, self.users, self.items), self._left, left):
+            counts[name] = before - now
+        self._left = left
+
+
+def _nothing_left(
+    users: np.ndarray, items: np.ndarray, n_read: int, core: int, min_rating: float | None
+) -> str:
+    """What to do where the core filter left nothing. users, items: (n,) what it was given."""
+    said = f"--core {core}: of {n_read:,} interactions none is left"
+    most = int(np.bincount(users).max()) if len(users) else 0
+    rating = " or --min_rating" if min_rating is not None else ""
+    if most < MIN_HISTORY:
+        lower = " Give a lower --min_rating, or" if min_rating is not None else " Give"
+        return (
+            f"{said}: a user needs {MIN_HISTORY} different items, and none has more than {most}."
+            f"{lower} a file with longer histories."
+        )
+    good, bad = 1, min(core, most + 1)  # a core that leaves some, and one that leaves none
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if core_filter(users, items, max(middle, MIN_HISTORY), middle).any():
+            good = middle
+        else:
+            bad = middle
+    return f"{said}. --core {good} is the highest that leaves some. Give a lower --core{rating}."
 
 
 def core_filter(

@@ -81,7 +81,7 @@ def prepare_folder(
             "explanation_coverage": records / len(kept.rows),  # pairs with a record in the file
             "explanations": explanations,
             "last_two_at_one_time": kept.tied,  # share of users
-            "rows": counts,
+            **counts,
             "raw_sha256": sha256(raw.path),
             "seed": options.seed,
             **record,
@@ -148,16 +148,22 @@ def _check_replaceable(folder: Path, raw: Path, overwrite: bool) -> None:
         )
 
 
-def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, int]]:
-    """The first pass and the filters. Returns what is kept, and where each row went."""
+def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, dict[str, int]]]:
+    """The first pass and the filters. Returns what is kept, and where each row, user and item of
+    the file went: entries of stats.json."""
     bad = BadLines(raw.path, options.strict)
     data = gather(_shown(raw, bad, "reading", rating=options.min_rating is not None))
     for message in bad.first:
         say(f"bad: {message}")
+    for remark in bad.remarks:
+        say(remark)
     if not len(data.users):
+        why = (
+            f"; {bad.count:,} are bad. The first: {bad.first[0]}" if bad.count else ": it has none"
+        )
         raise UserError(
-            f"{raw.path}: no row can be used; {bad.count:,} are bad. Is it a {raw.kind} file with "
-            "these columns? See --format and --user, --item, --time."
+            f"{raw.path}: no row can be used{why}. It is read as {raw.how.kind}. See --format, "
+            "--sep, --user, --item and --time."
         )
     if options.core < MIN_HISTORY:
         say(
@@ -166,9 +172,19 @@ def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, int]]:
         )
     numbers = rng(options.seed, Stream.PREPARE_NUMBERS)
     kept = keep(data, options.min_rating, options.core, options.numbering, numbers)
-    counts = {"read": len(data.users) + bad.count, "bad": bad.count}
-    counts |= kept.left_out | {"kept": len(kept.rows)}
-    say(_account(counts))
+    counts = {
+        "rows": {"read": len(data.users) + bad.count, "bad": bad.count}
+        | kept.left_out
+        | {"kept": len(kept.rows)},
+        "raw_users": {"users": len(data.user_names)}
+        | kept.users_left_out
+        | {"kept": len(kept.user_names) - 1},
+        "raw_items": {"items": len(data.item_names)}
+        | kept.items_left_out
+        | {"kept": len(kept.item_names) - 1},
+    }
+    for account in counts.values():
+        say(_account(account))
     if raw.roles.time and kept.tied > MANY_TIES:
         say(
             f"for {kept.tied:.0%} of the users the test item has the same time as the item before "

@@ -1,71 +1,65 @@
-"""How each format of raw file is read: chunks of columns, with values as they are in the file.
+"""The formats of raw files, and which file reads each: chunks of columns, values as they stand.
 
-    json           one object per line, plain or .gz: Amazon's dumps of 2014, 2018 and 2023, JSONL;
-                   also the loose lines of old dumps, which are Python dicts instead of JSON
-    csv, tsv       tables with a header line, plain or .gz, quoted as in RFC 4180
+    json           one object per line: Amazon's dumps of 2014, 2018 and 2023, JSONL (json_lines.py)
+    csv, tsv       tables, with a header line or --columns; ratings.dat too (tables.py)
     inter          RecBole's atomic file: tab-separated, with headers such as ``user_id:token``
-    parquet        modules/preparation/parquet.py, which needs pyarrow
+    pairs          ``user item`` a line, no header
+    sequences      ``user item item ...``, a line a user (sequences.py)
+    parquet        parquet.py, which needs pyarrow
 
-Nothing is kept between chunks, so memory does not grow with the file. This file does not know what
-the values mean or whether they are good: modules/preparation/rows.py does.
+All but Parquet may be gzip. Nothing is kept between chunks, so memory does not grow with the file.
+This file does not know what the values mean or whether they are good: rows.py does.
 """
 
-import ast
-import csv
-import gzip
-import json
-import zlib
-from bisect import insort
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
 
-from modules.preparation.columns import CHUNK_ROWS, Columns
+from modules.preparation import json_lines, sequences, tables
+from modules.preparation.columns import BadLines, Columns, Sample
 from modules.preparation.extras import require
-from utils.errors import UserError, limit
-from utils.files import BYTE_ORDER_MARK
+from modules.preparation.lines import UNREADABLE
+from modules.preparation.records import BLANK, Table
+from modules.preparation.tables import DELIMITERS
+from utils.errors import UserError
 
+TEXT = "text"  # of .txt: by what is in it
 KINDS = {
     ".json": "json",
     ".jsonl": "json",
+    ".jsonlines": "json",
+    ".ndjson": "json",
     ".csv": "csv",
+    ".dat": "csv",
+    ".data": "csv",
     ".tsv": "tsv",
+    ".tab": "tsv",
     ".inter": "inter",
     ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": TEXT,
 }
-DELIMITERS = {"csv": ",", "tsv": "\t", "inter": "\t"}
-MAX_FIELD = 1 << 23  # characters of a table's field; a quote that is never closed ends here
-LOOK_AHEAD = 1000  # lines of JSON whose keys count as the columns: not every record has all
-UNREADABLE = (OSError, EOFError, zlib.error, csv.Error)
+FORMATS = ("json", "csv", "tsv", "inter", "parquet", "sequences", "pairs")
 
 
-class BadLines:
-    """Lines that cannot be used: counted, and the first few kept to be shown. strict: an error."""
+@dataclass(frozen=True)
+class Asked:
+    """What flags say of how to read; None: to be found."""
 
-    SHOWN = 5
+    sep: str | None = None
+    quoted: str | None = None  # of tables.QUOTED
+    escape: str | None = None
+    no_time: bool = False  # take the file's order
 
-    def __init__(self, path: Path, strict: bool) -> None:
-        self.path, self.strict = path, strict
-        self.count = 0
-        self._first: list[tuple[int, str]] = []
 
-    def add(self, number: int, unit: str, problem: str) -> None:
-        """Count one. number, unit: 7, "line". Raises UserError under --strict."""
-        message = f"{self.path}, {unit} {number}: {problem}"
-        if self.strict:
-            raise UserError(f"{message}. Fix it, or leave out --strict to skip it.")
-        self.count += 1
-        insort(self._first, (number, message))  # within a chunk they do not come in order
-        del self._first[self.SHOWN :]
+@dataclass(frozen=True)
+class Format:
+    """How a file is read."""
 
-    @property
-    def first(self) -> list[str]:
-        """What is wrong with the first few."""
-        return [message for _, message in self._first]
+    kind: str  # of FORMATS
+    table: Table | None = None  # of csv, tsv, inter, pairs; of sequences its separator
 
 
 def kind_of(path: Path) -> str:
@@ -74,46 +68,92 @@ def kind_of(path: Path) -> str:
     for ending, kind in KINDS.items():
         if name.endswith(ending):
             return kind
-    known = "|".join(dict.fromkeys(KINDS.values()))
-    raise UserError(f"{path}: no format is known for this ending. Give --format {known}.")
+    raise UserError(
+        f"{path}: no format is known for this ending. Give --format {'|'.join(FORMATS)}."
+    )
 
 
-def column_names(path: Path, kind: str, header: list[str] | None) -> list[str]:
-    """The columns of a table, or the keys of the first lines of JSON.
+def find_format(
+    path: Path, kind: str | None, header: list[str] | None, asked: Asked, known: set[str]
+) -> Format:
+    """Find out how to read a file.
 
     Args:
-        header: names for a table that has no header line.
+        kind: of FORMATS; None: by the ending, of a .txt by its first lines.
+        header: names of the columns, for a table without a header line.
+        known: names, in small letters, that the user's and item's column may have.
 
     Raises:
-        UserError: for a file that cannot be read as ``kind``.
+        UserError: where it cannot be read so, or a flag does not fit it.
     """
-    try:
-        if kind == "parquet":
-            return _parquet().column_names(path)
-        with _opened(path) as (stream, _):
-            if kind == "json":
-                return _keys(path, stream)
-            return header or _header(_table_rows(stream, kind))
-    except UNREADABLE as error:
-        raise UserError(
-            f"{path}: cannot be read as {kind} ({error}). See --format, or get the file again."
-        ) from error
+    kind = kind or kind_of(path)
+    with _readable(path, kind):
+        if kind == TEXT:
+            plain = header or asked.sep or asked.quoted or asked.escape
+            kind = "csv" if plain else sequences.kind_of_text(path, known)
+        flags = {"--columns": header, "--quoted": asked.quoted, "--escape": asked.escape}
+        flags["--sep"] = asked.sep if kind not in ("sequences", "pairs") else None
+        given = [flag for flag, value in flags.items() if value]
+        if given and kind not in DELIMITERS:
+            raise UserError(
+                f"{', '.join(given)}: for csv, tsv and inter files only; {path} is read as {kind}. "
+                f"Leave {'it' if len(given) == 1 else 'them'} out, or give --format csv."
+            )
+        if kind in ("sequences", "pairs"):
+            return Format(kind, Table(asked.sep or BLANK, "no", names=sequences.NAMES))
+        if kind in DELIMITERS:
+            return Format(
+                kind,
+                tables.find_table(path, kind, header, asked.sep, asked.quoted, asked.escape),
+            )
+    return Format(kind)
+
+
+def sample(path: Path, how: Format, given: set[str]) -> Sample:
+    """The columns of a file, and what the first rows hold.
+
+    Args:
+        given: names of columns; keys of JSON that may come up late.
+
+    Raises:
+        UserError: for a file that cannot be read so.
+    """
+    with _readable(path, how.kind):
+        if how.kind == "json":
+            return json_lines.sample(path, given)
+        if how.kind == "parquet":
+            return _parquet().sample(path)
+        if how.kind == "sequences":
+            return Sample(list(sequences.NAMES), {})
+        return tables.sample(path, how.table)
 
 
 def column_chunks(
-    path: Path, kind: str, header: list[str] | None, wanted: list[str], bad: BadLines
+    path: Path,
+    how: Format,
+    wanted: list[str],
+    bad: BadLines,
+    looks_like_row: Callable[[list[str]], bool],
+    watched: Callable[[str], bool] | None,
 ) -> Iterator[Columns]:
-    """The wanted columns of a file, chunk after chunk. bad: takes the lines that have no columns.
+    """The wanted columns of a file, chunk after chunk.
+
+    Args:
+        bad: takes the lines that have no columns.
+        looks_like_row: see tables.chunks.
+        watched: see json_lines.chunks.
 
     Raises:
         UserError: for a file that is broken or cut short.
     """
-    if kind == "json":
-        chunks = _json_chunks(path, wanted, bad)
-    elif kind == "parquet":
+    if how.kind == "json":
+        chunks = json_lines.chunks(path, wanted, bad, watched)
+    elif how.kind == "parquet":
         chunks = _parquet().column_chunks(path, wanted)
+    elif how.kind == "sequences":
+        chunks = sequences.chunks(path, how.table.sep, wanted, bad)
     else:
-        chunks = _table_chunks(path, kind, header, wanted, bad)
+        chunks = tables.chunks(path, how.table, wanted, bad, looks_like_row)
     rows = 0
     try:
         for chunk in chunks:
@@ -121,106 +161,20 @@ def column_chunks(
             yield chunk
     except UNREADABLE as error:
         raise UserError(
-            f"{path}: reading failed after {rows:,} rows ({error}). The file may be cut short, or "
-            "a quote in it is never closed. Get it again, or fix it."
+            f"{path}: reading failed after {rows:,} rows ({error}). The file may be cut short. "
+            "Get it again, or fix it."
         ) from error
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
-    """The file's bytes, unpacked, and a function that says what share of it is read."""
-    size = max(path.stat().st_size, 1)
-    with path.open("rb") as packed:
-        stream = gzip.GzipFile(fileobj=packed) if path.name.lower().endswith(".gz") else packed
-        yield stream, lambda: packed.tell() / size
-
-
-def _record(line: bytes) -> dict[str, Any] | str:
-    """A line's object, or what is wrong with it."""
+def _readable(path: Path, kind: str) -> Iterator[None]:
+    """Turns what reading the start of a file raises into a UserError that names it."""
     try:
-        record = json.loads(line)
-    except ValueError as broken:
-        # Old dumps: Python dicts. Literals only, so that nothing in the file is ever run.
-        try:
-            record = ast.literal_eval(line.decode("utf-8").strip())
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            return f"not a JSON object ({broken})"
-    except RecursionError:
-        return "not a JSON object (nested too deep)"
-    return record if isinstance(record, dict) else f"{limit(record)} is not a JSON object"
-
-
-def _keys(path: Path, stream: BinaryIO) -> list[str]:
-    """The keys of the first lines of JSON, each once, in the order in which they come."""
-    names: dict[str, None] = {}
-    for number, line in enumerate(islice(stream, LOOK_AHEAD)):
-        if number == 0 and line.lstrip(BYTE_ORDER_MARK + b" \t").startswith(b"["):
-            raise UserError(
-                f"{path}: is one JSON array; it must be one object per line. Convert it, as with "
-                "`jq -c '.[]'`."
-            )
-        record = _record(line)
-        names.update(dict.fromkeys(record if isinstance(record, dict) else ()))
-    return list(names)
-
-
-def _json_chunks(path: Path, wanted: list[str], bad: BadLines) -> Iterator[Columns]:
-    number = 0
-    with _opened(path) as (stream, share):
-        while lines := list(islice(stream, CHUNK_ROWS)):
-            numbers, records = [], []
-            for line in lines:
-                number += 1
-                if line.isspace():
-                    continue
-                record = _record(line)
-                if isinstance(record, str):
-                    bad.add(number, "line", record)
-                    continue
-                numbers.append(number)
-                records.append(record)
-            values = [[record.get(name) for record in records] for name in wanted]
-            yield Columns(numbers, "line", values, share())
-
-
-def _table_rows(stream: BinaryIO, kind: str) -> Iterator[list[str]]:
-    """The rows of a table, header included; a blank line is an empty list.
-
-    Read as Latin-1, which gives each byte back: rows.py decides what broken UTF-8 means.
-    """
-    if stream.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
-        stream.seek(0)
-    csv.field_size_limit(MAX_FIELD)
-    return csv.reader(TextIOWrapper(stream, "latin-1", newline=""), delimiter=DELIMITERS[kind])
-
-
-def _header(rows: Iterator[list[str]]) -> list[str]:
-    """The names in the first row of a table; the row is taken from ``rows``."""
-    names = [name.encode("latin-1").decode("utf-8", "replace") for name in next(rows, [])]
-    if not names:
-        raise EOFError("it is empty, or its first line is")
-    return names
-
-
-def _table_chunks(
-    path: Path, kind: str, header: list[str] | None, wanted: list[str], bad: BadLines
-) -> Iterator[Columns]:
-    with _opened(path) as (stream, share):
-        rows = _table_rows(stream, kind)
-        number = 0 if header else 1  # the header line is row 1; blank lines are not counted
-        names = header or _header(rows)
-        places = [names.index(name) for name in wanted]
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            numbers, good = [], []
-            for row in filter(None, chunk):
-                number += 1
-                if len(row) != len(names):
-                    bad.add(number, "row", f"{len(row)} field(s), must be {len(names)}")
-                    continue
-                numbers.append(number)
-                good.append(row)
-            values = [[row[k].encode("latin-1") for row in good] for k in places]
-            yield Columns(numbers, "row", values, share())
+        yield
+    except UNREADABLE as error:
+        raise UserError(
+            f"{path}: cannot be read as {kind} ({error}). See --format, or get the file again."
+        ) from error
 
 
 def _parquet() -> ModuleType:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from modules.preparation.columns import CHUNK_ROWS, Columns
+from modules.preparation.columns import Columns, Sample
+
+CHUNK_ROWS = 20_000
+SAMPLE_ROWS = 1000
 
 
 @contextmanager
@@ -16,14 +19,20 @@ def _opened(path: Path) -> Iterator[ParquetFile]:
     try:
         with ParquetFile(path) as file:
             yield file
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise OSError(str(error)) from error
 
 
-def column_names(path: Path) -> list[str]:
-    """The columns of a file. Raises OSError where it is broken."""
+def sample(path: Path) -> Sample:
+    """The columns, and what the first rows hold. Raises OSError where the file is broken."""
     with _opened(path) as file:
-        return file.schema_arrow.names
+        names = file.schema_arrow.names
+        values: dict[str, list] = {}
+        if len(set(names)) == len(names):  # else rows.py names the column that is there twice
+            batch = next(file.iter_batches(SAMPLE_ROWS, use_threads=False), None)
+            for name in names if batch is not None else ():
+                values[name] = _as_text(batch.column(name)).to_pylist()
+        return Sample(names, values)
 
 
 def column_chunks(path: Path, wanted: list[str]) -> Iterator[Columns]:
@@ -37,8 +46,19 @@ def column_chunks(path: Path, wanted: list[str]) -> Iterator[Columns]:
             yield Columns(numbers, "row", values, (start - 1) / total)
 
 
-def _without_clock(column: pa.Array) -> pa.Array:
-    """Points in time as microseconds since 1970."""
-    if not pa.types.is_timestamp(column.type) and not pa.types.is_date(column.type):
+def _is_moment(kind: pa.DataType) -> bool:
+    return pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """Points in time as texts, which show that they are dates."""
+    if not _is_moment(column.type):
         return column
-    return column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+    return column.cast(pa.timestamp("s"), safe=False).cast(pa.string())
+
+
+def _without_clock(column: pa.Array) -> pa.Array:
+    """Points in time as whole numbers since 1970, in the unit that the file has."""
+    if not _is_moment(column.type):
+        return column
+    return column.cast(pa.int32() if pa.types.is_date32(column.type) else pa.int64())

@@ -1,4 +1,4 @@
-"""Raw reviews and interactions: which column is what, and which rows are good.
+"""Raw reviews and interactions: which rows are good.
 
 A row is good when it has a user, an item and, where the file has such a column, a time (and a
 rating, where one is needed). Text never makes a row bad, so the k-th good row is the same row
@@ -8,34 +8,21 @@ whatever is read of it: the passes of prepare.py rely on that.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modules.preparation.formats import BadLines, column_chunks, column_names, kind_of
+import numpy as np
+
+from modules.preparation import formats
+from modules.preparation.columns import BadLines, Columns
+from modules.preparation.formats import Asked, Format
+from modules.preparation.roles import USER_AND_ITEM, Roles, find_roles, is_time_name
+from modules.preparation.times import Clock, Times, problem_of, read_moment
 from utils.errors import UserError, limit
+from utils.files import check_file
 
-# Names that people use, the most likely first: Amazon's dumps, RecBole, common tables.
-GUESSES = {
-    "user": ("reviewerID", "user_id", "user", "userId", "uid", "customer_id", "reviewer_id"),
-    "item": ("parent_asin", "asin", "item_id", "item", "itemId", "iid", "product_id", "productId",
-             "business_id", "movieId"),
-    "time": ("unixReviewTime", "timestamp", "time", "unix_time", "datetime", "date"),
-    "rating": ("overall", "rating", "stars", "score"),
-    "text": ("reviewText", "text", "review_text", "review", "comment"),
-    "title": ("summary", "title", "review_title"),
-}  # fmt: skip
-
-
-class Roles(NamedTuple):
-    """The column of each role, by its name in the file; None where the file has none."""
-
-    user: str
-    item: str
-    time: str | None
-    rating: str | None
-    text: str | None
-    title: str | None
+EXACT_FLOAT = 2**53  # below it every whole number is a float of its own
 
 
 @dataclass(frozen=True)
@@ -43,23 +30,27 @@ class RawFile:
     """A file, and how to read it."""
 
     path: Path
-    kind: str  # a value of formats.KINDS
-    header: list[str] | None  # names of the columns, for a table without a header line
+    how: Format
     roles: Roles
+    no_time: bool = False  # the user says that there is none
 
 
 class Rows(NamedTuple):
-    """Good rows, as lists of equal length."""
+    """Good rows: lists and arrays of equal length."""
 
     users: list[str]
     items: list[str]
-    times: list[float]  # 0 where the file has none
+    times: Times  # 0 where the file has none
     ratings: list[float]  # 0 where they are not read
     texts: list[str]  # of the role that was asked for, "" where a row has none; [] without one
 
 
 def open_raw(
-    path: str | Path, kind: str | None, header: list[str] | None, given: dict[str, str | None]
+    path: str | Path,
+    kind: str | None,
+    header: list[str] | None,
+    given: dict[str, str | None],
+    asked: Asked | None = None,
 ) -> RawFile:
     """Find out how to read a file.
 
@@ -67,44 +58,19 @@ def open_raw(
         kind: format; None: by the file's ending.
         header: column names of a table that has no header line.
         given: role -> column; None, or no entry: guess it.
+        asked: further flags of reading.
 
     Raises:
         UserError: where the file or a column is missing.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Name a file of reviews or interactions.")
-    kind = kind or kind_of(path)
-    if header and kind in ("json", "parquet"):
-        raise UserError(
-            f"--columns names the columns of csv, tsv and inter files; {path} is read as {kind}. "
-            "Leave it out."
-        )
-    names = column_names(path, kind, header)
-    # RecBole writes the type of a field after its name.
-    known = {(n.rpartition(":")[0] or n) if kind == "inter" else n: n for n in names}
-    roles = Roles(**{role: _column(path, role, known, given.get(role)) for role in GUESSES})
-    for role in ("user", "item"):
-        if getattr(roles, role) is None:
-            raise UserError(
-                f"{path}: which column is the {role}? The file has "
-                f"{limit(', '.join(known), 300)}. Name one with --{role}, or, for a table without "
-                "a header line, all of them with --columns."
-            )
-    return RawFile(path, kind, header, roles)
-
-
-def _column(path: Path, role: str, known: dict[str, str], given: str | None) -> str | None:
-    if given is not None:
-        if given not in known and given not in known.values():
-            raise UserError(
-                f"--{role} {given}: {path} has no such column. Name one that it has: "
-                f"{limit(', '.join(known), 300)}."
-            )
-        return known.get(given, given)
-    folded = {name.lower(): name for name in reversed(known)}  # of equal names, the first
-    guesses = (folded.get(guess.lower()) for guess in GUESSES[role])
-    return next((known[name] for name in guesses if name is not None), None)
+    path, asked = Path(path), asked or Asked()
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; it must be a file. Name the file in it.")
+    check_file(path, "Name a file of reviews or interactions.")
+    how = formats.find_format(path, kind, header, asked, USER_AND_ITEM)
+    sample = formats.sample(path, how, {name for name in given.values() if name is not None})
+    roles = find_roles(path, how.kind, sample, given, asked.no_time)
+    return RawFile(path, how, roles, asked.no_time)
 
 
 def read_rows(
@@ -121,6 +87,9 @@ def read_rows(
         done: called with the share of the file that is read, 0 to 1.
         rating: whether ratings are read; a row without one is then bad.
         text: the role to be read as texts, "text" or "title".
+
+    Raises:
+        UserError: where the times have more than one unit, or the file cannot be read.
     """
     needed = ["user", "item"]
     if raw.roles.time:
@@ -129,47 +98,122 @@ def read_rows(
         needed.append("rating")
     roles = [*needed, *([text] if text else ())]
     names = [getattr(raw.roles, role) for role in roles]
-    for chunk in column_chunks(raw.path, raw.kind, raw.header, names, bad):
+    clock = Clock(raw.path, raw.roles.time, bad) if raw.roles.time else None
+    chunks = formats.column_chunks(raw.path, raw.how, names, bad, _row_test(raw), _watched(raw))
+    for chunk in chunks:
         done(chunk.share)
-        made = {role: list(map(_MAKE[role], column)) for role, column in zip(roles, chunk.values)}
-        wrong = {k for role in needed for k, value in enumerate(made[role]) if value is None}
-        for k in sorted(wrong):
-            at = next(n for n, role in enumerate(needed) if made[role][k] is None)
-            value = chunk.values[at][k]
-            shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-            problem = f"the {needed[at]}, {names[at]!r}, is {limit(shown)}; it must be "
-            bad.add(chunk.numbers[k], chunk.unit, problem + _MUST_BE[needed[at]])
-        if wrong:
-            made = {
-                role: [value for k, value in enumerate(column) if k not in wrong]
-                for role, column in made.items()
-            }
-        none = [0.0] * len(made["user"])
-        yield Rows(
-            made["user"],
-            made["item"],
-            made.get("time", none),
-            made.get("rating", none),
-            made.get(text, []),
-        )
+        yield _rows(chunk, dict(zip(roles, names)), needed, clock, bad)
+
+
+def _rows(
+    chunk: Columns,
+    columns: dict[str, str],
+    needed: list[str],
+    clock: Clock | None,
+    bad: BadLines,
+) -> Rows:
+    """The good rows of a chunk. columns: of each role, in the order of the chunk's values."""
+    raw = dict(zip(columns, chunk.values))
+    made = {role: _MAKE[role](raw[role]) for role in columns if role != "time"}
+    count = len(raw["user"])
+    times, no_times = Times(np.zeros(count, np.int64), np.zeros(count, np.int64)), []
+    if clock:
+        times, no_times = clock.read(raw["time"], chunk.numbers, chunk.unit)
+    wrong: dict[int, str] = {}  # place -> the first role that is bad
+    for role in reversed(needed):
+        if role == "time":
+            wrong |= dict.fromkeys(no_times, role)
+        elif None in made[role]:
+            wrong |= {k: role for k, value in enumerate(made[role]) if value is None}
+    for k in sorted(wrong):
+        role = wrong[k]
+        problem = f"the {role}, {columns[role]!r}, is {limit(raw[role][k])}; it must be "
+        bad.add(chunk.numbers[k], chunk.unit, problem + _must_be(role, raw[role][k]))
+    for role in ("user", "item"):
+        _remark_blanks(role, raw[role], made[role], chunk, bad)
+    if wrong:
+        made = {
+            role: [value for k, value in enumerate(column) if k not in wrong]
+            for role, column in made.items()
+        }
+        times = Times(*(np.delete(part, list(wrong)) for part in times))
+    none = [0.0] * len(made["user"])
+    texts = made.get("text", made.get("title", []))
+    return Rows(made["user"], made["item"], times, made.get("rating", none), texts)
+
+
+def _remark_blanks(role: str, before: list, after: list, chunk: Columns, bad: BadLines) -> None:
+    """Count ids that lost blanks: two ids of the file may have become one."""
+    if before == after:
+        return
+    changed = [
+        k
+        for k, (old, new) in enumerate(zip(before, after))
+        if old is not new and isinstance(old, str) and new is not None and old != new
+    ]
+    if changed:
+        text = f"rows with blanks around the {role}'s id, which are taken off"
+        bad.remark(text, chunk.numbers[changed[0]], chunk.unit, len(changed))
+
+
+def _row_test(raw: RawFile) -> Callable[[list[str]], bool]:
+    """Says of the fields of a line whether they look like a row: user, item, and a time or rating
+    that can be read. Where there is neither, prose has blanks after its commas, ids do not."""
+    if raw.how.table is None:
+        return lambda fields: False
+    place = {name: k for k, name in enumerate(raw.how.table.names)}
+    at = {role: place.get(name) for role, name in raw.roles._asdict().items()}
+
+    def looks_like_row(fields: list[str]) -> bool:
+        ids = fields[at["user"]], fields[at["item"]]
+        if not all(name.strip() for name in ids):
+            return False
+        if at["time"] is not None:
+            return read_moment(fields[at["time"]]) is not None
+        if at["rating"] is not None:
+            return _number(fields[at["rating"]]) is not None
+        return not any(letter.isspace() for name in ids for letter in name)
+
+    return looks_like_row
+
+
+def _watched(raw: RawFile) -> Callable[[str], bool] | None:
+    """Of a key of JSON that none of the first lines had: is it a time that would be missed?"""
+    return None if raw.roles.time or raw.no_time else is_time_name
+
+
+def _identities(values: list) -> list[str | None]:
+    """Original ids, without blanks around them; None where a value is none."""
+    if set(map(type, values)) == {str} and _is_unicode("\n".join(values)):
+        names = list(map(str.strip, values))
+        return [name or None for name in names] if "" in names else names
+    return list(map(_identity, values))
+
+
+def _is_unicode(text: str) -> bool:
+    """No: it has halves of surrogate pairs, from bytes that are not UTF-8 or from JSON."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _identity(value: Any) -> str | None:
     """A user's or item's original id; whole numbers as their digits."""
-    try:
-        if isinstance(value, bytes):
-            value = value.decode("utf-8")
-        elif isinstance(value, str):
-            value.encode("utf-8")  # JSON can hold half of a surrogate pair
-    except UnicodeError:
-        return None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
     if isinstance(value, str):
-        return value.strip() or None
-    return str(value) if type(value) is int else None
+        return (value.strip() or None) if _is_unicode(value) else None
+    if type(value) is int:
+        return str(value)
+    if isinstance(value, (float, Decimal)) and abs(value) < EXACT_FLOAT and value == int(value):
+        return str(int(value))  # a column with a gap in it: its whole numbers became floats
+    return None
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, bytes)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, bytes, Decimal)):
         return None
     try:
         number = float(value)
@@ -178,32 +222,33 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _moment(value: Any) -> float | None:
-    """A time to sort by: a number in any unit, or an ISO date as seconds since 1970."""
-    number = _number(value)
-    if number is not None or not isinstance(value, (str, bytes)):
-        return number
-    try:
-        text = value.decode("utf-8") if isinstance(value, bytes) else value
-        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-
-
 def _words(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    if _is_unicode(value):
+        return value
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # JSON can hold half of a surrogate pair
+        return value.encode("utf-8", "replace").decode("utf-8")
 
 
-_ID = "an id: text in UTF-8, or a whole number"
-_MUST_BE = {"user": _ID, "item": _ID, "time": "a number or an ISO date", "rating": "a number"}
+def _must_be(role: str, value: Any) -> str:
+    if role == "time":
+        return problem_of(value)
+    if role == "rating":
+        return "a number"
+    if isinstance(value, float):
+        return "an id: it is a float; ids are strings or whole numbers"
+    return "an id: text in UTF-8, or a whole number"
+
+
 _MAKE = {
-    "user": _identity,
-    "item": _identity,
-    "time": _moment,
-    "rating": _number,
-    "text": _words,
-    "title": _words,
+    "user": _identities,
+    "item": _identities,
+    "rating": lambda values: list(map(_number, values)),
+    "text": lambda values: list(map(_words, values)),
+    "title": lambda values: list(map(_words, values)),
 }

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from modules.preparation.filters import Kept, gather, keep, write_histories
 from modules.preparation.rows import Rows
+from modules.preparation.times import Times
 from utils.errors import UserError
 
 # (user, item, time, rating), few of each so that pairs repeat and times tie.
@@ -26,7 +27,7 @@ def as_chunks(table, size=17):
         yield Rows(
             [f"U{u}" for u, *_ in part],
             [f"I{i}" for _, i, *_ in part],
-            [float(t) for _, _, t, _ in part],
+            Times(np.array([t for _, _, t, _ in part], np.int64), np.zeros(len(part), np.int64)),
             [r for *_, r in part],
             [f"text {start + k}" for k in range(len(part))],
         )
@@ -87,6 +88,14 @@ def test_what_is_kept(table, min_rating, core, numbering):
     assert sorted(np.unique(kept.items)) == list(range(1, len(kept.item_names)))
     # Nothing is lost but what a filter took.
     assert len(kept.rows) + sum(kept.left_out.values()) == len(table)
+    assert len(expected) + sum(kept.users_left_out.values()) == len({row[0] for row in table})
+    items = {table[k][1] for rows in expected.values() for k in rows}
+    assert len(items) + sum(kept.items_left_out.values()) == len({row[1] for row in table})
+    rated = {row[0] for row in table if min_rating is None or row[3] >= min_rating}
+    assert kept.users_left_out["repeated pairs"] == 0
+    assert kept.users_left_out[f"users below {max(core, 4)} or items below {core}"] == len(
+        rated - {int(name[1:]) for name in expected}
+    )
     assert kept.left_out["repeated pairs"] == len(
         [row for row in table if min_rating is None or row[3] >= min_rating]
     ) - len({row[:2] for row in table if min_rating is None or row[3] >= min_rating})

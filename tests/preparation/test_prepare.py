@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from modules.data.reader import load_dataset
 from modules.preparation.folder import FILES, Options, prepare_folder
+from modules.preparation.formats import Asked
 from modules.preparation.rows import open_raw
 from tests.conftest import ROOT
 from tests.test_scripts import script
@@ -83,7 +84,8 @@ def test_every_format_gives_the_same_bytes(prepared, tmp_path, ending):
     """The four files byte for byte. stats.json names the raw file's checksum and the command,
     which differ; its statistics do not."""
     raw = write_as(tmp_path / f"raw.{ending}", reviews())
-    prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", OPTIONS, {})
+    asked = Asked(quoted="yes") if ending in ("tsv", "inter") else None
+    prepare_folder(open_raw(raw, None, None, {}, asked), tmp_path / "out", OPTIONS, {})
     for name in DATA_FILES:
         assert (tmp_path / "out" / name).read_bytes() == (prepared[0] / "out" / name).read_bytes()
     ours, theirs = (
@@ -172,7 +174,7 @@ def test_without_texts_and_times(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "no time column: the rows are taken to be in the order of time" in done.stdout
     assert "no explanation.json (there are no texts)" in done.stdout
-    assert f"bad: {raw}, row {len(rows) + 1}: 1 field(s), must be 2" in done.stdout
+    assert f"bad: {raw}, line {len(rows) + 1}: 1 field(s), must be 2" in done.stdout
     dataset = load_dataset(tmp_path / "out")
     first = dataset.user_names[1]
     expected = list(dict.fromkeys(item for user, item in rows if user == first))
@@ -220,7 +222,7 @@ REFUSED = [
     (["--user", "nobody"], "--user nobody"),
     (["--core", "0"], "'0' must be a whole number from 1"),
     (["--format", "csv"], "which column is the user?"),
-    (["--columns", "a,b"], "--columns names the columns of csv, tsv and inter files"),
+    (["--columns", "a,b"], "--columns: for csv, tsv and inter files only"),
 ]
 
 

@@ -1,0 +1,199 @@
+"""JSON lines: one object a line, or a Python dict, as old dumps of Amazon's have it."""
+
+import ast
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from modules.preparation.columns import BadLines, Columns, Sample
+from modules.preparation.lines import TOO_LONG, blocks, first_block, opened
+from utils.errors import UserError, limit
+
+LOOK_AHEAD = 1000  # lines whose keys count as the columns: not every record has all
+MAX_LOOSE = 1 << 18  # bytes of a line that is tried as a Python dict: the parser takes much memory
+MAX_KEYS = 100_000  # columns that are told apart
+MAX_SHOWN = 200  # characters of a value that is kept as an example of its column
+_CONVERT_MAP = "jq -r 'to_entries[] | [.key] + .value | map(tostring) | join(\" \")'"
+
+
+class _Twice(ValueError):
+    """A key is given twice in one object."""
+
+
+def sample(path: Path, given: set[str]) -> Sample:
+    """The keys of the first lines, each once, in the order in which they come; their values.
+
+    Args:
+        given: keys that count too if they are in any line.
+
+    Raises:
+        UserError: naming the first line, where none of them is an object.
+    """
+    values: dict[str, list[Any]] = {}
+    problem, only_lists = "", True
+    with opened(path) as (stream, _):
+        first_block(path, stream)
+        stream.seek(0)
+        for number, line in islice(_numbered(stream), LOOK_AHEAD):
+            record = _record(line, check_keys=True) if line is not None else TOO_LONG
+            if isinstance(record, str):
+                problem = problem or f"{path}, line {number}: {record}{_hint(line)}"
+                continue
+            only_lists = only_lists and all(isinstance(value, list) for value in record.values())
+            for key, value in record.items():
+                values.setdefault(key, []).append(value if _is_small(value) else None)
+            if len(values) > MAX_KEYS:
+                break
+    if not values:
+        raise UserError(
+            f"{problem or f'{path}: is empty'}. The file cannot be read as json: none of its first "
+            f"{LOOK_AHEAD:,} lines is an object with a key. It must have one JSON object a line."
+        )
+    if only_lists:
+        raise UserError(
+            f"{path}: is an object of users and their items; it must be one interaction a line. "
+            f"Convert it with `{_CONVERT_MAP} {path.name} > sequences.txt`, and give that file "
+            "with --format sequences."
+        )
+    return Sample([*values, *_later(path, given - set(values))], values)
+
+
+def _later(path: Path, names: set[str]) -> list[str]:
+    """Those of the names that are somewhere in the file, as texts of JSON."""
+    found: set[str] = set()
+    if names:
+        with opened(path) as (stream, _):
+            for block in blocks(stream):
+                found |= {name for name in names if json.dumps(name).encode() in (block or b"")}
+    return sorted(found)
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, str) and len(value) < MAX_SHOWN)
+
+
+def chunks(
+    path: Path, wanted: list[str], bad: BadLines, watched: Callable[[str], bool] | None
+) -> Iterator[Columns]:
+    """The wanted keys' values, chunk after chunk.
+
+    Args:
+        watched: of a key: must it not come up? It was in none of the first lines. None: all may.
+    """
+    marks = [json.dumps(name).encode() for name in wanted]
+    number = 0
+    with opened(path) as (stream, share):
+        for block in blocks(stream):
+            numbers, records = [], []
+            lines = _lines(block)
+            # Python keeps the last of two equal keys. To look at each key takes long.
+            twice = block is not None and any(
+                max(map(bytes.count, lines, repeat(mark))) > 1 for mark in marks
+            )
+            for line in lines:
+                number += 1
+                if line is not None and (not line or line.isspace()):
+                    continue
+                record = TOO_LONG if line is None else _record(line, twice)
+                if isinstance(record, str):
+                    bad.add(number, "line", record)
+                    continue
+                numbers.append(number)
+                records.append(record)
+            if watched:
+                _check_later_keys(path, numbers, records, watched)
+            values = [[record.get(name) for record in records] for name in wanted]
+            yield Columns(numbers, "line", values, share())
+
+
+def _check_later_keys(
+    path: Path, numbers: list[int], records: list[dict[str, Any]], watched: Callable[[str], bool]
+) -> None:
+    keys = sorted(key for key in set().union(*records) if watched(key))
+    if keys:
+        number = next(n for n, record in zip(numbers, records) if keys[0] in record)
+        raise UserError(
+            f"{path}, line {number}: has {keys[0]!r}, which none of the first {LOOK_AHEAD:,} lines "
+            f"has. If it is the time, give --time {keys[0]} (lines without it are bad); if not, "
+            "--no_time."
+        )
+
+
+def _lines(block: bytes | None) -> list[bytes] | list[None]:
+    """The lines of a block, without their ends. [None]: one that is too long."""
+    return [None] if block is None else block.removesuffix(b"\n").split(b"\n")
+
+
+def _numbered(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+    """(number, line) of the lines that are not blank."""
+    lines = (line for block in blocks(stream) for line in _lines(block))
+    for number, line in enumerate(lines, start=1):
+        if line is None or line.strip():
+            yield number, line
+
+
+def _record(line: bytes, check_keys: bool) -> dict[str, Any] | str:
+    """A line's object, or what is wrong with it. check_keys: look for keys that are there twice."""
+    try:
+        record = json.loads(line, object_pairs_hook=_once if check_keys else None)
+    except _Twice as twice:
+        return str(twice)
+    except UnicodeDecodeError as broken:
+        return f"byte {broken.start + 1} is not UTF-8"
+    except ValueError as broken:
+        record = _loose(line)
+        if record is None:
+            return f"not a JSON object ({broken})"
+    except RecursionError:
+        return "not a JSON object (nested too deep)"
+    if isinstance(record, dict):
+        return record
+    return f"{limit(record)} is not a JSON object"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _Twice(f"the key {limit(twice)} is given twice in one object")
+    return found
+
+
+def _loose(line: bytes) -> dict[str, Any] | None:
+    """The dict that an old dump writes; None where it is none. Literals only, so that nothing in
+    the file is ever run."""
+    text = line.strip()
+    if len(text) > MAX_LOOSE or not (text.startswith((b"{'", b'{"', b"{u")) and text[-1:] == b"}"):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of "\d" in a text: the file's matter, not Python's
+            record = ast.literal_eval(text.decode("utf-8"))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    is_record = isinstance(record, dict) and all(isinstance(key, str) for key in record)
+    return record if is_record else None
+
+
+def _hint(line: bytes | None) -> str:
+    """What a first line that is no object may show about the file."""
+    start = (line or b"").lstrip()
+    if start.startswith(b"["):
+        return ". It is one JSON array: convert it, as with `jq -c '.[]'`"
+    if start[:1] == b"{" and start.count(b"{") > start.count(b"}"):
+        return ". An object over several lines, as it seems: convert it, as with `jq -c .`"
+    if line is not None and not _is_utf8(line):
+        return ". Save the file as UTF-8"
+    return ""
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
