@@ -17,6 +17,7 @@ from modules.preparation.explanations import MODES
 from modules.preparation.filters import NUMBERINGS
 from modules.preparation.folder import FILES, Options, prepare_folder
 from modules.preparation.formats import KINDS
+from modules.preparation.language import LANGUAGES
 from modules.preparation.rows import GUESSES, RawFile, open_raw
 from utils import cli
 from utils.console import say
@@ -67,6 +68,15 @@ def parse_args() -> argparse.Namespace:
         default="sentence",
         help="sentence: the first of the text that mentions a feature; summary: the title",
     )
+    group.add_argument(
+        "--language", choices=LANGUAGES, default="en", help="of explanations; en: English only"
+    )
+    group.add_argument(
+        "--explain_from_rating",
+        type=real,
+        metavar="RATING",
+        help="make explanations only of reviews rated so or higher; default: of all",
+    )
     group.add_argument("--seed", type=natural, default=0, help="seed of all random draws")
     return parser.parse_args()
 
@@ -79,11 +89,12 @@ def open_files(args: argparse.Namespace) -> RawFile:
     say(f"{args.raw} is read as {raw.kind}; columns: {columns}")
     if raw.roles.time is None:
         say("no time column: the rows are taken to be in the order of time")
-    if args.min_rating is not None and raw.roles.rating is None:
-        raise UserError(
-            f"--min_rating {args.min_rating:g}: {args.raw} has no rating column that is known. "
-            "Name it with --rating."
-        )
+    for flag in ("min_rating", "explain_from_rating"):
+        if (least := getattr(args, flag)) is not None and raw.roles.rating is None:
+            raise UserError(
+                f"--{flag} {least:g}: {args.raw} has no rating column that is known. Name it with "
+                "--rating."
+            )
     if args.explanation == "summary" and raw.roles.title is None:
         raise UserError(
             f"--explanation summary: {args.raw} has no title column that is known. Name it with "

@@ -54,7 +54,7 @@ class Rows(NamedTuple):
     users: list[str]
     items: list[str]
     times: list[float]  # 0 where the file has none
-    ratings: list[float]  # 0 where they are not read
+    ratings: list[float]  # 0 where they are not read; NaN where a row that is good has none
     texts: list[str]  # of the role that was asked for, "" where a row has none; [] without one
 
 
@@ -113,6 +113,7 @@ def read_rows(
     done: Callable[[float], None],
     rating: bool = False,
     text: str | None = None,
+    rated: bool = False,
 ) -> Iterator[Rows]:
     """All good rows in the order of the file, in chunks.
 
@@ -121,13 +122,14 @@ def read_rows(
         done: called with the share of the file that is read, 0 to 1.
         rating: whether ratings are read; a row without one is then bad.
         text: the role to be read as texts, "text" or "title".
+        rated: whether ratings are read of the rows that have one; the others are good all the same.
     """
     needed = ["user", "item"]
     if raw.roles.time:
         needed.append("time")
     if rating:
         needed.append("rating")
-    roles = [*needed, *([text] if text else ())]
+    roles = [*needed, *([text] if text else ()), *(["rating"] if rated and not rating else ())]
     names = [getattr(raw.roles, role) for role in roles]
     for chunk in column_chunks(raw.path, raw.kind, raw.header, names, bad):
         done(chunk.share)
@@ -145,11 +147,12 @@ def read_rows(
                 for role, column in made.items()
             }
         none = [0.0] * len(made["user"])
+        ratings = [math.nan if value is None else value for value in made.get("rating", none)]
         yield Rows(
             made["user"],
             made["item"],
             made.get("time", none),
-            made.get("rating", none),
+            ratings,
             made.get(text, []),
         )
 

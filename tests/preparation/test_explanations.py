@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 from modules.preparation.explanations import (
     BEYOND,
     UNSEEN,
+    Wanted,
     sample_texts,
     split_records,
     spool_records,
     write_explanations,
 )
+from modules.preparation.features import Features
 from tests.preparation.test_filters import FIVE, as_chunks, make
 from utils.errors import UserError
+
+NONE = Features(frozenset(), frozenset())
+ALL = Wanted("sentence")
+NAN = float("nan")
 
 
 @st.composite
@@ -101,10 +107,12 @@ def test_texts_meet_their_pairs(tmp_path):
     kept = make(table, core=5)
     spool = io.BytesIO()
 
-    def explain(text):  # as if every other kept row spoke of a feature
-        return (text, "f") if int(text.split()[1]) % 4 == 0 else None
+    class Every(Wanted):  # as if every other kept row spoke of a feature
+        def explanation(self, text, features):
+            return (text, "f") if int(text.split()[1]) % 4 == 0 else None
 
-    pairs = spool_records(as_chunks(table, 3), kept, explain, spool)
+    pairs, refused = spool_records(as_chunks(table, 3), kept, Every("sentence"), NONE, spool)
+    assert not refused
     records = [json.loads(line) for line in spool.getvalue().splitlines()]
     assert len(records) == len(pairs) == 13
     for record, pair in zip(records, pairs):
@@ -122,11 +130,41 @@ def test_texts_meet_their_pairs(tmp_path):
 
 def test_sample_is_of_train_pairs(monkeypatch):
     kept = make(FIVE, core=5)
-    texts = list(sample_texts(as_chunks(FIVE), kept, np.random.default_rng(0)))
+    texts = list(sample_texts(as_chunks(FIVE), kept, ALL, np.random.default_rng(0)))
     held = {f"text {row}" for row in kept.rows[kept.held_out() > 0]}
     assert len(texts) == 15
     assert not held & set(texts)
     monkeypatch.setattr("modules.preparation.explanations.SAMPLE", 6)
-    some = list(sample_texts(as_chunks(FIVE), kept, np.random.default_rng(0)))
+    some = list(sample_texts(as_chunks(FIVE), kept, ALL, np.random.default_rng(0)))
     assert len(set(some)) == 6
     assert set(some) < set(texts)
+
+
+SCENT = Features(frozenset({"scent", "design"}), frozenset())
+GERMAN = "Der Duft ist super, das Design ist auch sehr schön."
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text", "rating", "refusal"),
+    [
+        (Wanted("sentence", "en"), "The scent is great.", 1.0, None),
+        (Wanted("sentence", "en"), GERMAN, 5.0, "not in English"),
+        (Wanted("summary", "en"), "Sehr schönes Design", 5.0, "not in English"),
+        (Wanted("sentence", "en"), "<br />" * 60 + GERMAN, 5.0, "not in English"),
+        (Wanted("sentence", "any"), GERMAN, 5.0, None),
+        (Wanted("sentence", "any", 4.0), "The scent is great.", 4.0, None),
+        (Wanted("sentence", "any", 4.0), "The scent is great.", 3.5, "not rated 4 or more"),
+        (Wanted("sentence", "any", 4.0), "The scent is great.", NAN, "not rated 4 or more"),
+        (Wanted("sentence", "any", 0.0), "The scent is great.", NAN, "not rated 0 or more"),
+    ],
+)  # fmt: skip
+def test_which_reviews_may_explain(wanted, text, rating, refusal):
+    assert wanted.refusal(text, rating) == refusal
+
+
+def test_a_sentence_in_another_language_is_passed_over():
+    review = f"I bought it for my sister, who likes it a lot. {GERMAN} The scent is great."
+    assert Wanted("sentence", "en").refusal(review, 5.0) is None
+    assert Wanted("sentence", "en").explanation(review, SCENT) == ("The scent is great.", "scent")
+    assert Wanted("sentence", "any").explanation(review, SCENT) == (GERMAN, "design")
+    assert Wanted("sentence", "en").explanation(GERMAN, SCENT) is None
