@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from modules.released import reader
 from modules.released.reader import read_released, released_t5
-from modules.released.unpickle import inert_classes
+from modules.released.unpickle import _has_repeating_tuples, inert_classes
 from tests.solomon import authors_module, new_solomon, save_on_gpu
 from utils.errors import UserError
 
 IN_A_NEW_PROCESS = reader._open_elsewhere  # conftest.py puts a fork in its place
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
 LIMITS = {"memory": 64 << 20, "seconds": 1}
 
 
@@ -141,6 +144,7 @@ def test_a_function_under_an_inert_name_is_not_called(tmp_path):
 TUPLES = b")q\x00" + b"h\x00\x86q\x00" * 40  # each holds the one before twice: 2^40 at the end
 LISTS = b"]q\x00" + b"](h\x00h\x00eq\x00" * 40
 SHARING = b"".join(integer(i * (2**61 - 1)) + b"N" for i in range(1, 60_000))  # all of hash 0
+TUPLE = "refused, and nothing of it was run: its pickle holds tuples in tuples"
 MEMORY, TIME = "more than the memory can hold", "took over 1 s of CPU time"
 RESIZE = "damaged.*resize storage that is not resizable"
 
@@ -156,8 +160,14 @@ RESIZE = "damaged.*resize storage that is not resizable"
         (tensor(-1, 2, 1), "damaged.*offset -1"),
         (tensor(0, 4, 1, key="9"), "damaged.*data/9"),
         (OBJECT + b"K\x07b", "damaged"),
-        (b"}" + TUPLES + b"Ns", TIME),  # the hash of a key
-        (call("__builtin__.set", b"](" + TUPLES + b"e\x85"), TIME),
+        (b"}" + TUPLES + b"Ns", TUPLE),  # the hash of a key
+        (b"}(" + TUPLES + b"Nu", TUPLE),
+        (b"}" + TUPLES.replace(b"\x86", b"N\x87") + b"Ns", TUPLE),
+        (b"}" + b")q\x00" + b"(h\x00h\x00h\x00tq\x00" * 40 + b"Ns", TUPLE),
+        (b"}" + b")p0\n" + b"g0\ng0\n\x86p0\n" * 40 + b"Ns", TUPLE),
+        (b"}" + b")" + b"2\x86" * 40 + b"Ns", TUPLE),
+        (call("__builtin__.set", b"](" + TUPLES + b"e\x85"), TUPLE),
+        (call("collections.OrderedDict", b"](" + TUPLES + b"N\x86e\x85"), TUPLE),
         (b"}(" + SHARING + b"u", TIME),  # keys of one hash
         (call("torch.device", LISTS + b"\x85"), f"{TIME}|{MEMORY}"),  # text of a list
     ],
@@ -168,6 +178,53 @@ def test_hand_made_programs_refused(program, message, tmp_path):
         read_released(path, **LIMITS)
     assert str(raised.value).startswith(f"{path}: ")
     assert len(str(raised.value)) < 500
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.data())
+def test_which_tuples_repeat(data):
+    """As counted on the objects themselves; these are as Python's own pickler writes them."""
+    made = [(), ("a",), 7]
+    for _ in range(data.draw(st.integers(0, 40))):
+        of = data.draw(st.lists(st.sampled_from(made[-3:]), max_size=4))
+        made.append(data.draw(st.sampled_from([tuple, tuple, tuple, list]))(of))
+    parts: dict[int, int] = {}
+    for value in made:
+        held = sum(parts[id(one)] for one in value if one != "a") if isinstance(value, tuple) else 0
+        parts[id(value)] = 1 + held + (1 if value == ("a",) else 0)
+    for protocol in range(1, 6):
+        program = pickle.dumps({"key": made}, protocol=protocol)
+        assert _has_repeating_tuples(program) == (max(parts.values()) > len(program))
+
+
+UNUSUAL = {
+    "lists, 50,000 deep": (b"]" * 50_000 + b"a" * 49_999, None),
+    "dicts, 50,000 deep": (b"}" + b"N}" * 50_000 + b"s" * 50_000, None),
+    "tuples, 50,000 deep, as a key": (b"}" + b")" + b"\x85" * 50_000 + b"Ns", None),
+    "a list that holds one 50,000 times": (b"]q\x00(" + b"h\x00" * 50_000 + b"e", None),
+    "2,000 tensors of one storage": (b"](" + tensor(0, 4, 1) * 2000 + b"e", None),
+    "a number of 2^31 bytes": (b"\x8b\xff\xff\xff\x7f" + b"x" * 100, "damaged.*long4"),
+    "a number of 4,301 digits": (b"I" + b"9" * 4301 + b"\n", "damaged.*limit"),
+    "a text of 2^62 bytes": (b"\x8d" + struct.pack("<Q", 2**62) + b"x", "damaged.*remain"),
+    "a frozenset": (b"c__builtin__\nfrozenset\n](" + TUPLES + b"e\x85R", "asks for .*frozenset"),
+    "a set of sets": (call("__builtin__.set", b"](" + b"]e\x85"), "damaged.*unhashable"),
+    "a memo out of range": (b"j\xff\xff\xff\xff", "damaged"),
+    "a stack that is empty": (b"0" * 50 + b"\x86", "damaged"),
+    "a storage of another folder": (tensor(0, 4, 1, key="../version"), "damaged.*version"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_unusual_programs(case, tmp_path):
+    """Read, or refused with a reason, in seconds."""
+    program, message = UNUSUAL[case]
+    path = written(tmp_path / "model.pt", solomon(program), ("../../outside", "x"), ("/root", "y"))
+    if message is None:
+        assert set(read_released(path, seconds=10).attributes) == {"a"}
+    else:
+        with pytest.raises(UserError, match=message):
+            read_released(path, seconds=10)
+    assert not (tmp_path.parent / "outside").exists()
 
 
 @pytest.mark.parametrize("count", [3, 50])
@@ -266,7 +323,7 @@ def test_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "_PATIENCE", 600)  # a busy machine: the CPU limit comes first
     written(Path("-m.pt"), solomon(tensor(1, 3, 1)))
     assert read_released("-m.pt").tensors["a"].tolist() == [2, 3, 4]
-    written(Path("-m.pt"), b"}" + TUPLES + b"Ns")
+    written(Path("-m.pt"), b"}(" + SHARING + b"u")
     with pytest.raises(UserError, match=r"-m\.pt: took over 1 s .*signal 24"):
         read_released("-m.pt", **LIMITS)
     monkeypatch.setattr(reader, "_PATIENCE", 0.1)
