@@ -95,6 +95,11 @@ def open_files(args: argparse.Namespace) -> RawFile:
                 f"--{flag} {least:g}: {args.raw} has no rating column that is known. Name it with "
                 "--rating."
             )
+    if args.explain_from_rating is not None and args.explanation == "none":
+        raise UserError(
+            f"--explain_from_rating {args.explain_from_rating:g}: no explanations are made "
+            "(--explanation none). Leave out one of the two."
+        )
     if args.explanation == "summary" and raw.roles.title is None:
         raise UserError(
             f"--explanation summary: {args.raw} has no title column that is known. Name it with "

@@ -14,6 +14,12 @@ Der Duft ist sehr gut und die Flasche ist schön.
 Der Dial ist gut, das Design ist top, der Service war super.
 Sehr gutes Produkt, schnelle Lieferung, gerne wieder.
 Riecht gut und hält lange.
+Die Lotion ist mega
+Gute Creme, guter Preis
+DER DUFT IST SUPER
+Der dial der box ist super
+Super Qualität, top Preis
+Sehr gut
 Nice, aber leider viel zu teuer.
 SUPER CREME FÜR TROCKENE HAUT
 Le parfum est très bon et la bouteille est jolie.
@@ -27,6 +33,13 @@ Zapach jest bardzo dobry, a butelka ładna.
 Koku çok güzel ve şişe güzel.
 Tuoksu on erittäin hyvä ja pullo on kaunis.
 Запах очень хороший, и флакон красивый.
+Хороший товар
+Muy bueno, buen precio
+El color es hermoso
+Het product is goed
+Çok güzel ürün
+Sản phẩm tốt
+很好用
 这个香水的味道很好，瓶子也很漂亮。
 香りがとても良くて、ボトルもきれいです。
 향이 아주 좋고 병도 예쁘다.
@@ -44,9 +57,15 @@ gr8 stuff, luv it 2 much
 Excelent, my wife luv it
 Clinique Estee Lauder Lancome all great.
 The crème brûlée of it is nice and – well – good, é.
+The gel is top
+This Eau de Toilette Pour Homme smells good
+Super soft hair
 Excellent product.
 Love it
 Ok
+love
+yum
+AAA+
 :)
 5/5
 """

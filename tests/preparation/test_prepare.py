@@ -278,6 +278,7 @@ REFUSED = [
     (["--format", "csv"], "which column is the user?"),
     (["--language", "de"], "invalid choice: 'de'"),
     (["--explain_from_rating", "nan"], "--explain_from_rating"),
+    (["--explain_from_rating", "4", "--explanation", "none"], "no explanations are made"),
     (["--columns", "a,b"], "--columns names the columns of csv, tsv and inter files"),
 ]
 
