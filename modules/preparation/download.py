@@ -45,8 +45,8 @@ SETS = {
 DUMPS = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 NEEDED = ("sequential.txt", "datamaps.json")
 OPTIONAL = ("negative.txt", "explanation.json")
-# Bytes that a file may have: two to ten times what the largest of the published ones has. A server
-# that sends without end is stopped there, and not at the end of the disk.
+# Bytes that a file may have: several times what the numbers of users, items and interactions of the
+# largest published set ask for. A server that sends without end is stopped there.
 _MIB = 1 << 20
 MOST = {
     "sequential.txt": 16 * _MIB,

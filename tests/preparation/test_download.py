@@ -7,10 +7,9 @@ import threading
 import pytest
 
 from modules.data.reader import load_dataset
-from modules.preparation import download, transfer
+from modules.preparation import download
 from modules.preparation.download import PublishedSet
 from tests.conftest import HISTORIES
-from tests.preparation.test_transfer import Server
 from tests.test_scripts import script
 from utils.errors import UserError
 
@@ -19,17 +18,8 @@ FEW = PublishedSet(4, 12, sum(map(len, HISTORIES.values())), "reviews_Few_5.json
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """A published set of four users, and no waiting between tries."""
+    """A published set of four users."""
     monkeypatch.setitem(download.SETS, "few", FEW)
-    monkeypatch.setattr(transfer, "PAUSE", 0.0)
-
-
-@pytest.fixture
-def server():
-    own = Server()
-    yield own
-    own.http.shutdown()
-    own.http.server_close()
 
 
 def test_from_a_folder_and_file_url(folder, tmp_path):
