@@ -75,8 +75,8 @@ def test_a_review_counts_once():
     assert "scent" in learn_features(["the scent, the scent, the scent"] * 5).words
 
 
-def test_a_review_that_repeats_a_word_does_not_make_it_a_noun():
-    """Five say "I smile", where it is a verb; one says "the smile" a thousand times."""
-    verbs = ["I smile when I see the bottle.", "You smile, they smile, we smile."] * 5
+def test_a_review_that_repeats_a_word_does_not_make_it_a_feature():
+    """Ten say "I smile", which follows no article; one says "the smile" a thousand times."""
+    others = ["I smile when I see the bottle.", "You smile, they smile, we smile."] * 5
     assert "smile" in learn_features(["The smile of the bottle is nice."] * 6).words
-    assert "smile" not in learn_features([*verbs, "The smile. " * 1000]).words
+    assert "smile" not in learn_features([*others, "The smile. " * 1000]).words
