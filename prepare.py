@@ -18,6 +18,7 @@ from modules.preparation.explanations import MODES
 from modules.preparation.filters import NUMBERINGS
 from modules.preparation.folder import Options, own_folder, prepare_folder
 from modules.preparation.formats import FORMATS, Asked
+from modules.preparation.language import LANGUAGES
 from modules.preparation.roles import GUESSES
 from modules.preparation.rows import RawFile, open_raw
 from modules.preparation.tables import QUOTED, SEPARATORS
@@ -55,6 +56,15 @@ def parse_args() -> argparse.Namespace:
         choices=(*MODES, "none"),
         default="sentence",
         help="sentence: the first of the text that mentions a feature; summary: the title",
+    )
+    group.add_argument(
+        "--language", choices=LANGUAGES, default="en", help="of explanations; en: English only"
+    )
+    group.add_argument(
+        "--explain_from_rating",
+        type=real,
+        metavar="RATING",
+        help="make explanations only of reviews rated so or higher; default: of all",
     )
     group.add_argument("--seed", type=natural, default=0, help="seed of all random draws")
     return parser.parse_args()
@@ -137,10 +147,16 @@ def open_files(args: argparse.Namespace) -> RawFile:
     say(f"{args.raw} is read as {raw.how.kind}{table}; columns: {columns}")
     if raw.roles.time is None:
         say("no time column: the rows are taken to be in the order of time")
-    if args.min_rating is not None and raw.roles.rating is None:
+    for flag in ("min_rating", "explain_from_rating"):
+        if (least := getattr(args, flag)) is not None and raw.roles.rating is None:
+            raise UserError(
+                f"--{flag} {least:g}: {args.raw} has no rating column that is known. Name it with "
+                "--rating."
+            )
+    if args.explain_from_rating is not None and args.explanation == "none":
         raise UserError(
-            f"--min_rating {args.min_rating:g}: {args.raw} has no rating column that is known. "
-            "Name it with --rating."
+            f"--explain_from_rating {args.explain_from_rating:g}: no explanations are made "
+            "(--explanation none). Leave out one of the two."
         )
     if args.explanation == "summary" and raw.roles.title is None:
         raise UserError(

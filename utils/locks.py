@@ -48,7 +48,9 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
             "write permission, or name another."
         ) from error
     try:
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n{sys.argv[0]}\n")
+        path.write_text(
+            f"process {os.getpid()} on {socket.gethostname()}\n{Path(sys.argv[0]).name}\n"
+        )
         yield
     finally:
         path.unlink(missing_ok=True)  # while it is held: a waiting process makes a new one

@@ -14,6 +14,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from modules.loader.ragged import Ragged
+from modules.loader.tokenizer import as_text, encode_texts
 from modules.tasks import TEMPLATES, Task
 
 IGNORED = -100  # label of a pad position: PyTorch's cross entropy does not score it
@@ -105,8 +106,10 @@ def text_targets(
     """Explanations as targets: cut to ``max_tokens`` tokens, end mark added.
 
     Returns:
-        the targets, and the cut texts, which are the references of the text metrics.
+        the targets, and the cut texts, which are the references of the text metrics. Both hold
+        every word of the texts, ``</s>`` or ``item_5`` too.
     """
-    cut = [row[:max_tokens] for row in _tokenize(tokenizer, texts)]
-    references = tokenizer.batch_decode(cut, skip_special_tokens=True)
-    return Ragged.of([[*row, tokenizer.eos_token_id] for row in cut]), references
+    encoded = encode_texts(tokenizer, texts)
+    references = [as_text(tokenizer, *pair, max_tokens) for pair in zip(texts, encoded)]
+    rows = [[*tokens.ids[:max_tokens], tokenizer.eos_token_id] for tokens in encoded]
+    return Ragged.of(rows), references

@@ -1,12 +1,17 @@
 """T5's tokenizer: from a folder or the hub, made from a data set, with item tokens added."""
 
 import io
+import json
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import sentencepiece
+from tokenizers import Encoding, Tokenizer
+from tokenizers.models import Unigram
 from transformers import AddedToken, PreTrainedTokenizerBase, T5Tokenizer
 
 from modules.tasks import TEMPLATES
@@ -15,6 +20,7 @@ from utils.files import readable
 
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")  # either will do
 TEXT_VOCABULARY = 4000  # upper bound of text pieces of a tokenizer trained on a data set
+CHARACTERS = 3000  # that have a piece, the most frequent; Chinese texts hold more
 
 TEXT_SCORE = -10.0  # of each text piece: the best segmentation is the one with fewest pieces
 
@@ -34,6 +40,9 @@ def train_tokenizer(texts: Iterable[str]) -> T5Tokenizer:
     """
     words = [re.sub(r"\{\w+\}|\d", " ", text) for row in TEMPLATES.values() for text in row]
     words += [re.sub(r"\d", " ", text) for text in texts]
+    frequent = Counter(chain.from_iterable(words)).most_common()
+    rare = str.maketrans(dict.fromkeys((c for c, _ in frequent[CHARACTERS:]), " "))
+    words = [word.translate(rare) for word in words] if rare else words
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(words),
@@ -87,6 +96,37 @@ def add_item_tokens(tokenizer: PreTrainedTokenizerBase, n_items: int) -> np.ndar
     how = {"single_word": True, "lstrip": True, "normalized": False}
     tokenizer.add_tokens([AddedToken(mention, **how) for mention in mentions])
     return np.array(tokenizer.convert_tokens_to_ids(mentions))
+
+
+def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Encoding]:
+    """What people wrote as tokens, without an end mark: ``</s>``, ``<pad>`` or ``item_5`` in it are
+    words like any other, never the tokens of these names. Otherwise as ``tokenizer`` does it."""
+    # The tokenizer's own switch, split_special_tokens, leaves the names in the vocabulary itself.
+    known = json.loads(tokenizer.backend_tokenizer.to_str())
+    names = {token["content"] for token in known["added_tokens"]}
+    # No text has a piece with a blank in it, for texts are split at blanks first.
+    pieces = [
+        (f" {piece}" if piece in names else piece, score)
+        for piece, score in known["model"]["vocab"]
+    ]
+    plain = Tokenizer(Unigram(pieces, known["model"]["unk_id"]))
+    plain.normalizer = tokenizer.backend_tokenizer.normalizer
+    plain.pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
+    return plain.encode_batch(list(texts), add_special_tokens=False)
+
+
+def as_text(tokenizer: PreTrainedTokenizerBase, text: str, tokens: Encoding, end: int) -> str:
+    """The first ``end`` tokens of a text as text again; as written, what the vocabulary lacks.
+
+    tokens: of ``text``, by ``encode_texts``.
+    """
+    parts = zip(tokens.ids[:end], tokens.tokens, tokens.offsets)
+    unknown = tokenizer.unk_token_id
+    words = [text[slice(*at)] if number == unknown else piece for number, piece, at in parts]
+    found = tokenizer.backend_tokenizer.decoder.decode(words)
+    # "hair ." -> "hair.", where the tokenizer's own decoding, of what a model writes, does so.
+    cleans = tokenizer.clean_up_tokenization_spaces
+    return tokenizer.clean_up_tokenization(found) if cleans else found
 
 
 def check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, size: int) -> None:

@@ -13,25 +13,21 @@ are the published ones.
 
 import argparse
 import hashlib
-import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPException
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
-from urllib.error import HTTPError
-from urllib.parse import quote, urlsplit
-from urllib.request import Request, url2pathname, urlopen
+from typing import NamedTuple
 
 from modules.data.reader import load_dataset
 from modules.preparation.formats import BadLines
 from modules.preparation.rows import open_raw, read_rows
+from modules.preparation.transfer import fetch
 from utils import cli
-from utils.console import progress, say
+from utils.console import say
 from utils.errors import UserError
-from utils.files import write_text
+from utils.files import LOCK_FILE
 from utils.flag_types import path_name
+from utils.locks import locked
 
 
 class PublishedSet(NamedTuple):
@@ -51,136 +47,16 @@ SETS = {
 DUMPS = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 NEEDED = ("sequential.txt", "datamaps.json")
 OPTIONAL = ("negative.txt", "explanation.json")
-BLOCK = 1 << 18
-TRIES = 4  # of an interrupted transfer, before it is left to the next call
-PAUSE = 1.0  # seconds before the second try; doubled before each later one
-TIMEOUT = 30  # seconds without a byte
-
-
-class Reply(NamedTuple):
-    """A source's answer to a request for a file from a byte on."""
-
-    body: BinaryIO
-    start: int  # position of the first byte of the body
-    size: int | None  # bytes of the whole file; None where the source does not say
-    tag: str  # of this version of the file; "" where the source has none
-
-
-def fetch(source: str, name: str, folder: Path) -> Path | None:
-    """Get one file into a folder, resuming what an earlier call left as ``<name>.part``.
-
-    Args:
-        source: of the file's folder: http(s)://, file://, or a path.
-
-    Returns:
-        The file; None where the source has no file of this name.
-
-    Raises:
-        UserError: where the source cannot be read, or the transfer is interrupted every time.
-    """
-    target, part = folder / name, folder / f"{name}.part"
-    if target.exists():  # complete, from an earlier call
-        return target
-    for attempt in range(TRIES):
-        if attempt:
-            time.sleep(PAUSE * 2 ** (attempt - 1))
-        try:
-            if not _transfer(source, name, part):
-                return None
-        except (OSError, HTTPException) as error:
-            if isinstance(error, HTTPError) and error.code == 416:  # no such byte: start again
-                part.unlink()
-            elif isinstance(error, HTTPError) and error.code < 500:
-                raise UserError(
-                    f"{source}/{name}: the server answers {error.code} {error.reason}. Check the "
-                    "address in a browser."
-                ) from error
-            problem = error
-            have = part.stat().st_size if part.exists() else 0
-            say(f"{name}: interrupted after {have:,} bytes ({error or type(error).__name__})")
-            continue
-        part.replace(target)
-        _tag_file(part).unlink(missing_ok=True)
-        return target
-    raise UserError(
-        f"{source}/{name}: interrupted {TRIES} times ({problem}). Run the command again to "
-        f"continue from {part}."
-    )
-
-
-def _tag_file(part: Path) -> Path:
-    """The file that holds the tag of the version that ``part`` is from."""
-    return part.with_name(part.name + ".tag")
-
-
-def _transfer(source: str, name: str, part: Path) -> bool:
-    """Append to ``part`` what is missing; False where there is no such file. Raises OSError or
-    HTTPException where the transfer is interrupted."""
-    tag = _tag_file(part)
-    known = tag.read_text() if part.exists() and tag.exists() else ""
-    have = part.stat().st_size if known else 0  # without a tag it cannot be resumed
-    with _open(source, name, have, known) as reply:
-        if reply is None:
-            return False
-        if reply.start == 0:
-            part.unlink(missing_ok=True)
-            write_text(tag, reply.tag)  # makes the folder too
-        with part.open("ab") as file, progress(reply.size or 0, name, "B") as bar:
-            bar.update(reply.start)
-            while block := reply.body.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-    if reply.size is not None and part.stat().st_size != reply.size:
-        raise ConnectionError(f"{part.stat().st_size:,} of {reply.size:,} bytes received")
-    return True
-
-
-@contextmanager
-def _open(source: str, name: str, start: int, known: str) -> Iterator[Reply | None]:
-    """Ask for a file from a byte on; None: there is no such file. known: tag of the part's
-    version."""
-    scheme = urlsplit(source).scheme if "://" in source else "file"
-    if scheme not in ("http", "https", "file"):
-        raise UserError(f"--from {source}: {scheme}:// cannot be read. Use http, https or file.")
-    reply = (_open_path if scheme == "file" else _open_url)(source, name, start, known)
-    try:
-        yield reply
-    finally:
-        if reply is not None:
-            reply.body.close()
-
-
-def _open_path(source: str, name: str, start: int, known: str) -> Reply | None:
-    folder = Path(url2pathname(urlsplit(source).path) if "://" in source else source).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"--from {source}: no such folder. Name the folder with the files.")
-    path = folder / name
-    if not path.is_file():
-        return None
-    stat = path.stat()
-    tag = f"{stat.st_mtime_ns}-{stat.st_size}"
-    body = path.open("rb")
-    return Reply(body, body.seek(start if known == tag else 0), stat.st_size, tag)
-
-
-def _open_url(source: str, name: str, start: int, known: str) -> Reply | None:
-    request = Request(f"{source.rstrip('/')}/{quote(name)}")
-    if start:  # from this byte on, if the file is unchanged; else all of it
-        request.add_header("Range", f"bytes={start}-")
-        request.add_header("If-Range", known)
-    try:
-        response = urlopen(request, timeout=TIMEOUT)
-    except HTTPError as error:
-        if error.code == 404:
-            return None
-        raise
-    length = response.headers.get("Content-Length")
-    begins = start if response.status == 206 else 0
-    size = begins + int(length) if length and length.isdigit() else None
-    tag = response.headers.get("ETag", "")
-    if not tag or tag.startswith("W/"):  # a weak one allows other bytes
-        tag = response.headers.get("Last-Modified", "")
-    return Reply(response, begins, size, tag)
+# Bytes that a file may have: several times what the numbers of users, items and interactions of the
+# largest published set ask for. A server that sends without end is stopped there.
+_MIB = 1 << 20
+MOST = {
+    "sequential.txt": 16 * _MIB,
+    "datamaps.json": 32 * _MIB,
+    "negative.txt": 256 * _MIB,
+    "explanation.json": 512 * _MIB,
+}
+MOST_OF_DUMP = 512 * _MIB
 
 
 def check_published_set(folder: Path, published: PublishedSet) -> None:
@@ -234,25 +110,44 @@ def download(name: str, source: str | None, raw: bool, folder: Path) -> list[Pat
             f"or get the raw reviews ({DUMPS}) with --raw and run prepare.py on them."
         )
     names = (published.dump,) if raw else (*NEEDED, *OPTIONAL)
+    source = source or DUMPS
+    with locked(folder / LOCK_FILE, f"--out {folder}"):
+        _check_free(folder, names)
+        return _get(published, names, source, folder)
+
+
+def _check_free(folder: Path, names: Iterable[str]) -> None:
     there = [name for name in names if (folder / name).exists()]
     if there:
         raise UserError(
             f"{folder}: already holds {', '.join(there)}. Move them away, or give another --out."
         )
-    source = source or DUMPS
+
+
+def _get(published: PublishedSet, names: tuple[str, ...], source: str, folder: Path) -> list[Path]:
     # Kept while a transfer is unfinished. One per source, so that files of two are never mixed.
     work = folder / f".download-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
-    files = [path for name in names if (path := fetch(source, name, work))]
-    missing = [name for name in names if name not in {path.name for path in files}]
+    if work.is_symlink():
+        raise UserError(f"{work}: is a link, which this program does not make. Remove it.")
+    found = {name: fetch(source, name, work, MOST.get(name, MOST_OF_DUMP)) for name in names}
+    files = [path for path in found.values() if path]
+    missing = [name for name, path in found.items() if path is None]
     if set(missing) & {published.dump, *NEEDED}:
         raise UserError(f"{source}: has no {', '.join(missing)}. Give another source with --from.")
     if missing:
         say(f"the source has no {', '.join(missing)}; these files are optional")
     try:
-        check_dump(files[0], published) if raw else check_published_set(work, published)
+        if published.dump in names:
+            check_dump(files[0], published)
+        else:
+            check_published_set(work, published)
+        _check_free(folder, names)  # the transfer may have taken an hour
         return [path.replace(folder / path.name) for path in files]
     finally:
-        shutil.rmtree(work)
+        for path in files:
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # holds something that is not of this program
+            work.rmdir()
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,34 +10,76 @@ The split agrees with leave-one-out, unlike the published one:
   file: moving them to train would reveal what is held out. Where it gives fewer, records of train
   pairs are moved there, as long as their user and item keep another one in train.
 
+A review that is not in English, or is rated too low to be a reason, explains nothing (``Wanted``).
+
 Texts are read twice, to learn features from a sample and to take sentences. Records wait in a
 temporary file, so that memory does not grow with the texts.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import numpy as np
 
-from modules.preparation.features import SAMPLE, explanation, learn_features, summary
+from modules.preparation.features import (
+    SAMPLE,
+    Features,
+    learn_features,
+    sentence_explanations,
+    sentences,
+    title_explanations,
+)
 from modules.preparation.filters import Kept, Split
+from modules.preparation.language import is_foreign
 from modules.preparation.rows import Rows
 from utils.files import whole_file
 
 SPLITS = tuple(part.name.lower() for part in Split)  # their names in the file
-MODES = {"sentence": explanation, "summary": summary}
+MODES = {"sentence": sentence_explanations, "summary": title_explanations}
 TRAIN_SHARES = 8  # of ten; validation and test get one each
 UNSEEN, BEYOND = -1, -2  # instead of a Split: left out
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which reviews may explain, and by what.
+
+    Attributes:
+        mode: a key of MODES.
+        language: "en": English only; or "any".
+        from_rating: reviews rated lower, or not rated, explain nothing; None: all may.
+    """
+
+    mode: str
+    language: str = "any"
+    from_rating: float | None = None
+
+    def refusal(self, text: str, rating: float) -> str | None:
+        """Why a review may not explain, as the account says it; None where it may."""
+        if self.from_rating is not None and not rating >= self.from_rating:  # NaN: not rated
+            return f"not rated {self.from_rating:g} or more"
+        if self._is_foreign(" ".join(sentences(text))):
+            return "not in English"
+        return None
+
+    def _is_foreign(self, text: str) -> bool:
+        return self.language == "en" and is_foreign(text)
+
+    def explanation(self, text: str, features: Features) -> tuple[str, str] | None:
+        """(text, feature) of a review that may explain; None where nothing of it fits the rule."""
+        found = MODES[self.mode](text, features)
+        return next((pair for pair in found if not self._is_foreign(pair[0])), None)
 
 
 def explain_pairs(
     read: Callable[[str], Iterable[Rows]],
     kept: Kept,
-    mode: str,
+    wanted: Wanted,
     path: Path,
     rng: np.random.Generator,
 ) -> dict[str, int]:
@@ -46,49 +88,57 @@ def explain_pairs(
     Args:
         read: starts a pass over the raw file's texts (titles, for summaries), given the title of
             its progress bar.
-        mode: a key of MODES.
 
     Returns:
         Records by split, and pairs without a record by reason; the sum is the number of pairs.
     """
-    features = learn_features(sample_texts(read("features"), kept, rng))
-    explain = partial(MODES[mode], features=features)
+    features = learn_features(sample_texts(read("features"), kept, wanted, rng))
     with TemporaryFile(dir=path.parent) as spool:
-        pairs = spool_records(read("explanations"), kept, explain, spool)
+        pairs, refused = spool_records(read("explanations"), kept, wanted, features, spool)
         split = split_records(kept, pairs, rng)
         counts = {name: int((split == part).sum()) for part, name in zip(Split, SPLITS)}
         if all(counts.values()):
             write_explanations(path, spool, split)
-    counts["without an explanation"] = len(kept.rows) - len(pairs)
+    counts |= refused
+    counts["without an explanation"] = len(kept.rows) - len(pairs) - refused.total()
     counts["held out, user or item not in train"] = int((split == UNSEEN).sum())
     counts["held out, beyond an eighth of train"] = int((split == BEYOND).sum())
     return counts
 
 
-def sample_texts(chunks: Iterable[Rows], kept: Kept, rng: np.random.Generator) -> Iterator[str]:
-    """Texts of at most ``SAMPLE`` train pairs, drawn without repeats, in the order of the file."""
+def sample_texts(
+    chunks: Iterable[Rows], kept: Kept, wanted: Wanted, rng: np.random.Generator
+) -> Iterator[str]:
+    """Texts of at most ``SAMPLE`` train pairs, drawn without repeats, in the order of the file;
+    less those of them that may not explain."""
     rows = kept.rows[kept.held_out() == Split.TRAIN]
     if len(rows) > SAMPLE:
         rows = rng.choice(rows, SAMPLE, replace=False)
-    for text, _ in _texts_at(chunks, np.sort(rows)):
-        yield text
+    for text, rating, _ in _texts_at(chunks, np.sort(rows)):
+        if wanted.refusal(text, rating) is None:
+            yield text
 
 
 def spool_records(
     chunks: Iterable[Rows],
     kept: Kept,
-    explain: Callable[[str], tuple[str, str] | None],
+    wanted: Wanted,
+    features: Features,
     spool: BinaryIO,
-) -> np.ndarray:
+) -> tuple[np.ndarray, Counter[str]]:
     """Write the record of each pair that has one to ``spool``, in the order of the raw file.
 
     Returns:
-        (n,) int64: the pairs, as indices into ``kept``, in the order of the lines of ``spool``.
+        (n,) int64: the pairs, as indices into ``kept``, in the order of the lines of ``spool``;
+        and how many may not explain, by the reason.
     """
     order = np.argsort(kept.rows)
-    pairs = []
-    for text, k in _texts_at(chunks, kept.rows[order]):
-        found = explain(text)
+    pairs, refused = [], Counter()
+    for text, rating, k in _texts_at(chunks, kept.rows[order]):
+        if reason := wanted.refusal(text, rating):
+            refused[reason] += 1
+            continue
+        found = wanted.explanation(text, features)
         if found is None:
             continue
         pair = order[k]
@@ -96,17 +146,18 @@ def spool_records(
         record |= {"explanation": found[0], "feature": found[1]}
         spool.write(json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n")
         pairs.append(pair)
-    return np.array(pairs, dtype=np.int64)
+    return np.array(pairs, dtype=np.int64), refused
 
 
-def _texts_at(chunks: Iterable[Rows], rows: np.ndarray) -> Iterator[tuple[str, int]]:
-    """The texts of some rows of the raw file. rows: ascending. Yields (text, index into rows)."""
+def _texts_at(chunks: Iterable[Rows], rows: np.ndarray) -> Iterator[tuple[str, float, int]]:
+    """The texts of some rows of the raw file, and their ratings. rows: ascending; the third value
+    is the index into them."""
     start = at = 0
     for chunk in chunks:
         end = start + len(chunk.texts)
         upto = int(np.searchsorted(rows, end))
         for k in range(at, upto):
-            yield chunk.texts[rows[k] - start], k
+            yield chunk.texts[rows[k] - start], chunk.ratings[rows[k] - start], k
         start, at = end, upto
 
 

@@ -7,7 +7,8 @@ that we may not ship. The rule here, for English:
    is tagged with its part of speech by TextBlob's pattern tagger, a lexicon and rules inside its
    package. A word is a noun if it is tagged so in more than half of its places and follows an
    article, a possessive or an adjective, nouns between them allowed, in a fifth of them:
-   "the price", "my hair", "nice body wash", but "I love", "it works".
+   "the price", "my hair", "nice body wash", but "I love", "it works". Both are shares of its
+   places in a review, averaged over reviews: one that repeats a word a hundred times counts once.
 2. A noun is a feature if it is in at least MIN_SHARE of the sample's reviews (and in MIN_REVIEWS
    of them), has three letters or more, and is not one of the EMPTY_NOUNS, which could be said of
    anything. Two nouns side by side are a feature too, if neither is empty. Of nouns and of pairs
@@ -16,14 +17,14 @@ that we may not ship. The rule here, for English:
    feature. The feature is the sentence's first pair, else its first noun.
 """
 
-import html
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 from modules.preparation.extras import require
+from modules.preparation.markup import plain_text
 
 SAMPLE = 20_000  # reviews to learn features from: tagging them takes half a minute
 MIN_SHARE = 0.001
@@ -43,7 +44,6 @@ EMPTY_NOUNS = frozenset(_EMPTY.split())
 # What Amazon fills in as a title where the writer gave none.
 NO_TITLE = re.compile(r"(?:one|two|three|four|five) stars?", re.IGNORECASE)
 
-_TAG = re.compile(r"<[^<>]{1,200}>")
 _END = re.compile(r"(?<=[.!?]) |(?<=[.!?][\"')\]]) ")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _NOUN_TAGS = ("NN", "NNS", "NNP", "NNPS")
@@ -59,21 +59,17 @@ class Features(NamedTuple):
 
 
 def sentences(text: str) -> list[str]:
-    """A text's sentences, without HTML, each run of white space as one blank."""
-    if "&" in text:
-        text = html.unescape(text)
-    if "<" in text:
-        text = _TAG.sub(" ", text)
-    lines = (" ".join(line.split()) for line in text.splitlines())
+    """A text's sentences, without markup, each run of white space as one blank."""
+    lines = (" ".join(line.split()) for line in plain_text(text).splitlines())
     return [part for line in lines for part in _END.split(line) if part]
 
 
 class _Counts:
-    """Counts over the sample: places of words; reviews with a word or a pair."""
+    """Counts over the sample, in reviews: with a word, or with a pair. Where a word is a noun in a
+    third of its places, the review counts as a third."""
 
     def __init__(self) -> None:
         self.n_reviews = 0
-        self.places: Counter[str] = Counter()
         self.as_noun: Counter[str] = Counter()
         self.after_lead: Counter[str] = Counter()  # after an article, possessive or adjective
         self.reviews_of_word: Counter[str] = Counter()
@@ -82,27 +78,31 @@ class _Counts:
     def add(self, tagged_sentences: Iterable[list[tuple[str, str]]]) -> None:
         """Count a review: (word, tag) by sentence."""
         self.n_reviews += 1
-        words: set[str] = set()
+        places: Counter[str] = Counter()
+        as_noun: Counter[str] = Counter()
+        after_lead: Counter[str] = Counter()
         pairs: set[tuple[str, str]] = set()
         for tagged in tagged_sentences:
             before, before_is_noun, lead = "", False, False
             for form, tag in tagged:
                 word, is_noun = form.lower(), tag in _NOUN_TAGS
-                self.places[word] += 1
-                self.as_noun[word] += is_noun
-                self.after_lead[word] += lead
-                words.add(word)
+                places[word] += 1
+                as_noun[word] += is_noun
+                after_lead[word] += lead
                 if is_noun and before_is_noun and word != before:
                     pairs.add((before, word))
                 before, before_is_noun = word, is_noun
                 lead = (tag in _BEFORE_NOUN and word not in ("this", "that")) or (lead and is_noun)
-        self.reviews_of_word.update(words)
+        for word, n in places.items():
+            self.as_noun[word] += as_noun[word] / n
+            self.after_lead[word] += after_lead[word] / n
+        self.reviews_of_word.update(places.keys())
         self.reviews_of_pair.update(pairs)
 
     def is_feature(self, word: str) -> bool:
         """Rules 1 and 2, except for the frequency and ``is_led``."""
         return (
-            2 * self.as_noun[word] > self.places[word]
+            2 * self.as_noun[word] > self.reviews_of_word[word]
             and len(word) > 2
             and word not in EMPTY_NOUNS
             and _WORD.fullmatch(word) is not None
@@ -110,7 +110,7 @@ class _Counts:
 
     def is_led(self, word: str) -> bool:
         """Does it follow an article, a possessive or an adjective in a fifth of its places?"""
-        return 5 * self.after_lead[word] >= self.places[word]
+        return 5 * self.after_lead[word] >= self.reviews_of_word[word]
 
 
 def require_tagger() -> None:
@@ -161,20 +161,18 @@ def _mentioned(words: list[str], features: Features) -> str:
     return ""
 
 
-def explanation(review: str, features: Features) -> tuple[str, str] | None:
-    """(sentence, feature) of a review; None where no sentence fits the rule."""
+def sentence_explanations(review: str, features: Features) -> Iterator[tuple[str, str]]:
+    """(sentence, feature) of a review: each sentence that fits the rule, in their order."""
     for sentence in sentences(review):
         words = _WORD.findall(sentence.lower())
         if MIN_WORDS <= len(words) <= MAX_WORDS:
             feature = _mentioned(words, features)
             if feature:
-                return sentence, feature
-    return None
+                yield sentence, feature
 
 
-def summary(title: str, features: Features) -> tuple[str, str] | None:
-    """(title, feature or "") of a review; None without a title, or with one filled in by Amazon."""
+def title_explanations(title: str, features: Features) -> Iterator[tuple[str, str]]:
+    """(title, feature or "") of a review; none without a title, or with one filled in by Amazon."""
     text = " ".join(sentences(title))
-    if not text or NO_TITLE.fullmatch(text):
-        return None
-    return text, _mentioned(_WORD.findall(text.lower()), features)
+    if text and not NO_TITLE.fullmatch(text):
+        yield text, _mentioned(_WORD.findall(text.lower()), features)

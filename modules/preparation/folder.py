@@ -12,7 +12,7 @@ from typing import Any
 
 from modules.data.dataset import MIN_HISTORY, RecDataset
 from modules.data.negatives import NegativeSampler
-from modules.preparation.explanations import SPLITS, explain_pairs
+from modules.preparation.explanations import SPLITS, Wanted, explain_pairs
 from modules.preparation.features import require_tagger
 from modules.preparation.filters import (
     Kept,
@@ -22,6 +22,7 @@ from modules.preparation.filters import (
     write_negatives,
 )
 from modules.preparation.formats import BadLines
+from modules.preparation.language import require_language
 from modules.preparation.rows import RawFile, Rows, read_rows
 from modules.randomness import Stream, rng
 from utils.console import progress, say
@@ -45,6 +46,8 @@ class Options:
     explanation: str  # "sentence", "summary" or "none"
     strict: bool
     seed: int
+    language: str = "en"  # of explanations; or "any"
+    explain_from_rating: float | None = None
 
 
 def prepare_folder(
@@ -60,10 +63,11 @@ def prepare_folder(
 
     Raises:
         UserError: where a line is bad under --strict, no interaction is left, there are too few
-            items for the negatives, or textblob is needed and missing.
+            items for the negatives, or textblob or py3langid is needed and missing.
     """
     if _text_role(raw, options):
         require_tagger()  # now, not after the first pass
+        require_language(options.language)
     kept, counts = _read(raw, options)
     dataset = _dataset(folder, kept)
     sampler = NegativeSampler(dataset, options.negative_num)
@@ -207,10 +211,11 @@ def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[s
         say(f"no explanation.json ({reason}); train with --tasks sequential,direct")
         return {}
     silent = BadLines(raw.path, False)  # the first pass has reported them
+    rated = options.explain_from_rating is not None
     counts = explain_pairs(
-        lambda title: _shown(raw, silent, title, options.min_rating is not None, role),
+        lambda title: _shown(raw, silent, title, options.min_rating is not None, role, rated),
         kept,
-        options.explanation,
+        Wanted(options.explanation, options.language, options.explain_from_rating),
         folder / "explanation.json",
         rng(options.seed, Stream.PREPARE_EXPLANATIONS),
     )
@@ -225,12 +230,17 @@ def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[s
 
 
 def _shown(
-    raw: RawFile, bad: BadLines, title: str, rating: bool, text: str | None = None
+    raw: RawFile,
+    bad: BadLines,
+    title: str,
+    rating: bool,
+    text: str | None = None,
+    rated: bool = False,
 ) -> Iterator[Rows]:
-    """A pass over the raw file, with a progress bar."""
+    """``read_rows`` with a progress bar."""
     with progress(100, title, "%") as bar:
         yield from read_rows(
-            raw, bad, lambda part: bar.update(int(100 * part) - bar.n), rating, text
+            raw, bad, lambda part: bar.update(int(100 * part) - bar.n), rating, text, rated
         )
 
 

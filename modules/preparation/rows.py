@@ -41,7 +41,7 @@ class Rows(NamedTuple):
     users: list[str]
     items: list[str]
     times: Times  # 0 where the file has none
-    ratings: list[float]  # 0 where they are not read
+    ratings: list[float]  # 0 where they are not read; NaN where a row that is good has none
     texts: list[str]  # of the role that was asked for, "" where a row has none; [] without one
 
 
@@ -79,6 +79,7 @@ def read_rows(
     done: Callable[[float], None],
     rating: bool = False,
     text: str | None = None,
+    rated: bool = False,
 ) -> Iterator[Rows]:
     """All good rows in the order of the file, in chunks.
 
@@ -87,6 +88,7 @@ def read_rows(
         done: called with the share of the file that is read, 0 to 1.
         rating: whether ratings are read; a row without one is then bad.
         text: the role to be read as texts, "text" or "title".
+        rated: whether ratings are read of the rows that have one; the others are good all the same.
 
     Raises:
         UserError: where the times have more than one unit, or the file cannot be read.
@@ -96,7 +98,7 @@ def read_rows(
         needed.append("time")
     if rating:
         needed.append("rating")
-    roles = [*needed, *([text] if text else ())]
+    roles = [*needed, *([text] if text else ()), *(["rating"] if rated and not rating else ())]
     names = [getattr(raw.roles, role) for role in roles]
     clock = Clock(raw.path, raw.roles.time, bad) if raw.roles.time else None
     chunks = formats.column_chunks(raw.path, raw.how, names, bad, _row_test(raw), _watched(raw))
@@ -139,7 +141,8 @@ def _rows(
         times = Times(*(np.delete(part, list(wrong)) for part in times))
     none = [0.0] * len(made["user"])
     texts = made.get("text", made.get("title", []))
-    return Rows(made["user"], made["item"], times, made.get("rating", none), texts)
+    ratings = [math.nan if value is None else value for value in made.get("rating", none)]
+    return Rows(made["user"], made["item"], times, ratings, texts)
 
 
 def _remark_blanks(role: str, before: list, after: list, chunk: Columns, bad: BadLines) -> None:

@@ -6,7 +6,9 @@ modules/released/reader.py starts it and reads what it writes. A pickle is a pro
    can fill the memory or take for ever. Memory is limited on Linux only; without the module
    ``resource`` (Windows) only the reader's timeout holds.
 2. a closed list of names: a file that asks for another one is refused before torch reads it.
-3. ``torch.load(weights_only=True)``, with stubs in place of the classes of modules and of their
+3. a bound on tuples in tuples: a few bytes can hold one twice in the next, forty times over, and
+   its hash as a key of a dict is then 2^40 hashes.
+4. ``torch.load(weights_only=True)``, with stubs in place of the classes of modules and of their
    configuration: they keep their state, and nothing of the real classes runs.
 """
 
@@ -94,7 +96,44 @@ def inert_classes(path: str | Path) -> set[str]:
                     "which is no part of a model. Only tensors, plain containers and the state of "
                     "modules are read; do not open this file with torch.load either."
                 )
+    if _has_repeating_tuples(program):
+        raise UserError(
+            "refused, and nothing of it was run: its pickle holds tuples in tuples again and "
+            "again, which is no part of a model."
+        )
     return classes
+
+
+def _has_repeating_tuples(program: bytes) -> bool:
+    """Has a tuple more parts than the pickle has bytes? Only by holding others several times can
+    it, whose parts count as often as they are held, for the hash of a tuple takes as many steps.
+
+    Nothing is unpickled: a number of parts stands for each value on the stack.
+    """
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[int, int] = {}
+    for opcode, argument, _ in pickletools.genops(program):
+        name, before = opcode.name, opcode.stack_before
+        if name == "MARK":
+            marks.append(len(stack))
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        elif name == "DUP":
+            stack.append(stack[-1])
+        else:
+            to_mark = pickletools.markobject in before
+            bottom = marks.pop() if to_mark else len(stack) - len(before)
+            parts = 1 + sum(stack[bottom:]) if name.startswith("TUPLE") else 1
+            if parts > len(program):
+                return True
+            del stack[bottom - (before.index(pickletools.markobject) if to_mark else 0) :]
+            stack += [parts] * len(opcode.stack_after)
+    return False
 
 
 def _named_tensors(root: Inert) -> dict[str, torch.Tensor]:

@@ -1,15 +1,14 @@
-"""Getting data: from folders, file:// and a server on this machine that interrupts, too."""
+"""Getting data sets: from folders, file:// and a server on this machine."""
 
 import gzip
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from modules.data.reader import load_dataset
 from modules.preparation import download
-from modules.preparation.download import PublishedSet, fetch
+from modules.preparation.download import PublishedSet
 from tests.conftest import HISTORIES
 from tests.test_scripts import script
 from utils.errors import UserError
@@ -19,62 +18,8 @@ FEW = PublishedSet(4, 12, sum(map(len, HISTORIES.values())), "reviews_Few_5.json
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """A published set of four users, and no waiting between tries."""
+    """A published set of four users."""
     monkeypatch.setitem(download.SETS, "few", FEW)
-    monkeypatch.setattr(download, "PAUSE", 0.0)
-
-
-class Server:
-    """Serves ``files``; ``breaks``: after how many bytes each of the next answers ends."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.breaks: list[int] = []
-        self.tag = '"one"'
-        self.ranges = True
-        self.asked: list[tuple[str, str | None]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(handler):
-                self.answer(handler)
-
-            def log_message(handler, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/data"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def answer(self, handler) -> None:
-        name, asked = handler.path.removeprefix("/data/"), handler.headers.get("Range")
-        self.asked.append((name, asked))
-        content = self.files.get(name)
-        if content is None:
-            handler.send_error(404)
-            return
-        start = 0
-        if asked and self.ranges and handler.headers.get("If-Range") == self.tag:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(content):
-                handler.send_error(416)
-                return
-        handler.send_response(206 if start else 200)
-        if start:
-            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        handler.send_header("Content-Length", str(len(content) - start))
-        if self.tag:
-            handler.send_header("ETag", self.tag)
-        handler.end_headers()
-        body = content[start:]
-        handler.wfile.write(body[: self.breaks.pop(0)] if self.breaks else body)
-
-
-@pytest.fixture
-def server():
-    own = Server()
-    yield own
-    own.http.shutdown()
-    own.http.server_close()
 
 
 def test_from_a_folder_and_file_url(folder, tmp_path):
@@ -95,56 +40,6 @@ def test_from_a_server_without_the_optional_files(folder, tmp_path, server, caps
     assert load_dataset(tmp_path / "out").n_users == 4
 
 
-CONTENT = bytes(range(256)) * 40
-
-
-def test_an_interrupted_transfer_is_resumed(tmp_path, server):
-    server.files, server.breaks = {"a": CONTENT}, [1000, 500]
-    assert fetch(server.url, "a", tmp_path).read_bytes() == CONTENT
-    assert server.asked == [("a", None), ("a", "bytes=1000-"), ("a", "bytes=1500-")]
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_the_next_call_continues(tmp_path, server):
-    server.files, server.breaks = {"a": CONTENT}, [100] * download.TRIES
-    with pytest.raises(UserError, match=r"interrupted 4 times \(400 of 10,240 bytes received\)"):
-        fetch(server.url, "a", tmp_path)
-    assert (tmp_path / "a.part").read_bytes() == CONTENT[:400]
-    assert fetch(server.url, "a", tmp_path).read_bytes() == CONTENT
-    assert server.asked[-1] == ("a", "bytes=400-")
-    assert fetch(server.url, "a", tmp_path).read_bytes() == CONTENT  # complete: not asked again
-    assert len(server.asked) == 5
-
-
-@pytest.mark.parametrize("change", ["another version", "no ranges", "no tag", "too long"])
-def test_what_cannot_be_resumed_starts_again(tmp_path, server, monkeypatch, change):
-    monkeypatch.setattr(download, "TRIES", 1)
-    server.files, server.breaks = {"a": CONTENT}, [1000]
-    server.tag = "" if change == "no tag" else server.tag
-    with pytest.raises(UserError):
-        fetch(server.url, "a", tmp_path)
-    if change == "another version":
-        server.files["a"], server.tag = CONTENT[::-1], '"two"'
-    if change == "no ranges":
-        server.ranges = False
-    if change == "too long":
-        with (tmp_path / "a.part").open("ab") as file:
-            file.write(bytes(20_000))
-    monkeypatch.setattr(download, "TRIES", 2)
-    assert fetch(server.url, "a", tmp_path).read_bytes() == server.files["a"]
-
-
-def test_a_copy_from_a_folder_is_resumed(tmp_path):
-    source, work = tmp_path / "source", tmp_path / "work"
-    source.mkdir()
-    (source / "a").write_bytes(CONTENT)
-    work.mkdir()
-    stat = (source / "a").stat()
-    (work / "a.part").write_bytes(b"?" * 1000)  # to see that it is kept
-    (work / "a.part.tag").write_text(f"{stat.st_mtime_ns}-{stat.st_size}")
-    assert fetch(str(source), "a", work).read_bytes() == b"?" * 1000 + CONTENT[1000:]
-
-
 def test_raw_dump(tmp_path, monkeypatch):
     rows = [
         {"reviewerID": f"U{u}", "asin": f"I{i}", "unixReviewTime": k}
@@ -160,7 +55,7 @@ def test_raw_dump(tmp_path, monkeypatch):
     (source / FEW.dump).write_bytes(gzip.compress(text[: text.rindex("{")].encode()))
     with pytest.raises(UserError, match=r"have 18 interactions, the published set 19"):
         download.download("few", None, True, tmp_path / "other")
-    assert list((tmp_path / "other").iterdir()) == []
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_is_not_the_published_set_is_deleted(folder, tmp_path):
@@ -171,7 +66,7 @@ def test_what_is_not_the_published_set_is_deleted(folder, tmp_path):
     path.write_text("<html>Please log in</html>")
     with pytest.raises(UserError, match=r"sequential\.txt, line 1"):
         download.download("few", str(folder), False, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_refused(folder, tmp_path, server):
@@ -208,3 +103,85 @@ def test_real_set_from_a_folder(shared, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "22,363 users, 12,101 items, 198,502 interactions, as published" in done.stdout
+
+
+# ---------------------------------------------------------------- one folder
+
+
+def test_the_second_of_two_downloads_is_refused(folder, tmp_path, server):
+    """While the first waits for the server; from another source too."""
+    out, asked, go_on = tmp_path / "out", threading.Event(), threading.Event()
+
+    def wait(handler):
+        asked.set()
+        go_on.wait(20)
+        handler.send_error(404)
+
+    server.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    server.lies = [wait]
+    failed = []
+
+    def first():
+        try:
+            download.download("few", server.url, False, out)
+        except UserError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert asked.wait(20)
+    for source in (server.url, str(folder)):
+        with pytest.raises(UserError, match="writes there"):
+            download.download("few", source, False, out)
+    go_on.set()
+    thread.join()
+    assert failed == [f"{server.url}: has no sequential.txt. Give another source with --from."]
+    download.download("few", str(folder), False, out)
+    assert load_dataset(out).n_users == 4
+    assert not (out / ".lock").exists()
+
+
+def test_nothing_else_is_deleted_or_replaced(folder, tmp_path):
+    out = tmp_path / "out"
+    (folder / "datamaps.json").rename(away := tmp_path / "datamaps.json")
+    with pytest.raises(UserError, match=r"has no datamaps\.json"):
+        download.download("few", str(folder), False, out)
+    (work,) = (path for path in out.iterdir() if path.is_dir())
+    (work / "thesis.txt").write_text("mine")
+    away.rename(folder / "datamaps.json")
+    download.download("few", str(folder), False, out)
+    assert (work / "thesis.txt").read_text() == "mine"
+    assert [path.name for path in work.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def check(*_):
+        (out / "negative.txt").write_text("mine")
+
+    monkeypatch.setattr(download, "check_published_set", check)
+    with pytest.raises(UserError, match=r"already holds negative\.txt"):
+        download.download("few", str(folder), False, out)
+    assert [path.name for path in out.iterdir()] == ["negative.txt"]
+    assert (out / "negative.txt").read_text() == "mine"
+
+
+def test_a_planted_work_folder(folder, tmp_path):
+    (victim := tmp_path / "victim").mkdir()
+    (folder / "datamaps.json").rename(tmp_path / "datamaps.json")
+    with pytest.raises(UserError, match="has no"):
+        download.download("few", str(folder), False, out := tmp_path / "out")
+    (work,) = (path for path in out.iterdir() if path.is_dir())
+    work.rename(tmp_path / "moved")
+    work.symlink_to(victim)
+    with pytest.raises(UserError, match="is a link, which this program does not make"):
+        download.download("few", str(folder), False, out)
+    assert list(victim.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(UserError, match=f"--out {out}: no lock can be taken"):
+            download.download("few", str(folder), False, out)

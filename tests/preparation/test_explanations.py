@@ -2,22 +2,33 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modules.data.reader import load_dataset
 from modules.preparation.explanations import (
     BEYOND,
     UNSEEN,
+    Wanted,
     sample_texts,
     split_records,
     spool_records,
     write_explanations,
 )
+from modules.preparation.features import Features
+from modules.preparation.folder import prepare_folder
+from modules.preparation.rows import open_raw
 from tests.preparation.test_filters import FIVE, as_chunks, make
+from tests.preparation.test_prepare import OPTIONS, reviews, write_as
 from utils.errors import UserError
+
+NONE = Features(frozenset(), frozenset())
+ALL = Wanted("sentence")
+NAN = float("nan")
 
 
 @st.composite
@@ -101,10 +112,12 @@ def test_texts_meet_their_pairs(tmp_path):
     kept = make(table, core=5)
     spool = io.BytesIO()
 
-    def explain(text):  # as if every other kept row spoke of a feature
-        return (text, "f") if int(text.split()[1]) % 4 == 0 else None
+    class Every(Wanted):  # as if every other kept row spoke of a feature
+        def explanation(self, text, features):
+            return (text, "f") if int(text.split()[1]) % 4 == 0 else None
 
-    pairs = spool_records(as_chunks(table, 3), kept, explain, spool)
+    pairs, refused = spool_records(as_chunks(table, 3), kept, Every("sentence"), NONE, spool)
+    assert not refused
     records = [json.loads(line) for line in spool.getvalue().splitlines()]
     assert len(records) == len(pairs) == 13
     for record, pair in zip(records, pairs):
@@ -122,11 +135,87 @@ def test_texts_meet_their_pairs(tmp_path):
 
 def test_sample_is_of_train_pairs(monkeypatch):
     kept = make(FIVE, core=5)
-    texts = list(sample_texts(as_chunks(FIVE), kept, np.random.default_rng(0)))
+    texts = list(sample_texts(as_chunks(FIVE), kept, ALL, np.random.default_rng(0)))
     held = {f"text {row}" for row in kept.rows[kept.held_out() > 0]}
     assert len(texts) == 15
     assert not held & set(texts)
     monkeypatch.setattr("modules.preparation.explanations.SAMPLE", 6)
-    some = list(sample_texts(as_chunks(FIVE), kept, np.random.default_rng(0)))
+    some = list(sample_texts(as_chunks(FIVE), kept, ALL, np.random.default_rng(0)))
     assert len(set(some)) == 6
     assert set(some) < set(texts)
+
+
+SCENT = Features(frozenset({"scent", "design"}), frozenset())
+GERMAN = "Der Duft ist super, das Design ist auch sehr schön."
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text", "rating", "refusal"),
+    [
+        (Wanted("sentence", "en"), "The scent is great.", 1.0, None),
+        (Wanted("sentence", "en"), GERMAN, 5.0, "not in English"),
+        (Wanted("summary", "en"), "Sehr schönes Design", 5.0, "not in English"),
+        (Wanted("sentence", "en"), "<br />" * 60 + GERMAN, 5.0, "not in English"),
+        (Wanted("sentence", "any"), GERMAN, 5.0, None),
+        (Wanted("sentence", "any", 4.0), "The scent is great.", 4.0, None),
+        (Wanted("sentence", "any", 4.0), "The scent is great.", 3.5, "not rated 4 or more"),
+        (Wanted("sentence", "any", 4.0), "The scent is great.", NAN, "not rated 4 or more"),
+        (Wanted("sentence", "any", 0.0), "The scent is great.", NAN, "not rated 0 or more"),
+    ],
+)  # fmt: skip
+def test_which_reviews_may_explain(wanted, text, rating, refusal):
+    assert wanted.refusal(text, rating) == refusal
+
+
+def test_a_sentence_in_another_language_is_passed_over():
+    review = f"I bought it for my sister, who likes it a lot. {GERMAN} The scent is great."
+    assert Wanted("sentence", "en").refusal(review, 5.0) is None
+    assert Wanted("sentence", "en").explanation(review, SCENT) == ("The scent is great.", "scent")
+    assert Wanted("sentence", "any").explanation(review, SCENT) == (GERMAN, "design")
+    assert Wanted("sentence", "en").explanation(GERMAN, SCENT) is None
+
+
+FOREIGN = (
+    "Der Scent ist super, die Bottle ist leider kaputt.",
+    "这个香水的味道很好，瓶子也很漂亮。",
+)
+
+
+def explained(folder, rows, **changes):
+    """The explanations that come of rows as in NAMES, and the account of them."""
+    raw = write_as(folder / "raw.json", rows)
+    options = replace(OPTIONS, **changes)
+    stats = prepare_folder(open_raw(raw, None, None, {}), folder / "out", options, {})
+    splits = load_dataset(folder / "out").explanations.values()
+    return [text for records in splits for text in records.texts], stats["explanations"]
+
+
+def test_reviews_in_other_languages_are_left_out_and_counted(tmp_path):
+    own = list({row[:2]: row for row in reviews()}.values())
+    texts = dict(enumerate(FOREIGN))
+    rows = [(*row[:4], texts.get(k % 5, row[4]), row[5]) for k, row in enumerate(own)]
+    texts, account = explained(tmp_path, rows)
+    foreign = account["not in English"]
+    assert foreign / sum(account.values()) == pytest.approx(2 / 5, abs=0.1)
+    assert texts
+    assert not set(FOREIGN) & set(texts)
+    texts, account = explained(tmp_path, rows, language="any")
+    assert "not in English" not in account
+    assert FOREIGN[0] in texts
+
+
+def test_reviews_that_are_rated_low_explain_nothing(tmp_path):
+    """But they stay in the histories, and so do those without a rating."""
+    own = list({row[:2]: row for row in reviews()}.values())
+    stars = [None if k % 10 == 0 else row[3] for k, row in enumerate(own)]
+    rows = [
+        (*row[:3], rated, f"The price of this is {rated} stars.", row[5])
+        for row, rated in zip(own, stars)
+    ]
+    texts, account = explained(tmp_path, rows)
+    assert len(set(texts)) == 5
+    kept, share = sum(account.values()), sum(r is None or r < 4 for r in stars) / len(stars)
+    texts, account = explained(tmp_path, rows, explain_from_rating=4.0)
+    assert set(texts) == {"The price of this is 4 stars.", "The price of this is 5 stars."}
+    assert account["not rated 4 or more"] / kept == pytest.approx(share, abs=0.1)
+    assert sum(account.values()) == kept

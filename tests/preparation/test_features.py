@@ -2,7 +2,13 @@
 
 import pytest
 
-from modules.preparation.features import Features, explanation, learn_features, sentences, summary
+from modules.preparation.features import (
+    Features,
+    learn_features,
+    sentence_explanations,
+    sentences,
+    title_explanations,
+)
 
 FEATURES = Features(frozenset({"price", "wash", "hair"}), frozenset({("body", "wash")}))
 
@@ -22,26 +28,36 @@ def test_sentences():
 @pytest.mark.parametrize(
     ("review", "expected"),
     [
-        ("I like it a lot. The price is very good.", ("The price is very good.", "price")),
-        ("My hair likes this Body Wash.", ("My hair likes this Body Wash.", "body wash")),
+        ("I like it a lot. The price is very good.", [("The price is very good.", "price")]),
+        ("My hair likes this Body Wash.", [("My hair likes this Body Wash.", "body wash")]),
         (
             "Good price! My hair is soft now.",
-            ("My hair is soft now.", "hair"),
+            [("My hair is soft now.", "hair")],
         ),  # 2 words: too short
-        ("Hair " + "and more " * 20, None),  # too long
-        ("I like the pricey one best.", None),
-        ("", None),
+        (
+            "The price is very good. So is my hair now.",
+            [("The price is very good.", "price"), ("So is my hair now.", "hair")],
+        ),
+        ("Hair " + "and more " * 20, []),  # too long
+        ("I like the pricey one best.", []),
+        ("", []),
     ],
 )
-def test_explanation(review, expected):
-    assert explanation(review, FEATURES) == expected
+def test_sentence_explanations(review, expected):
+    assert list(sentence_explanations(review, FEATURES)) == expected
 
 
-def test_summary():
-    assert summary("Great price", FEATURES) == ("Great price", "price")
-    assert summary("Lovely", FEATURES) == ("Lovely", "")
-    assert summary("Five Stars", FEATURES) is None
-    assert summary("  ", FEATURES) is None
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("Great<br />price", [("Great price", "price")]),
+        ("Lovely", [("Lovely", "")]),
+        ("Five Stars", []),
+        ("  ", []),
+    ],
+)
+def test_title_explanations(title, expected):
+    assert list(title_explanations(title, FEATURES)) == expected
 
 
 def test_learning():
@@ -57,3 +73,10 @@ def test_learning():
 def test_a_review_counts_once():
     assert "scent" not in learn_features(["the scent, the scent, the scent"] * 4).words
     assert "scent" in learn_features(["the scent, the scent, the scent"] * 5).words
+
+
+def test_a_review_that_repeats_a_word_does_not_make_it_a_feature():
+    """Ten say "I smile", which follows no article; one says "the smile" a thousand times."""
+    others = ["I smile when I see the bottle.", "You smile, they smile, we smile."] * 5
+    assert "smile" in learn_features(["The smile of the bottle is nice."] * 6).words
+    assert "smile" not in learn_features([*others, "The smile. " * 1000]).words

@@ -181,11 +181,21 @@ def test_without_texts_and_times(tmp_path):
     assert [dataset.item_names[i] for i in dataset.history(1)] == expected
 
 
+def test_ratings_that_are_asked_for_and_not_there(tmp_path):
+    (raw := tmp_path / "pairs.csv").write_text("user,item\na,b\n")
+    for flag in ("--min_rating", "--explain_from_rating"):
+        done = script("prepare.py", raw, "--out", tmp_path / "out", flag, "4")
+        assert done.returncode == 2
+        assert f"{flag} 4: {raw} has no rating column" in done.stderr
+        assert "--rating" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("package", "ending", "message"),
     [
         ("pyarrow", "parquet", "Parquet files need the package pyarrow, which is not installed"),
         ("textblob", "tsv", "Explanations need the package textblob.* --explanation none"),
+        ("py3langid", "tsv", "Explanations in English only need the package py3langid.* --lang"),
     ],
 )
 def test_a_missing_package_is_named(tmp_path, monkeypatch, package, ending, message):
@@ -200,7 +210,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, package, ending, mess
 
 
 def test_tables_without_explanations_need_neither(tmp_path, monkeypatch):
-    for package in ("pyarrow", "textblob"):
+    for package in ("pyarrow", "textblob", "py3langid"):
         monkeypatch.setitem(sys.modules, package, None)
     raw = write_as(tmp_path / "raw.csv", reviews())
     options = replace(OPTIONS, explanation="none")
@@ -210,7 +220,7 @@ def test_tables_without_explanations_need_neither(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["prepare", "modules.preparation.download"])
 def test_nothing_heavy_is_imported_before_it_is_needed(name):
-    heavy = {"torch", "transformers", "pyarrow", "scipy", "textblob"}
+    heavy = {"torch", "transformers", "pyarrow", "scipy", "textblob", "py3langid"}
     code = f"import sys, {name}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
@@ -223,6 +233,9 @@ REFUSED = [
     (["--core", "0"], "'0' must be a whole number from 1"),
     (["--format", "csv"], "which column is the user?"),
     (["--columns", "a,b"], "--columns: for csv, tsv and inter files only"),
+    (["--language", "de"], "invalid choice: 'de'"),
+    (["--explain_from_rating", "nan"], "--explain_from_rating"),
+    (["--explain_from_rating", "4", "--explanation", "none"], "no explanations are made"),
 ]
 
 

@@ -141,6 +141,7 @@ def test_a_function_under_an_inert_name_is_not_called(tmp_path):
 TUPLES = b")q\x00" + b"h\x00\x86q\x00" * 40  # each holds the one before twice: 2^40 at the end
 LISTS = b"]q\x00" + b"](h\x00h\x00eq\x00" * 40
 SHARING = b"".join(integer(i * (2**61 - 1)) + b"N" for i in range(1, 60_000))  # all of hash 0
+TUPLE = "refused, and nothing of it was run: its pickle holds tuples in tuples"
 MEMORY, TIME = "more than the memory can hold", "took over 1 s of CPU time"
 RESIZE = "damaged.*resize storage that is not resizable"
 
@@ -156,8 +157,14 @@ RESIZE = "damaged.*resize storage that is not resizable"
         (tensor(-1, 2, 1), "damaged.*offset -1"),
         (tensor(0, 4, 1, key="9"), "damaged.*data/9"),
         (OBJECT + b"K\x07b", "damaged"),
-        (b"}" + TUPLES + b"Ns", TIME),  # the hash of a key
-        (call("__builtin__.set", b"](" + TUPLES + b"e\x85"), TIME),
+        (b"}" + TUPLES + b"Ns", TUPLE),  # the hash of a key
+        (b"}(" + TUPLES + b"Nu", TUPLE),
+        (b"}" + TUPLES.replace(b"\x86", b"N\x87") + b"Ns", TUPLE),
+        (b"}" + b")q\x00" + b"(h\x00h\x00h\x00tq\x00" * 40 + b"Ns", TUPLE),
+        (b"}" + b")p0\n" + b"g0\ng0\n\x86p0\n" * 40 + b"Ns", TUPLE),
+        (b"}" + b")" + b"2\x86" * 40 + b"Ns", TUPLE),
+        (call("__builtin__.set", b"](" + TUPLES + b"e\x85"), TUPLE),
+        (call("collections.OrderedDict", b"](" + TUPLES + b"N\x86e\x85"), TUPLE),
         (b"}(" + SHARING + b"u", TIME),  # keys of one hash
         (call("torch.device", LISTS + b"\x85"), f"{TIME}|{MEMORY}"),  # text of a list
     ],
@@ -266,7 +273,7 @@ def test_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "_PATIENCE", 600)  # a busy machine: the CPU limit comes first
     written(Path("-m.pt"), solomon(tensor(1, 3, 1)))
     assert read_released("-m.pt").tensors["a"].tolist() == [2, 3, 4]
-    written(Path("-m.pt"), b"}" + TUPLES + b"Ns")
+    written(Path("-m.pt"), b"}(" + SHARING + b"u")
     with pytest.raises(UserError, match=r"-m\.pt: took over 1 s .*signal 24"):
         read_released("-m.pt", **LIMITS)
     monkeypatch.setattr(reader, "_PATIENCE", 0.1)
