@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -210,7 +211,8 @@ def test_a_disk_that_is_full(mounted, capsys):
     with pytest.raises(UserError, match=r"explanation\.jsonl: cannot be written \(No space"):
         write_results(disk, "explanation", result, [{"user": 1, "text": "x" * 10**5}])
     assert (disk / "explanation.jsonl").read_text() == '{"user": 1}\n'
-    assert json.loads((disk / "explanation.json").read_text()) == result
+    kept = json.loads((disk / "explanation.json").read_text())
+    assert kept == result | {"files": {"explanation.jsonl": sha256(b'{"user": 1}\n').hexdigest()}}
     assert sorted(path.name for path in disk.iterdir()) == ["explanation.json", "explanation.jsonl"]
     assert capsys.readouterr().out.count("0.2500") == 2
 

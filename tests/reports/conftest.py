@@ -5,7 +5,7 @@ import json
 import pytest
 
 from modules.reports.page import build
-from modules.runs.results import read_results
+from modules.reports.sources import read_results
 from tests.pages import Page
 from utils.json_files import write_json, write_jsonl
 
@@ -22,6 +22,7 @@ ARGUMENTS = {
     "exp_len": 20,
     "preset": "readme",
 }
+FINGERPRINTS = {"sequential.txt": "a" * 64, "datamaps.json": "b" * 64}
 
 
 def record(**more):
@@ -33,7 +34,7 @@ def record(**more):
         "dataset": "few",
         "held_out_edges_seen": 0,
         "held_out_records_seen": 0,
-        "fingerprints": {},
+        "fingerprints": FINGERPRINTS,
         "files": {},
     } | more
 
@@ -92,7 +93,7 @@ def run_folder(tmp_path, model):
     for task in ("sequential", "direct"):
         write_json(folder / f"{task}.json", result(metrics))
         write_jsonl(folder / f"{task}.jsonl", rows())
-    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 0.5}))
+    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 0.5}, users=2))
     text = {"user": 1, "item": 5, "reference": "warm", "text": NASTY}
     write_jsonl(folder / "explanation.jsonl", [text, text | {"user": 3, "item": 11}])
     other = result({**metrics, "HR@10": 0.75}, method="item_knn", title="item-kNN")
