@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import time
+from copy import deepcopy
 from unittest import mock
 
 import pytest
@@ -276,7 +277,7 @@ def damage(draw):
 
 
 def apply(content, changes):
-    for number, how, value in changes:
+    for number, how, value in deepcopy(changes):
         every = list(places(content))
         at = every[number % len(every)]
         if not at:
