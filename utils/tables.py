@@ -48,4 +48,5 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:
 
 
 def _harmless(cell: str) -> str:
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")  # csv quotes no other line break
     return "'" + cell if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell

@@ -82,6 +82,15 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
 
 def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun]) -> None:
     """UserError, naming two runs and the difference that makes them impossible to compare."""
+    known = [run for run in (*a, *b) if run.fingerprints]  # not in results of older versions
+    for other in known[1:]:
+        same_name = other.dataset == known[0].dataset
+        if same_name and same_data(other.fingerprints, known[0].fingerprints) is False:
+            raise UserError(
+                f"{task}: {known[0].folder} and {other.folder} are of different data, though both "
+                f"are called {limit(other.dataset)}: sequential.txt or datamaps.json differ. "
+                "Compare runs of one data folder."
+            )
     first = a[0]
     for other in [*a[1:], *b]:
         both = f"{task}: {first.folder} and {other.folder}"
@@ -101,14 +110,6 @@ def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun])
                 f"{both} have different targets (user {first.users[unlike[0]]}: item "
                 f"{first.targets[unlike[0]]} and {other.targets[unlike[0]]}). Their data folders "
                 "differ. Evaluate both with the same one."
-            )
-    known = [run for run in (*a, *b) if run.fingerprints]  # not in results of older versions
-    for other in known[1:]:
-        if same_data(other.fingerprints, known[0].fingerprints) is False:
-            raise UserError(
-                f"{task}: {known[0].folder} and {other.folder} are of different data, though both "
-                f"are called {limit(other.dataset)}: sequential.txt or datamaps.json differ. "
-                "Compare runs of one data folder."
             )
     ours, theirs = (sorted(run.candidates for run in side) for side in (a, b))
     if ours != theirs and len(set(ours + theirs)) > 1:

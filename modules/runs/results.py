@@ -178,6 +178,22 @@ def short_figure(value: float | None) -> str:
 # ---------------------------------------------------------------------------------- writing
 
 
+def check_result_name(folder: Path, name: str, flag: str) -> None:
+    """UserError where files of this name are in a folder and no evaluation wrote them.
+
+    flag: that gives the name.
+    """
+    path = folder / f"{name}.jsonl"
+    try:
+        if read_result(folder, name) is None and os.path.lexists(path):
+            read_jsonl(path, ROWS.get(name, TextRow))
+    except UserError as error:
+        raise UserError(
+            f"{flag} {name}: would replace a file that no evaluation wrote. Move it away, or give "
+            f"another name. ({error})"
+        ) from error
+
+
 def remove_result(folder: Path, name: str) -> None:
     """Remove a result: the record first, so that what a kill leaves is none.
 
