@@ -9,7 +9,9 @@ import json
 import os
 
 import numpy as np
+import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from modules.data.reader import load_dataset
 from modules.runs import run as runs
@@ -29,6 +31,7 @@ from tests.faults import (
     table,
     tensors,
 )
+from utils.errors import UserError
 from utils.runtime import Machine
 
 SEQUENTIAL, MAPS = "data/sequential.txt", "data/datamaps.json"
@@ -312,3 +315,18 @@ def test_data(row, place):
 @table(MODEL)
 def test_model(row, place):
     check(row, open_run, place)
+
+
+def test_weights_of_another_run(place):
+    """Those of this run, and of older versions, which say nothing, are taken."""
+    weights, record = place.run / "model.safetensors", json.loads(place.file(RUN).read_text())
+    state = load_file(weights)
+    for run_id in (record["run_id"], ""):
+        save_file(state, weights, {"run_id": run_id})
+        open_run(place)
+    save_file(state, weights, {"run_id": "another"})
+    with pytest.raises(UserError, match=r"holds files of two runs: model\.safetensors is"):
+        open_run(place)
+    place.file(RUN).write_text(json.dumps(record | {"run_id": ""}))  # an older record
+    with pytest.raises(UserError, match="holds files of two runs"):
+        open_run(place)

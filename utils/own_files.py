@@ -46,7 +46,7 @@ def check_out(path: Path, overwrite: bool, flag: str = "--out") -> None:
     """UserError where a file that a flag names is there already and ``--overwrite`` is not given,
     or cannot be written: asked before the work.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{flag} {path}: is a folder. Name a file.")
     if os.path.lexists(path) and not overwrite:
         raise UserError(
@@ -57,7 +57,7 @@ def check_out(path: Path, overwrite: bool, flag: str = "--out") -> None:
 
 def check_place(folder: Path, flag: str) -> None:
     """UserError where nothing can be written in a folder, or in the one that it is made in."""
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not nearest.is_dir():
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
+    if not os.path.isdir(nearest):
         raise UserError(f"{flag} {folder}: {nearest} is a file. Name another folder.")
     check_writable(nearest)

@@ -9,17 +9,16 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from msgspec import Meta
 from safetensors import safe_open
 from safetensors.torch import save
 from transformers import T5Config
 
 from modules.model.config import CONFIG_FILE, ELMRecConfig, own_config
+from modules.model.t5_config import T5Numbers
 from utils.errors import UserError, limit, plain
 from utils.files import MISSING, check_file, read_file, readable, whole_file, write_text
 from utils.json_files import MAX_FILE, check_type, parse_json, to_json
@@ -38,62 +37,6 @@ _CHECKSUM, _CONFIG_CHECKSUM = "sha256", "config_sha256"  # entries of the weight
 # a file of another program may hold halves.
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 _MAX_HEADER = 1 << 26  # bytes; a model of 250 layers has 1 MB
-
-
-def _size(most: int) -> Any:
-    return Annotated[int, Meta(ge=1, le=most)]
-
-
-_Token = Annotated[int, Meta(ge=0, le=2**27)]
-_Share = Annotated[float, Meta(ge=0, lt=1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _T5Numbers:
-    """The entries of config.json that make this project's T5. No other is passed on: transformers
-    takes any, and some cost time or memory without end."""
-
-    vocab_size: _size(2**27)
-    d_model: _size(2**20)
-    d_kv: _size(2**16)
-    d_ff: _size(2**24)
-    num_layers: _size(256)
-    num_decoder_layers: _size(256)
-    num_heads: _size(2**12)
-    # Half of the buckets are for single distances; of fewer, or a shorter reach, the logarithm
-    # that spreads the others is of no number.
-    relative_attention_num_buckets: Annotated[int, Meta(ge=4, le=2**12)] = 32
-    relative_attention_max_distance: _size(2**24) = 128
-    dropout_rate: _Share = 0.1
-    layer_norm_epsilon: Annotated[float, Meta(gt=0, le=1)] = 1e-6
-    feed_forward_proj: Literal[
-        "relu", "gelu", "gelu_new", "silu", "gated-relu", "gated-gelu", "gated-silu"
-    ] = "relu"
-    pad_token_id: _Token
-    eos_token_id: _Token
-    decoder_start_token_id: _Token
-    tie_word_embeddings: bool = True  # before transformers 5, false: outputs are not scaled
-    scale_decoder_outputs: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.relative_attention_max_distance <= self.relative_attention_num_buckets:
-            raise ValueError(
-                "'relative_attention_max_distance' must be more than "
-                f"'relative_attention_num_buckets', {self.relative_attention_num_buckets}"
-            )
-        for name in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
-            if getattr(self, name) >= self.vocab_size:
-                raise ValueError(
-                    f"{name!r} is {getattr(self, name)}; it must be from 0 to {self.vocab_size - 1}"
-                )
-
-    def config(self) -> T5Config:
-        """What transformers needs."""
-        known = asdict(self)
-        scaled = known.pop("scale_decoder_outputs")
-        if scaled is not None:  # transformers 5 knows this name, and reads the other for it
-            known["tie_word_embeddings"] = scaled
-        return T5Config(**known)
 
 
 def to_file(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -199,7 +142,7 @@ def read_model(folder: Path) -> tuple[T5Config, ELMRecConfig, dict[str, torch.Te
     content = read_file(config_path, MISSING, MAX_FILE)
     table = parse_json(config_path, content)
     own = own_config(config_path, table)
-    numbers = check_type(config_path, table, _T5Numbers)
+    numbers = check_type(config_path, table, T5Numbers)
     _check_header(weights_path)
     with readable(str(weights_path)), safe_open(weights_path, framework="pt") as file:
         metadata = file.metadata() or {}
@@ -233,12 +176,12 @@ def read_model(folder: Path) -> tuple[T5Config, ELMRecConfig, dict[str, torch.Te
 
 
 def _check_sizes(
-    path: Path, numbers: _T5Numbers, own: ELMRecConfig, tensors: Mapping[str, torch.Tensor]
+    path: Path, numbers: T5Numbers, own: ELMRecConfig, tensors: Mapping[str, torch.Tensor]
 ) -> None:
     """UserError where config.json says more than the weights hold: before any of it is made."""
-    if numbers.num_layers + numbers.num_decoder_layers > len(tensors):  # a layer has several
+    if numbers.num_layers + numbers.decoder_layers > len(tensors):  # a layer has several
         raise UserError(
-            f"{path}: {numbers.num_layers} + {numbers.num_decoder_layers} layers, of which "
+            f"{path}: {numbers.num_layers} + {numbers.decoder_layers} layers, of which "
             f"{WEIGHTS_FILE} holds {len(tensors)} tensors."
         )
     embedding = tensors.get(_TIED[0])

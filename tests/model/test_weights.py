@@ -8,9 +8,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from modules.model.backbone import build_backbone
 from modules.model.config import read_config
 from modules.model.elmrec import ELMRec
 from modules.model.weights import read_metadata
+from tests.conftest import random_t5
 from utils.errors import UserError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -160,3 +162,16 @@ def test_outputs_are_scaled_as_the_file_says(model, saved):
     del table["scale_decoder_outputs"]
     (saved / CONFIG).write_text(json.dumps(table | {"tie_word_embeddings": False}))
     assert ELMRec.from_pretrained(saved).t5.config.scale_decoder_outputs is False
+
+
+@pytest.mark.parametrize("entries", HARMLESS, ids=[next(iter(e)) for e in HARMLESS])
+def test_a_backbone_is_read_with_as_much_care(tokenizer, tmp_path, entries):
+    t5 = random_t5(len(tokenizer))
+    t5.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    set_config(tmp_path, **entries)
+    again, _ = build_backbone(str(tmp_path), False, (), dropout=0.25)
+    assert again.config.dropout_rate == 0.25
+    assert again.dtype == torch.float32
+    for name, tensor in t5.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])

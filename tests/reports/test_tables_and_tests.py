@@ -209,6 +209,11 @@ def test_the_whole_way(tmp_path):
         (["table", "nowhere"], "no such folder"),
         (["table", "."], "Evaluate the run first"),
         (["table", "run", "--out", "t.txt"], "must end in .md or .csv"),
+        (["table", "run", "--out", "mine.md"], "mine.md: is there already"),
+        (["table", "run", "--out", "mine.md/t.md"], "mine.md is a file. Name another folder"),
+        (["table", "x" * 300], "no such folder"),
+        (["test", "x" * 300, "run"], "no such folder"),
+        (["table", "run", "--out", "x" * 300 + ".md"], "cannot be written (File name too long)"),
         (["test", "run", ","], "needs a folder"),
         (["baselines", "few", "--methods", "magic"], "name some of popularity,"),
         (["baselines", "few", "--ease_l2", "1,x"], "'x' must be a number above 0"),
@@ -219,9 +224,11 @@ def test_the_whole_way(tmp_path):
 def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, message):
     write_folder(tmp_path / "few")
     write_run(tmp_path / "run", [0, 1])
+    (tmp_path / "mine.md").write_text("mine")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["compare.py", *arguments])
     with pytest.raises(SystemExit) as end:
         cli.run(compare.main)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+    assert (tmp_path / "mine.md").read_text() == "mine"

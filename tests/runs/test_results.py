@@ -10,6 +10,7 @@ import pytest
 from modules.runs.kinds import RankedRow
 from modules.runs.record import read_record
 from modules.runs.results import (
+    check_result_name,
     owner_of,
     read_all_results,
     read_result,
@@ -156,3 +157,24 @@ def test_another_readme_is_left_alone(tmp_path, capsys):
 def test_what_is_written_is_read_with_every_entry(folder):
     """All of a record comes back: nothing that the writers know is lost by the reader's type."""
     assert read_record(folder).as_json() == json.loads((folder / "run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, True),
+        ({"mine.txt": "mine"}, True),
+        ({"mine.json": "{}"}, False),
+        ({"mine.json": json.dumps(result(METRICS))}, True),
+        ({"mine.jsonl": '{"user": 1}\n'}, False),
+        ({"mine.jsonl": '{"user": 1, "item": 2, "reference": "", "text": ""}\n'}, True),
+    ],
+)
+def test_a_name_of_results_is_free_or_holds_results(tmp_path, files, free):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    if free:
+        check_result_name(tmp_path, "mine", "--outf")
+        return
+    with pytest.raises(UserError, match="--outf mine: would replace a file that no evaluation"):
+        check_result_name(tmp_path, "mine", "--outf")
