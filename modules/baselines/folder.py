@@ -53,7 +53,7 @@ def start_baseline(
     seed: int,
     arguments: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Make the folder one of this baseline: remove what an earlier one left, and write the record.
+    """Make the folder one of this baseline: write the record, and remove what an earlier one left.
 
     Returns:
         what each of its results says of it.
@@ -68,7 +68,9 @@ def start_baseline(
         ),
         **start,
     }
+    # The record first: whenever a kill comes, the folder is known as this baseline's, and no older
+    # result passes for one of it.
+    write_json(folder / BASELINE_FILE, own | {"dataset": dataset.name, "seed": seed})
     for task in TASKS:
         remove_result(folder, task)
-    write_json(folder / BASELINE_FILE, own | {"dataset": dataset.name, "seed": seed})
     return own

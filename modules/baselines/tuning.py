@@ -23,6 +23,7 @@ from modules.randomness import Stream, rng
 from modules.reports.page import write_report
 from modules.runs.results import write_results
 from utils.console import progress, say
+from utils.files import sweep
 from utils.locks import LOCK_FILE, locked
 from utils.metrics.catalogue import catalogue_figures
 from utils.metrics.ranking import NOT_RANKED, ndcg
@@ -197,6 +198,7 @@ def run_baseline(
     """
     with locked(folder / LOCK_FILE, f"--checkpoint {folder}"):
         check_baseline_folder(folder, name)
+        sweep(folder)
         say(f"{name}: tuning on validation")
         started = time.perf_counter()
         tried = tune(arena, baseline)

@@ -60,6 +60,22 @@ def test_a_folder_of_an_older_version_is_known_by_its_results(data, tmp_path):
     assert (folder / "baseline.json").is_file()
 
 
+def test_a_kill_before_the_first_new_result_leaves_none(data, tmp_path, monkeypatch):
+    assert baselines(data, tmp_path / "ck").returncode == 0
+    folder = tmp_path / "ck" / "few-popularity"
+    before = owner_of(folder).run_id
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modules.baselines.folder.remove_result", stop)
+    assert baselines(data, tmp_path / "ck", "--seed", 1).returncode == 130
+    owner = owner_of(folder)
+    assert owner.run_id != before
+    assert read_all_results(folder, owner, strict=False) == {}
+    check_baseline_folder(folder, "popularity")
+
+
 OTHERS = {
     "notes": {"notes.txt": "mine"},
     "a result of one's own": {"sequential.json": '{"metrics": {}}'},
