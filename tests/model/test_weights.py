@@ -175,3 +175,16 @@ def test_a_backbone_is_read_with_as_much_care(tokenizer, tmp_path, entries):
     assert again.dtype == torch.float32
     for name, tensor in t5.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
+
+
+def test_kinds_of_numbers_that_no_model_here_has(saved):
+    """Eight-bit floats could pass for weights of full precision; halves are read as they are."""
+    tensors = load_file(saved / WEIGHTS)
+    prompts = tensors["elmrec.prompts.weight"]
+    save_file(tensors | {"elmrec.prompts.weight": prompts.half()}, saved / WEIGHTS)
+    again = ELMRec.from_pretrained(saved)
+    assert torch.equal(again.prompts.weight, prompts.half().float())
+    for dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+        save_file(tensors | {"elmrec.prompts.weight": prompts.to(dtype)}, saved / WEIGHTS)
+        with pytest.raises(UserError, match=r"'elmrec\.prompts\.weight' is of torch\.float8"):
+            ELMRec.from_pretrained(saved)
