@@ -44,7 +44,7 @@ class ModelArguments:
     whole_words: dict[TaskName, Literal[tuple(scheme.value for scheme in WholeWords)]] = field(
         default_factory=dict
     )
-    backbone: Name | None = None
+    backbone: Text | None = None  # may be a path
 
 
 @dataclass(frozen=True, kw_only=True)

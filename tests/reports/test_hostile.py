@@ -1,166 +1,25 @@
 """A run's folder whose files are damaged, mixed or hostile: each reader works, or says in one
-message what is wrong; in little time and memory."""
+message what is wrong."""
 
-import json
 import os
-import resource
 import shutil
-import time
-from copy import deepcopy
-from unittest import mock
 
 import pytest
-import torch
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 
-from modules.reports import plots
-from modules.reports.page import build
-from modules.reports.paired_tests import describe_sides, differences, differences_as_markdown
-from modules.reports.sources import read_results
-from modules.reports.tables import entries, entries_as_csv, entries_as_markdown
-from modules.runs.model_card import model_card
-from modules.runs.record import read_record
-from modules.runs.results import read_all_results, write_results
-from modules.runs.run import open_run
-from tests.reports.conftest import result, rows
-from utils.errors import UserError
-from utils.files import sha256
-from utils.json_files import write_json
-from utils.runtime import Machine
-
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))
-CPU = Machine(torch.device("cpu"), "fp32")
-DEEP = json.loads("[" * 500 + "]" * 500)
-INFINITY = float("inf")  # is written 1e999, which JSON allows
-VALUES = [
-    None, True, 0, 1, -1, 1.5, -0.5, 2**31, 10**9, 10**40, -(10**40), 10**4000, 1e308, INFINITY,
-    "", "x", "x" * 10**5, "\x1b]0;title\x07", "\ud800", "a\nb|c", "<script>", "=1+1", "../run",
-    [], [1], [None], ["x"], [[]], DEEP, {}, {"a": 1}, {"sequential": "x"}, {"HR@1": "x"},
-]  # fmt: skip
-
-
-# ------------------------------------------------------------------------------ the readers
-
-
-def page(base):
-    return build(read_results(base / "run", None))
-
-
-def table(base):
-    found = entries([base / "run", base / "data-item_knn"])
-    return entries_as_markdown(found, catalogue=True) + entries_as_csv(found)
-
-
-def test(base):
-    sides = [base / "run"], [base / "other"]
-    found, runs = differences(*sides, ("sequential", "direct"), 0, 9)
-    return describe_sides(runs, 0.05, 1) + differences_as_markdown(found, 0.05)
-
-
-def card(base):
-    folder = base / "run"
-    record = read_record(folder)
-    return model_card(record, read_all_results(folder, record, strict=False))
-
-
-def opened(base):
-    open_run(base / "run", base / "data", CPU)
-    return ""
-
-
-test.__test__ = False
-READERS = {reader.__name__: reader for reader in (page, table, test, card, opened)}
-OF_RESULTS = ("page", "table", "test", "card")
-
-
-def read(name, base):
-    """What a reader returns, or its message: of a UserError, in one line that a terminal shows."""
-    with mock.patch.object(plots, "_plot", lambda alt, draw, height: plots.Plot(alt, "data:,")):
-        try:
-            return READERS[name](base)
-        except UserError as error:
-            message = str(error)
-            assert len(message) < 1000, message[:2000]
-            return f"UserError: {message}"
-
-
-# ------------------------------------------------------------------------------ a whole folder
-
-
-@pytest.fixture(scope="module")
-def whole(trained_once, tmp_path_factory):
-    """``data``; ``run``, evaluated in all tasks; ``other``, the same; a baseline beside them. The
-    weights hold no checksums, as another program would write them."""
-    base = tmp_path_factory.mktemp("hostile") / "base"
-    shutil.copytree(trained_once, base)
-    weights = base / "run" / "model.safetensors"
-    save_file(load_file(weights), weights)
-    record = read_record(base / "run").as_json()
-    known = {"dataset": "data", "run_id": record["run_id"], "training": record}
-    known |= {"fingerprints": record["fingerprints"], "arguments": {"top_n": 10, "linear": 0.0}}
-    groups = [{"low": 0, "high": None, "users": 4, "hr": 0.5, "ndcg": 0.5}]
-    catalogue = {"metrics": {"HR@1": 0.5, "MRR@1": 0.5}, "coverage@10": 0.5}
-    catalogue |= dict.fromkeys(("by_history_length", "by_item_popularity"), groups)
-    metrics = {"HR@1": 0.25, "HR@5": 0.5, "HR@10": 0.5, "NDCG@5": 0.3, "NDCG@10": 0.3}
-    for task in ("sequential", "direct"):
-        evaluated = result(metrics, **known, catalogue=catalogue)
-        write_results(base / "run", task, evaluated, rows())
-    text = {"user": 1, "item": 5, "reference": "warm", "text": "nice"}
-    write_results(base / "run", "explanation", result({"USR": 1.0}, **known, users=1), [text])
-    shutil.copytree(base / "run", base / "other")
-    baseline = result(metrics, **known, method="item_knn")
-    del baseline["training"], baseline["run_id"]
-    write_results(base / "data-item_knn", "sequential", baseline, rows())
-    for name in READERS:
-        assert not read(name, base).startswith("UserError"), read(name, base)
-    return base
-
-
-def write_bad(path, value):
-    """JSON of whatever value, with infinity as a number that JSON allows; then the checksums that
-    run.json and <task>.json keep of the file, so that what is behind them is reached."""
-    text = json.dumps(value).replace("Infinity", "1e999")
-    if path.suffix == ".jsonl":
-        text = "".join(json.dumps(row).replace("Infinity", "1e999") + "\n" for row in value)
-    path.write_text(text)
-    for record in (path.with_name("run.json"), path.with_suffix(".json")):
-        if record == path or not record.is_file():
-            continue
-        content = json.loads(record.read_text())
-        if path.name in content.get("files", ()):
-            content["files"][path.name] = sha256(path)
-            write_json(record, content)
-
-
-def content_of(path):
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    return json.loads(path.read_text())
-
-
-# ------------------------------------------------------------------------------------ one by one
-
-RUN = "run/run.json"
-RESULT, ROWS = "run/sequential.json", "run/sequential.jsonl"
-TEXT, TEXTS, LOG = "run/explanation.json", "run/explanation.jsonl", "run/train_log.jsonl"
-CONFIG, NUMBERS, BASELINE = (
-    "run/config.json",
-    "run/item_numbers.json",
-    "data-item_knn/sequential.json",
+from tests.reports.hostile import (
+    BASELINE,
+    DEEP,
+    INFINITY,
+    LOG,
+    OF_FILE,
+    RESULT,
+    ROWS,
+    RUN,
+    content_of,
+    read,
+    write_bad,
 )
-OF_FILE = {
-    RUN: READERS,
-    RESULT: OF_RESULTS,
-    ROWS: ("page", "test"),
-    TEXT: ("page", "table", "card"),
-    TEXTS: ("page",),
-    LOG: ("page",),
-    CONFIG: ("opened", "page"),
-    NUMBERS: ("opened",),
-    BASELINE: ("page", "table"),
-}
+
 # Where, what, and whether a reader may work all the same: None = the entry is taken out.
 MUST_BE_REFUSED = [
     (RESULT, "users", "x"), (RESULT, "users", -5), (RESULT, "users", 0), (RESULT, "command", 5),
@@ -254,71 +113,3 @@ def test_a_file_that_is_no_file(base, file, kind):
     for name in OF_FILE[file]:
         message = read(name, base)
         assert message.startswith(f"UserError: {path}") or file in (LOG, BASELINE), (name, message)
-
-
-# ------------------------------------------------------------------------------------- by chance
-
-
-def places(value, at=()):
-    """Every place in a value, from the outside in, a few levels deep."""
-    yield at
-    if isinstance(value, dict | list) and len(at) < 9:
-        for key in value if isinstance(value, dict) else range(len(value)):
-            yield from places(value[key], (*at, key))
-
-
-@st.composite
-def damage(draw):
-    """A file, and what is done to it: (place by number, value or removal) a few times."""
-    file = draw(st.sampled_from(list(OF_FILE)))
-    value = st.sampled_from(VALUES) | st.integers() | st.floats() | st.text(max_size=20)
-    what = st.tuples(st.integers(0, 10**6), st.sampled_from(["set", "remove", "add"]), value)
-    return file, draw(st.lists(what, min_size=1, max_size=4))
-
-
-def apply(content, changes):
-    for number, how, chosen in changes:
-        value = deepcopy(chosen)  # one by one: they must not come to hold each other
-        every = list(places(content))
-        at = every[number % len(every)]
-        if not at:
-            content = value if how == "set" and number % 7 == 0 else content
-            continue
-        holder = content
-        for key in at[:-1]:
-            holder = holder[key]
-        if how == "remove":
-            del holder[at[-1]]
-        elif how == "set" or isinstance(holder, list):
-            holder[at[-1]] = value
-        else:
-            holder[f"{at[-1]}+"] = value
-    return content
-
-
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(what=damage())
-def test_whatever_is_changed(whole, what):
-    file, changes = what
-    path = whole / file
-    others = [whole / "run" / name for name in ("run.json", "sequential.json", "explanation.json")]
-    kept = {p: p.read_bytes() for p in {path, *others}}
-    content = apply(content_of(path), changes)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
-    try:
-        write_bad(
-            path, content if path.suffix == ".json" or isinstance(content, list) else [content]
-        )
-        for name in OF_FILE[file]:
-            event(f"{name}: {'refused' if read(name, whole).startswith('UserError') else 'read'}")
-    finally:
-        for p, old in kept.items():
-            p.write_bytes(old)
-    assert time.perf_counter() - started < 10  # of a hang, not of a slow machine
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 << 10  # KiB
