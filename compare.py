@@ -20,6 +20,7 @@ from utils import cli, flag_types
 from utils.console import say
 from utils.errors import UserError
 from utils.files import write_text
+from utils.own_files import check_out
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +33,8 @@ def parse_args() -> argparse.Namespace:
     table.add_argument(
         "--catalogue", action="store_true", help="with the figures of the whole catalogue"
     )
-    table.add_argument("--out", type=Path, help="write to this .md or .csv as well")
+    table.add_argument("--out", type=Path, help="write to this new .md or .csv as well")
+    table.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     test = commands.add_parser("test", help="is the difference of two methods more than chance?")
     for name in ("a", "b"):
         test.add_argument(name, metavar=f"RUN{name.upper()}", help="folder, or folders by commas")
@@ -82,11 +84,13 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
 def run_baselines(args: argparse.Namespace) -> None:
     """Tune, test and write each baseline."""
     dataset = data.load_dataset(args.data_dir)
+    folders = {name: Path(args.checkpoint) / f"{dataset.name}-{name}" for name in args.methods}
+    for name, folder in folders.items():  # all of them, before the first is tuned
+        baselines.check_baseline_folder(folder, name)
     arena = baselines.make_arena(dataset, args.seed, args.negative_num, args.top_n, args.decay)
     grid = tuple({"l2": value} for value in args.ease_l2)
     tried = BASELINES | {"ease": BASELINES["ease"]._replace(settings=grid)}
-    for name in args.methods:
-        folder = Path(args.checkpoint) / f"{dataset.name}-{name}"
+    for name, folder in folders.items():
         baselines.run_baseline(arena, name, tried[name], folder, vars(args), args.trec)
 
 
@@ -94,6 +98,8 @@ def print_table(args: argparse.Namespace) -> None:
     """Print the table; write it where asked."""
     if args.out and args.out.suffix not in (".md", ".csv"):
         raise UserError(f"--out {args.out}: must end in .md or .csv.")
+    if args.out:
+        check_out(args.out, args.overwrite)
     entries = reports.entries([Path(run) for run in args.runs])
     text = reports.entries_as_markdown(entries, args.catalogue)
     print(text)

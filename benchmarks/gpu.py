@@ -28,6 +28,7 @@ from modules.tasks import Task
 from modules.training.optimizer import make_optimizer
 from utils.console import say
 from utils.json_files import write_json
+from utils.own_files import check_out
 from utils.provenance import versions
 from utils.runtime import peak_device_gb, pick_device, synchronize
 
@@ -106,8 +107,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=20, help="timed steps")
     parser.add_argument("--matrix", type=int, default=8192, help="size of the measured product")
     parser.add_argument("--cpu", action="store_true", help="no GPU: only that it runs")
-    parser.add_argument("--out", default="gpu.json")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("gpu.json"))
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
+    args = parser.parse_args()
+    check_out(args.out, args.overwrite)
+    return args
 
 
 def main() -> None:
@@ -116,7 +120,7 @@ def main() -> None:
     device = pick_device(not args.cpu)
     limits = rates(device, args.matrix)
     say(f"{limits['flops'] / 1e12:.1f} TFLOP/s in bf16, {limits['bytes'] / 1e12:.2f} TB/s")
-    folder = str(Path(args.out).resolve().parent)
+    folder = str(args.out.resolve().parent)
     exact, streams_of = full_size(args.data_dir, args.backbone, "fp32", cuda=not args.cpu)
     # TF32 rounds products to ten bits: the check wants all of float32.
     torch.set_float32_matmul_precision("highest")

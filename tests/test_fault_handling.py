@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -142,8 +143,9 @@ BACKBONES = [
     ("no tokenizer", lambda p: os.remove(p.run / "tokenizer.json"), "no tokenizer.json and no spi"),
     ("tokenizer cut short", cut("run/tokenizer.json", 0.5), "the tokenizer in it: cannot be read"),
     ("weights cut short", cut(WEIGHTS, 0.5), "cannot be read, damaged or cut short"),
-    ("configuration cut short", cut(CONFIG, 0.5), "cannot be read, damaged or cut short"),
-    ("a configuration of lists", put(CONFIG, "[" * 100_000), "cannot be read", "RecursionError"),
+    ("configuration cut short", cut(CONFIG, 0.5), "config.json, line", "cut short"),
+    ("a configuration of lists", put(CONFIG, "[" * 100_000), "config.json: ", "nested too deep"),
+    ("an epsilon below 0", entry(CONFIG, "layer_norm_epsilon", value=-1), "layer_norm_epsilon is"),
     ("a tensor missing", tensors(lambda t: t.pop(NORM)), f"lack 1 tensors, {NORM} among them"),
     ("a wrong shape", tensors(lambda t: t.update({NORM: torch.ones(9)})), "cannot be read"),
     ("a vocabulary of 9", entry(CONFIG, "vocab_size", value=9), "cannot be read"),
@@ -210,7 +212,8 @@ def test_a_disk_that_is_full(mounted, capsys):
     with pytest.raises(UserError, match=r"explanation\.jsonl: cannot be written \(No space"):
         write_results(disk, "explanation", result, [{"user": 1, "text": "x" * 10**5}])
     assert (disk / "explanation.jsonl").read_text() == '{"user": 1}\n'
-    assert json.loads((disk / "explanation.json").read_text()) == result
+    kept = json.loads((disk / "explanation.json").read_text())
+    assert kept == result | {"files": {"explanation.jsonl": sha256(b'{"user": 1}\n').hexdigest()}}
     assert sorted(path.name for path in disk.iterdir()) == ["explanation.json", "explanation.jsonl"]
     assert capsys.readouterr().out.count("0.2500") == 2
 

@@ -9,7 +9,9 @@ import json
 import os
 
 import numpy as np
+import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from modules.data.reader import load_dataset
 from modules.runs import run as runs
@@ -29,6 +31,7 @@ from tests.faults import (
     table,
     tensors,
 )
+from utils.errors import UserError
 from utils.runtime import Machine
 
 SEQUENTIAL, MAPS = "data/sequential.txt", "data/datamaps.json"
@@ -131,29 +134,49 @@ MODEL = [
     ("empty record", cut(RUN, 0), "run.json, line 1, column 1: broken JSON"),
     ("record cut in the middle", cut(RUN, 0.5), "run.json, line", "cut short"),
     ("record without its last bytes", cut(RUN, 0.999), "run.json, line", "cut short"),
-    ("a list for the record", put(RUN, "[1]"), "run.json: holds [1], not the record"),
+    ("a list for the record", put(RUN, "[1]"), "run.json: expected object, got array"),
     ("a record 100,000 deep", put(RUN, DEEP), "run.json:", "nested too deep"),
     ("a record in UTF-16", change(RUN, lambda b: b.decode().encode("utf-16")), "is not UTF-8"),
     ("a seed twice", swap(RUN, '"seed": 0', '"seed": 0, "seed": 1'), "key 'seed'", "twice"),
     ("a seed that is NaN", swap(RUN, '"seed": 0', '"seed": NaN'), "run.json: NaN"),
-    ("a seed that is a text", entry(RUN, "arguments", "seed", value="0"), "'seed' is '0'"),
-    ("a seed below 0", entry(RUN, "arguments", "seed", value=-1), "'seed' is -1; it must be 0 to"),
-    ("a seed of 30 digits", entry(RUN, "arguments", "seed", value=10**29), "'seed' is 1000"),
-    ("no exp_len", entry(RUN, "arguments", "exp_len"), "argument 'exp_len' is None"),
+    (
+        "a seed that is a text",
+        entry(RUN, "arguments", "seed", value="0"),
+        "seed is '0': expected int, got str",
+    ),
+    ("a seed below 0", entry(RUN, "arguments", "seed", value=-1), "seed is -1: expected int >= 0"),
+    (
+        "a seed of 30 digits",
+        entry(RUN, "arguments", "seed", value=10**29),
+        "in arguments: expected int <=",
+    ),
+    ("no exp_len", entry(RUN, "arguments", "exp_len"), "missing required field exp_len"),
     (
         "no tasks",
         entry(RUN, "arguments", "tasks"),
-        "argument 'tasks' is None; it must be a list of",
+        "missing required field tasks",
     ),
     (
         "a task of no name",
         entry(RUN, "arguments", "tasks", value=["dance"]),
-        "a list of sequential",
+        "tasks[0] is 'dance': invalid enum value 'dance'",
     ),
-    ("negatives that are True", entry(RUN, "arguments", "negative_num", value=True), "is True"),
-    ("an unknown protocol", entry(RUN, "arguments", "protocol", value="x"), "'protocol' is 'x'"),
-    ("no fingerprints", entry(RUN, "fingerprints"), "run.json: 'fingerprints' is None"),
-    ("a list for versions", entry(RUN, "versions", value=[]), "run.json: 'versions' is []"),
+    (
+        "negatives that are True",
+        entry(RUN, "arguments", "negative_num", value=True),
+        "negative_num is True",
+    ),
+    ("an unknown protocol", entry(RUN, "arguments", "protocol", value="x"), "protocol is 'x'"),
+    (
+        "no fingerprints",
+        entry(RUN, "fingerprints"),
+        "run.json: object missing required field fingerprints",
+    ),
+    (
+        "a list for versions",
+        entry(RUN, "versions", value=[]),
+        "run.json: versions is []: expected object",
+    ),
     ("a folder for the record", instead(RUN, "folder"), "run.json: a folder"),
     ("no files named", entry(RUN, "files", value={}), "'files' does not name item_numbers.json"),
     ("a file for the run's folder", instead("run", "file"), "run: no such folder"),
@@ -175,15 +198,18 @@ MODEL = [
     (
         "d_model that is a text",
         config("d_model", value="64"),
-        "config.json: cannot",
-        "expected int",
+        "config.json: d_model is '64': expected int",
     ),
-    ("d_model of 30 digits", config("d_model", value=10**29), "config.json: 'd_model' is 1000"),
+    ("d_model of 30 digits", config("d_model", value=10**29), "config.json: d_model is 1000"),
     ("d_model of a million", config("d_model", value=10**6), "does not fit config.json"),
-    ("10^9 layers", config("num_layers", value=10**9), "config.json: 1000000000 + 2 layers"),
-    ("-1 layers", config("num_layers", value=-1), "config.json: 'num_layers' is -1"),
+    (
+        "10^9 layers",
+        config("num_layers", value=10**9),
+        "num_layers is 1000000000: expected int <= 256",
+    ),
+    ("-1 layers", config("num_layers", value=-1), "config.json: num_layers is -1"),
     ("a start token beyond all", config("decoder_start_token_id", value=10**6), "from 0 to"),
-    ("-3 buckets", config("relative_attention_num_buckets", value=-3), "config.json: cannot be"),
+    ("-3 buckets", config("relative_attention_num_buckets", value=-3), "num_buckets is -3"),
     ("users that are a text", config("elmrec", "n_users", value="4"), "'n_users' is '4'"),
     ("a user less", config("elmrec", "n_users", value=3), "elmrec.graph_crow is (18,), not (17,)"),
     ("10^9 hops", config("elmrec", "graph_layers", value=10**9), "'graph_layers' is 1000000000"),
@@ -289,3 +315,18 @@ def test_data(row, place):
 @table(MODEL)
 def test_model(row, place):
     check(row, open_run, place)
+
+
+def test_weights_of_another_run(place):
+    """Those of this run, and of older versions, which say nothing, are taken."""
+    weights, record = place.run / "model.safetensors", json.loads(place.file(RUN).read_text())
+    state = load_file(weights)
+    for run_id in (record["run_id"], ""):
+        save_file(state, weights, {"run_id": run_id})
+        open_run(place)
+    save_file(state, weights, {"run_id": "another"})
+    with pytest.raises(UserError, match=r"holds files of two runs: model\.safetensors is"):
+        open_run(place)
+    place.file(RUN).write_text(json.dumps(record | {"run_id": ""}))  # an older record
+    with pytest.raises(UserError, match="holds files of two runs"):
+        open_run(place)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from utils import console, distributed
-from utils.errors import UserError, limit
+from utils.errors import UserError, limit, plain
 from utils.flag_types import path_name
 from utils.provenance import VERSION
 
@@ -111,5 +111,5 @@ def run(main: Callable[[], None]) -> None:
 
 def _fail(message: str, code: int = 2) -> NoReturn:
     who = f" (process {distributed.rank()})" if distributed.world_size() > 1 else ""
-    print(f"error{who}: {message}", file=sys.stderr)
+    print(f"error{who}: {plain(message)}", file=sys.stderr)
     sys.exit(code)

@@ -172,12 +172,6 @@ def check_own_folder(folder: Path, record: str, flag: str) -> None:
         )
 
 
-def check_new(folder: Path) -> None:
-    """UserError where a folder is there and is not empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: is there already. Name a new or an empty folder.")
-
-
 def is_aside(path: Path) -> bool:
     """Whether it is what a killed process of ours left behind."""
     return _ASIDE.fullmatch(path.name) is not None

@@ -4,13 +4,15 @@ Strictly: a key that is given twice, NaN and Infinity are refused, though Python
 """
 
 import json
+import re
+import reprlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from utils.errors import UserError, limit
+from utils.errors import UserError, limit, plain
 from utils.files import (
     BYTE_ORDER_MARK,
     MISSING,
@@ -22,7 +24,7 @@ from utils.files import (
 
 T = TypeVar("T")
 MAX_FILE = 1 << 26  # bytes of a JSON file of a run; the largest, item numbers, take 9 an item
-MAX_LINE = 1 << 20  # bytes of a line of JSON lines; a row with a list of 1,000 items takes 40,000
+MAX_LINE = 1 << 24  # bytes of a line of JSON lines; a list of 100,000 items takes 4 MB
 
 
 def to_json(value: Any) -> str:
@@ -35,9 +37,14 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, to_json(value))
 
 
+def to_jsonl(rows: list[dict[str, Any]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> None:
     """``write_bytes`` of one JSON object a line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, to_jsonl(rows))
 
 
 def parse_json(path: str | Path, content: bytes, first_line: int = 1) -> Any:
@@ -97,13 +104,31 @@ def check_type(path: str | Path, value: Any, kind: type[T], line: int | None = N
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        problem, _, place = str(error).replace("`", "").partition(" - at ")
+        problem, place = _PLACE.fullmatch(str(error)).group("problem", "place")
+        problem = plain(problem.replace("`", ""))[:200]
         at = f", line {line}" if line is not None else ""
-        entry = place.removeprefix("$").removeprefix(".")
         raise UserError(
-            f"{path}{at}: {entry + ': ' if entry else ''}{problem[:1].lower()}{problem[1:]}. The "
+            f"{path}{at}: {_entry(value, place or '')}{problem[:1].lower()}{problem[1:]}. The "
             "file was changed or is another program's; put the original back."
         ) from error
+
+
+# What msgspec says, such as: Expected `int`, got `str` - at `$.rows[3].user`
+_PLACE = re.compile(r"(?P<problem>.*?)( - at (`key` in )?`\$\.?(?P<place>[^`]*)`)?", re.DOTALL)
+_STEP = re.compile(r"\.?(?P<key>\w+)|\[(?P<index>\d+)\]")
+_SHORT = reprlib.Repr()  # also of what is nested so deep that repr() gives up
+_SHORT.maxstring = _SHORT.maxlong = 60
+
+
+def _entry(value: Any, place: str) -> str:
+    """The entry that is wrong and what it is, for an error."""
+    named, inside, _ = place.partition("[...]")
+    if inside:  # some entry of a map
+        return f"in {named}: " if named else ""
+    while place and (step := _STEP.match(place)):
+        value = value[int(step["index"])] if step["index"] else value[step["key"]]
+        place = place[step.end() :]
+    return f"{named} is {_SHORT.repr(value)}: " if named else ""
 
 
 def read_json(path: str | Path, kind: type[T] = Any, missing: str = MISSING) -> T:

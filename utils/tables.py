@@ -2,25 +2,34 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one
+from utils.errors import plain
+
+# A spreadsheet runs a cell that begins with one; some take the wide forms for the same.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
+# What Markdown and HTML read as their own: columns, code, tags, links and images.
+_MARKUP = str.maketrans({mark: "\\" + mark for mark in "\\|`<["})
 
 
 def one_line(text: str) -> str:
-    """The text with a space for each line break."""
-    return " ".join(text.splitlines())
+    """The text with a space for each line break, other control characters as escapes."""
+    return plain(" ".join(text.splitlines()))
+
+
+def markdown_text(text: str) -> str:
+    """One line that Markdown shows as it is: nothing in it becomes a column, a tag or a link."""
+    return one_line(text).translate(_MARKUP)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, its columns padded so that it reads as plain text too.
 
-    In cells, ``|`` and backslashes are escaped, and line breaks become spaces.
+    Cells are ``markdown_text``.
     """
-    header, *rows = (
-        [one_line(cell).replace("\\", r"\\").replace("|", r"\|") for cell in line]
-        for line in (header, *rows)
-    )
+    header, *rows = ([markdown_text(cell) for cell in line] for line in (header, *rows))
     widths = [max(map(len, column)) for column in zip(header, *rows)]
     lines = [header, ["-" * max(3, width) for width in widths], *rows]
     return "\n".join(
@@ -34,8 +43,10 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for line in (header, *rows):
-        writer.writerow(
-            "'" + cell if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
-            for cell in line
-        )
+        writer.writerow(_harmless(cell) if isinstance(cell, str) else cell for cell in line)
     return out.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")  # csv quotes no other line break
+    return "'" + cell if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "simple": ["BASELINES"],
         "linear": ["linear_items"],
+        "folder": ["check_baseline_folder"],
         "tuning": ["make_arena", "run_baseline"],
     },
 )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from modules.baselines.folder import check_baseline_folder, start_baseline
 from modules.baselines.histories import train_matrix, weighted_histories
 from modules.baselines.simple import Baseline, Scorer
 from modules.data.candidates import test_candidates, valid_candidates
@@ -22,9 +23,10 @@ from modules.randomness import Stream, rng
 from modules.reports.page import write_report
 from modules.runs.results import write_results
 from utils.console import progress, say
+from utils.files import sweep
+from utils.locks import LOCK_FILE, locked
 from utils.metrics.catalogue import catalogue_figures
 from utils.metrics.ranking import NOT_RANKED, ndcg
-from utils.provenance import provenance
 
 _USERS_AT_A_TIME = 512
 
@@ -189,28 +191,34 @@ def run_baseline(
     arguments: dict[str, Any],
     trec: bool,
 ) -> None:
-    """Tune, fit, test, write ``<task>.json`` and ``<task>.jsonl`` of every task to ``folder``."""
-    say(f"{name}: tuning on validation")
-    started = time.perf_counter()
-    tried = tune(arena, baseline)
-    tuned = time.perf_counter() - started
-    fitted: tuple[dict[str, Any], Scorer] | None = None
-    for task, choices in tried.items():
-        best = choices[0]
-        if fitted is None or fitted[0] != best.setting:
-            fitted = None  # one matrix in memory at a time
-            fitted = best.setting, _fit(arena, baseline, best.setting)
-        result, rows = _test(arena, task, fitted[1], best, folder)
-        result |= {
-            "method": name,
-            "title": baseline.title,
-            "item_ids": baseline.item_ids,
-            "tuning": [choice._asdict() for choice in choices],
-            "seconds": {"tuning": tuned, **result["seconds"]},
-            **provenance(arguments),
-        }
-        write_results(folder, task, result, rows, trec)
-        write_report(folder)
+    """Tune, fit, test, write ``<task>.json`` and ``<task>.jsonl`` of every task to ``folder``.
+
+    Raises:
+        UserError: where the folder holds something else, or another process writes there.
+    """
+    with locked(folder / LOCK_FILE, f"--checkpoint {folder}"):
+        check_baseline_folder(folder, name)
+        sweep(folder)
+        say(f"{name}: tuning on validation")
+        started = time.perf_counter()
+        tried = tune(arena, baseline)
+        tuned = time.perf_counter() - started
+        own = start_baseline(folder, name, baseline.title, arena.dataset, arena.seed, arguments)
+        fitted: tuple[dict[str, Any], Scorer] | None = None
+        for task, choices in tried.items():
+            best = choices[0]
+            if fitted is None or fitted[0] != best.setting:
+                fitted = None  # one matrix in memory at a time
+                fitted = best.setting, _fit(arena, baseline, best.setting)
+            result, rows = _test(arena, task, fitted[1], best, folder)
+            result |= {
+                "item_ids": baseline.item_ids,
+                "tuning": [choice._asdict() for choice in choices],
+                "seconds": {"tuning": tuned, **result["seconds"]},
+                **own,
+            }
+            write_results(folder, task, result, rows, trec)
+            write_report(folder)
 
 
 def _test(

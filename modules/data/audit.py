@@ -22,6 +22,7 @@ from utils.errors import UserError
 from utils.files import write_text
 from utils.json_files import write_json
 from utils.metrics.ranking import NOT_RANKED, hit_rate, ndcg
+from utils.own_files import check_out
 from utils.pages import render
 
 CUTOFFS = (1, 5, 10)
@@ -32,6 +33,7 @@ BARS = (
     "share of interactions",
 )  # sections with bars on the page
 BAR_LENGTH = 20  # em, of the longest
+_JSON, _PAGE = "audit.json", "audit.html"
 _TEMPLATE = Path(__file__).parent / "templates" / "audit.html"
 
 
@@ -182,6 +184,9 @@ def main() -> None:
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
     parser.add_argument("--out", metavar="FOLDER", help="folder for audit.json and audit.html")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace these two files in the folder of --out"
+    )
     args = parser.parse_args()
     folder = Path(cli.data_folder(args.data, args.data_dir))
     if args.out and Path(args.out).resolve() == folder.resolve():
@@ -189,15 +194,17 @@ def main() -> None:
             f"--out {args.out}: this is the data folder, which holds input files only. "
             "Name another folder."
         )
+    for name in (_JSON, _PAGE) if args.out else ():
+        check_out(Path(args.out) / name, args.overwrite)
     started = time.perf_counter()
     dataset = load_dataset(folder)
     figures = audit(dataset)
     print(f"{dataset.name} ({time.perf_counter() - started:.1f} s)\n{as_text(figures)}")
     if args.out:
         record = {"dataset": dataset.name, "fingerprints": dataset.fingerprints, **figures}
-        write_json(Path(args.out) / "audit.json", record)
-        write_text(Path(args.out) / "audit.html", as_page(dataset.name, figures))
-        print(f"written: {args.out}/audit.json, {args.out}/audit.html")
+        write_json(Path(args.out) / _JSON, record)
+        write_text(Path(args.out) / _PAGE, as_page(dataset.name, figures))
+        print(f"written: {args.out}/{_JSON}, {args.out}/{_PAGE}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The demo set: a few hundred users of a made-up shop, in the four-file format, from a seed.
 
-    python -m modules.data.demo data/demo --seed 0
+    python -m modules.data.demo data/demo --seed 0 --overwrite
 
 Items come in groups (teas, lamps, ...). A user keeps to two groups and, within one, takes its
 items round and round in a fixed order with some noise: a pattern that can be learned and that
@@ -13,7 +13,8 @@ import json
 import numpy as np
 
 from utils import cli, flag_types
-from utils.files import check_new, whole_folder, write_text
+from utils.files import write_text
+from utils.own_files import check_out
 
 GROUPS = {
     "tea": ("flavour", ["fresh", "smooth", "rich"], "a cup after lunch"),
@@ -105,11 +106,13 @@ def main() -> None:
     )
     parser.add_argument("folder", type=flag_types.path, help="folder to write the four files to")
     parser.add_argument("--seed", type=flag_types.natural, default=0)
+    parser.add_argument("--overwrite", action="store_true", help="replace these files")
     args = parser.parse_args()
-    check_new(args.folder)
-    with whole_folder(args.folder) as folder:
-        for name, text in make_demo(args.seed).items():
-            write_text(folder / name, text)
+    files = make_demo(args.seed)
+    for name in files:
+        check_out(args.folder / name, args.overwrite, "FOLDER")
+    for name, text in files.items():
+        write_text(args.folder / name, text)
     print(f"demo set written to {args.folder}")
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from modules.data.reader import check_data_folder
 from modules.runs.record import read_record
+from modules.tasks import RANKING_TASKS
 from utils.errors import UserError, limit
 from utils.flag_types import exponent, non_negative, positive_int
 
 # Names of other files in a run's folder, without ending: results must not take their place.
 TAKEN = ("run", "config", "model", "item_numbers", "tokenizer", "tokenizer_config", "train_log")
+TAKEN += ("baseline", *RANKING_TASKS)
 
 
 def file_name(text: str) -> str:

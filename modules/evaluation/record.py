@@ -51,6 +51,8 @@ def result_record(
         "held_out_records_seen": run.record.held_out_records_seen,
         "decode": decode,
         "seed": run.record.seed,
+        "run_id": run.record.run_id,
+        "fingerprints": run.dataset.fingerprints,
         "seconds": dict(zip(("loading", "encoding", "decoding"), seconds)),
         **provenance(arguments | {"precision": run.machine.precision}),
         "training": {key: record[key] for key in TRAINING if key in record},

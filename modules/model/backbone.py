@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 from transformers.utils import cached_file
 
 from modules.loader.tokenizer import check_vocabulary, load_tokenizer, train_tokenizer
+from modules.model.t5_config import read_t5_config
 from modules.presets import BACKBONES
 from utils.errors import UserError
 from utils.files import readable
@@ -50,13 +50,15 @@ def build_backbone(
     folder = Path(name)
     if folder.is_dir():
         _check_folder(folder, from_scratch)
+        config = read_t5_config(folder)
+        config.update(changes)
         with readable(f"--backbone {folder}"):
-            return _load(name, from_scratch, changes)
+            return _load(name, from_scratch, config)
     if folder.is_absolute() or name.startswith("."):
         raise UserError(f"--backbone {name}: no such folder. {_OFFLINE}")
     try:
         cached_file(name, "config.json")  # one file first: an absent network is noticed sooner
-        return _load(name, from_scratch, changes)
+        return _load(name, from_scratch, T5Config.from_pretrained(name, **changes))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
@@ -75,14 +77,14 @@ def _fresh(config: T5Config) -> T5ForConditionalGeneration:
 
 
 def _load(
-    name: str, from_scratch: bool, changes: dict[str, Any]
+    name: str, from_scratch: bool, config: T5Config
 ) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
     tokenizer = load_tokenizer(name, "--backbone")
     if from_scratch:
-        t5 = _fresh(T5Config.from_pretrained(name, **changes))
+        t5 = _fresh(config)
     else:
         t5, found = T5ForConditionalGeneration.from_pretrained(
-            name, output_loading_info=True, **changes
+            name, config=config, output_loading_info=True
         )
         if found["missing_keys"]:  # transformers would draw them at random
             raise UserError(

@@ -1,11 +1,18 @@
 """The numbers of the method, checked: what config.json says under ``elmrec``."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from modules.model.graph import PROPAGATIONS
 from modules.presets import MAX_LAYERS, MAX_PROMPTS
 from modules.tasks import METHODS, Task, WholeWords, schemes
+from utils.errors import UserError, limit
 from utils.flag_types import LARGEST
+from utils.json_files import check_type, read_json
+
+CONFIG_FILE = "config.json"
+_Value = bool | int | float | str | dict[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -40,26 +47,30 @@ class ELMRecConfig:
     def __post_init__(self) -> None:
         """Raises ValueError, naming the entry, its value and the limit."""
         for name, known in (("method", METHODS), ("propagation", PROPAGATIONS)):
-            if getattr(self, name) not in known:
-                value = getattr(self, name)
-                raise ValueError(f"{name!r} is {value!r}, none of {', '.join(known)}")
+            value = getattr(self, name)
+            if type(value) is not str or value not in known:
+                raise ValueError(f"{name!r} is {limit(value)}, none of {', '.join(known)}")
         try:
             self.schemes()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            value = self.whole_words
-            raise ValueError(f"'whole_words' is {value!r}, no tasks and their ids") from error
+            value = limit(self.whole_words)
+            raise ValueError(f"'whole_words' is {value}, no tasks and their ids") from error
         if type(self.causal) is not bool:
-            raise ValueError(f"'causal' is {self.causal!r}, neither true nor false")
+            raise ValueError(f"'causal' is {limit(self.causal)}, neither true nor false")
         counts = {"n_users": (1, 2**31), "n_items": (1, 2**31)}
         counts |= {"prompt_num": (1, MAX_PROMPTS), "graph_layers": (0, MAX_LAYERS)}
         for name, (low, high) in counts.items():
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name!r} is {value!r}, not a whole number from {low} to {high}")
+                raise ValueError(
+                    f"{name!r} is {limit(value)}, not a whole number from {low} to {high}"
+                )
         for name, low in (("alpha", -LARGEST), ("sigma", 0)):
             value = getattr(self, name)
             if type(value) not in (int, float) or not low <= value <= LARGEST:
-                raise ValueError(f"{name!r} is {value!r}, not a number from {low} to {LARGEST}")
+                raise ValueError(
+                    f"{name!r} is {limit(value)}, not a number from {low} to {LARGEST}"
+                )
 
     def schemes(self) -> dict[Task, WholeWords]:
         """The whole-word ids of each task."""
@@ -74,3 +85,27 @@ class ELMRecConfig:
     def n_nodes(self) -> int:
         """Nodes of the graph: U + I, and 0 for "no whole word"."""
         return self.n_users + self.n_items + 1
+
+
+def own_config(path: Path, table: Any) -> ELMRecConfig:
+    """The entry ``elmrec`` of what config.json holds.
+
+    path: of the file, for errors.
+
+    Raises:
+        UserError: where it is missing, or a number is out of its limits.
+    """
+    own = table.get("elmrec") if isinstance(table, dict) else None
+    if not isinstance(own, dict):
+        raise UserError(f"{path}: no 'elmrec' entry; this is not a model folder of ELMRec.")
+    check_type(path, own, dict[str, _Value])  # flat: all of it can be shown in a message
+    try:
+        return ELMRecConfig(**own)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: in 'elmrec': {error}.") from error
+
+
+def read_config(folder: Path) -> ELMRecConfig:
+    """``own_config`` of a model's folder, without its tensors."""
+    path = folder / CONFIG_FILE
+    return own_config(path, read_json(path))

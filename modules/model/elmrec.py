@@ -20,12 +20,11 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
-from modules.model.config import ELMRecConfig
+from modules.model.config import CONFIG_FILE, ELMRecConfig
 from modules.model.encoder import encode
 from modules.model.graph import PROPAGATIONS, Graph
 from modules.model.loss import ContinuationLoss
 from modules.model.weights import (
-    CONFIG_FILE,
     PREFIX,
     WEIGHTS_FILE,
     check_fit,
@@ -35,7 +34,6 @@ from modules.model.weights import (
     write_model,
 )
 from modules.tasks import METHODS, Task, WholeWords
-from utils.errors import UserError
 from utils.files import readable
 
 
@@ -231,11 +229,7 @@ class ELMRec(nn.Module):
             UserError: naming the file, where it is missing, damaged, or does not fit the other.
         """
         folder = Path(folder)
-        t5_config, own, tensors = read_model(folder)
-        try:
-            config = ELMRecConfig(**own)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{folder / CONFIG_FILE}: in 'elmrec': {error}.") from error
+        t5_config, config, tensors = read_model(folder)
         # Shapes first: what is wrong with a model must not take all memory to be found out.
         entries = tensors[PREFIX + "graph_col"].numel() if PREFIX + "graph_col" in tensors else 0
         with torch.device("meta"), readable(str(folder / CONFIG_FILE)):

@@ -6,6 +6,7 @@ before anything is ranked with it. This file knows names and shapes, not the mod
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +17,12 @@ from safetensors import safe_open
 from safetensors.torch import save
 from transformers import T5Config
 
-from utils.errors import UserError, limit
-from utils.files import MISSING, check_file, read_file, readable, write_bytes, write_text
-from utils.json_files import parse_json, to_json
+from modules.model.config import CONFIG_FILE, ELMRecConfig, own_config
+from modules.model.t5_config import T5Numbers
+from utils.errors import UserError, limit, plain
+from utils.files import MISSING, check_file, read_file, readable, whole_file, write_text
+from utils.json_files import MAX_FILE, check_type, parse_json, to_json
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 PREFIX = "elmrec."  # of our own tensors; all others are T5's, by T5's names
 # One embedding under four names; safetensors holds it once, under the first.
@@ -31,8 +33,10 @@ _TIED = (
     "lm_head.weight",
 )
 _CHECKSUM, _CONFIG_CHECKSUM = "sha256", "config_sha256"  # entries of the weights' metadata
-_SIZES = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads")
-_TOKENS = ("pad_token_id", "eos_token_id", "decoder_start_token_id")
+# Of tensors that a model may have. The graph's are int64, all others are stored in full precision;
+# a file of another program may hold halves.
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
+_MAX_HEADER = 1 << 26  # bytes; a model of 250 layers has 1 MB
 
 
 def to_file(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -78,29 +82,77 @@ def write_model(
         _CHECKSUM: _checksum(state),
         _CONFIG_CHECKSUM: hashlib.sha256(text.encode()).hexdigest(),
     }
-    write_bytes(folder / WEIGHTS_FILE, save(state, {"format": "pt", **metadata, **checksums}))
+    content = save(state, {"format": "pt", **metadata, **checksums})
+    header, rest = _in_order(content)
+    with whole_file(folder / WEIGHTS_FILE) as file:
+        file.write(header)
+        file.write(rest)
     write_text(folder / CONFIG_FILE, text)
 
 
-def read_model(folder: Path) -> tuple[T5Config, dict[str, Any], dict[str, torch.Tensor]]:
+def _in_order(content: bytes) -> tuple[bytes, memoryview]:
+    """A safetensors file with its header's entries in the order of their names, and all behind
+    the header. The library writes the metadata in an order of chance, and the same weights would
+    be other bytes each time.
+
+    The format: the header's length in 8 bytes, the header as JSON, the tensors, at offsets that
+    are counted from the header's end. Its length is a multiple of 8, filled up with blanks.
+    """
+    size = int.from_bytes(content[:8], "little")
+    table = json.loads(content[8 : 8 + size])
+    header = json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header, memoryview(content)[8 + size :]
+
+
+def read_metadata(folder: Path) -> dict[str, str]:
+    """What is said with the weights: of which run and step they are.
+
+    Raises:
+        UserError: naming the file, where it is missing or damaged.
+    """
+    path = folder / WEIGHTS_FILE
+    _check_header(path)
+    with readable(str(path)), safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
+def _check_header(path: Path) -> None:
+    """UserError where the file is none, or its header would take more memory than any model's."""
+    check_file(path, MISSING)
+    with readable(str(path)), path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _MAX_HEADER:
+        raise UserError(
+            f"{path}: cannot be read, damaged or cut short as it seems (its header would have "
+            f"{size:,} bytes)."
+        )
+
+
+def read_model(folder: Path) -> tuple[T5Config, ELMRecConfig, dict[str, torch.Tensor]]:
     """Read both files and compare them with their checksums.
 
     Returns:
-        T5's configuration, the entry ``elmrec`` of config.json, and the tensors.
+        T5's configuration, the method's, and the tensors.
 
     Raises:
         UserError: naming the file, where one is missing, damaged, or was changed.
     """
     config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    content = read_file(config_path, MISSING)
+    content = read_file(config_path, MISSING, MAX_FILE)
     table = parse_json(config_path, content)
-    own = table.pop("elmrec", None) if isinstance(table, dict) else None
-    if not isinstance(own, dict):
-        raise UserError(f"{config_path}: no 'elmrec' entry; this is not a model folder of ELMRec.")
-    check_file(weights_path, MISSING)
+    own = own_config(config_path, table)
+    numbers = check_type(config_path, table, T5Numbers)
+    _check_header(weights_path)
     with readable(str(weights_path)), safe_open(weights_path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no mapping
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise UserError(
+                f"{weights_path}: {limit(name)} is of {tensor.dtype}, which no model here has. "
+                "Copy the folder anew from where it came, or train again."
+            )
     # A file that another program wrote has no checksums; what else it must be is checked below.
     if metadata.get(_CHECKSUM, "") not in ("", _checksum(tensors)):
         raise UserError(
@@ -115,30 +167,31 @@ def read_model(folder: Path) -> tuple[T5Config, dict[str, Any], dict[str, torch.
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not math.isfinite(tensor.sum(dtype=torch.float64)):
             raise UserError(
-                f"{weights_path}: {name!r} holds numbers that are infinite or not a number (NaN). "
-                "The training failed, or the file is damaged."
+                f"{weights_path}: {limit(name)} holds numbers that are infinite or not a number "
+                "(NaN). The training failed, or the file is damaged."
             )
-    return _t5_config(config_path, table, len(tensors)), own, tensors
+    _check_sizes(config_path, numbers, own, tensors)
+    with readable(str(config_path)):
+        return numbers.config(), own, tensors
 
 
-def _t5_config(path: Path, table: dict[str, Any], n_tensors: int) -> T5Config:
-    """T5's configuration, its numbers compared with what they count."""
-    with readable(str(path)):
-        config = T5Config.from_dict(table)
-    for keys, low, high in ((_SIZES, 1, 2**31), (_TOKENS, 0, config.vocab_size)):
-        for key in keys:
-            value = getattr(config, key)
-            if type(value) is not int or not low <= value < high:
-                raise UserError(
-                    f"{path}: {key!r} is {limit(value)}; it must be a whole number "
-                    f"from {low} to {high - 1}."
-                )
-    if config.num_layers + config.num_decoder_layers > n_tensors:  # a layer has several
+def _check_sizes(
+    path: Path, numbers: T5Numbers, own: ELMRecConfig, tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """UserError where config.json says more than the weights hold: before any of it is made."""
+    if numbers.num_layers + numbers.decoder_layers > len(tensors):  # a layer has several
         raise UserError(
-            f"{path}: {config.num_layers} + {config.num_decoder_layers} layers, of which "
-            f"{WEIGHTS_FILE} holds {n_tensors} tensors."
+            f"{path}: {numbers.num_layers} + {numbers.decoder_layers} layers, of which "
+            f"{WEIGHTS_FILE} holds {len(tensors)} tensors."
         )
-    return config
+    embedding = tensors.get(_TIED[0])
+    wanted = (numbers.vocab_size, numbers.d_model)
+    if embedding is not None and tuple(embedding.shape) != wanted:
+        raise UserError(
+            f"{path.parent / WEIGHTS_FILE} does not fit {CONFIG_FILE}: {_TIED[0]} is "
+            f"{tuple(embedding.shape)}, not {wanted}. The two are of different models, or one was "
+            "changed."
+        )
 
 
 def check_fit(
@@ -149,7 +202,7 @@ def check_fit(
     expected: by the names of the file; the values do not count, so that they may be on "meta".
     """
     faults = [f"{name} is missing" for name in expected if name not in tensors]
-    faults += [f"{name} is left over" for name in tensors if name not in expected]
+    faults += [f"{plain(name)[:60]} is left over" for name in tensors if name not in expected]
     for name in expected.keys() & tensors.keys():
         want, have = expected[name], tensors[name]
         if want.shape != have.shape:

@@ -10,6 +10,7 @@ and says what it found and what it left out. The folder is that of a run with --
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from utils import cli, flag_types
 from utils.console import say
 from utils.errors import UserError
 from utils.files import check_file
+from utils.own_files import check_place
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,6 +74,9 @@ def parse_args() -> argparse.Namespace:
 
     if (Path(args.out) / "run.json").exists():
         raise UserError(f"--out {args.out}: holds a run already (run.json). Name another folder.")
+    if os.path.isdir(args.out) and os.listdir(args.out):
+        raise UserError(f"--out {args.out}: is not empty. Name a new folder.")
+    check_place(Path(args.out), "--out")
     check_file(args.model, "Name a file that torch.save(model) wrote.")
     return args
 
@@ -128,7 +133,8 @@ def main() -> None:
     }
     arguments = vars(args) | TRAINED | settings
     record = runs.RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
-    model.save_pretrained(folder, {"imported_from": Path(args.model).name})
+    metadata = {"imported_from": Path(args.model).name, "run_id": record.run_id}
+    model.save_pretrained(folder, metadata)
     runs.write_run(folder, record, tokenizer, numbers)
     say(f"written to {folder}; evaluate it with seq_reranker.py, topn.py, exp.py --checkpoint")
 

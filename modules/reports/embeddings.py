@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from utils.errors import UserError
-from utils.json_files import read_json
+from utils.errors import UserError, limit
 
 if TYPE_CHECKING:
+    import torch
+
+    from modules.model.config import ELMRecConfig
     from modules.model.graph import Graph
 
 SAMPLE = 800  # nodes of each side at most: more would cover each other
@@ -50,48 +52,73 @@ def read_map(folder: Path, seed: int) -> EmbeddingMap | None:
         return None
     import torch  # takes seconds: only for a folder with a model
 
-    from modules.model.graph import propagate
+    from modules.model.config import read_config
 
-    config = read_json(folder / "config.json")["elmrec"]
-    n_users, n_items = config["n_users"], config["n_items"]
-    rows = sample_nodes(n_users, n_items, np.random.default_rng(seed))
-    shown = torch.from_numpy(rows)
-    before, after = [], []
+    config = read_config(folder)
     try:
         with safe_open(weights, framework="pt") as file:
             if _PREFIX + "graph_crow" not in file.keys():  # noqa: SIM118  not iterable itself
                 return None
-            graph = _read_graph(file, weights, n_users + n_items + 1)
-            table = file.get_slice(_PREFIX + "nodes.weight")
-            for start in range(0, table.get_shape()[1], _COLUMNS_AT_A_TIME):
-                features = table[:, start : start + _COLUMNS_AT_A_TIME]  # (N, columns)
-                before.append(features[shown])
-                after.append(propagate(features, graph, config["graph_layers"])[shown])
+            graph = _read_graph(file, weights, config.n_nodes)
+            rows = sample_nodes(config.n_users, config.n_items, np.random.default_rng(seed))
+            before, after = _propagated(file, graph, config, torch.from_numpy(rows))
     except SafetensorError as error:
         raise UserError(
             f"{weights}: damaged or cut short ({error}). Copy or train the model again."
         ) from error
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        raise UserError(
+            f"{weights}: the nodes' vectors hold numbers that are infinite or not a number (NaN). "
+            "Copy or train the model again."
+        )
     return EmbeddingMap(
-        project(torch.cat(before, dim=1).numpy()),
-        project(torch.cat(after, dim=1).numpy()),
+        project(before),
+        project(after),
         graph.crow.diff().numpy()[rows],
-        rows > n_users,
-        n_users + n_items,
-        config["graph_layers"],
+        rows > config.n_users,
+        config.n_nodes - 1,
+        config.graph_layers,
     )
+
+
+def _propagated(
+    file: Any, graph: "Graph", config: "ELMRecConfig", shown: "torch.Tensor"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The (n, D) shown rows of E0 and of W; all of both would not fit into memory at once."""
+    import torch
+
+    from modules.model.graph import PROPAGATIONS
+
+    before, after = [], []
+    table = file.get_slice(_PREFIX + "nodes.weight")
+    for start in range(0, table.get_shape()[1], _COLUMNS_AT_A_TIME):
+        features = table[:, start : start + _COLUMNS_AT_A_TIME]  # (N, columns)
+        before.append(features[shown])
+        spread = PROPAGATIONS[config.propagation](features, graph, config.graph_layers)
+        after.append(spread[shown])
+    return torch.cat(before, dim=1).numpy(), torch.cat(after, dim=1).numpy()
 
 
 def _read_graph(file: Any, path: Path, n_nodes: int) -> "Graph":
     """The graph of an open safetensors file; UserError where its nodes are not the table's."""
     from modules.model.graph import Graph
 
-    graph = Graph(*(file.get_tensor(f"{_PREFIX}graph_{p}") for p in ("crow", "col", "values")))
-    rows = file.get_slice(_PREFIX + "nodes.weight").get_shape()[0]
-    if not rows == len(graph.crow) - 1 == n_nodes:
+    table = file.get_slice(_PREFIX + "nodes.weight")
+    parts = [file.get_slice(f"{_PREFIX}graph_{part}") for part in Graph._fields]
+    kinds = [part.get_dtype() for part in (table, *parts)]
+    shapes = [part.get_shape() for part in (table, *parts)]
+    flat = [len(shape) for shape in shapes] == [2, 1, 1, 1]
+    if kinds != ["F32", "I64", "I64", "F32"] or not flat or shapes[0][1] < 2:
         raise UserError(
-            f"{path}: {rows} node vectors, and a graph of {len(graph.crow) - 1} nodes; config.json "
-            f"beside it needs {n_nodes}. Copy both files again from one run."
+            f"{path}: the nodes' table and the graph are of the kinds {', '.join(kinds)} and the "
+            f"shapes {limit(shapes)}, which no model here has. Copy or train the model again."
         )
+    if not shapes[0][0] == shapes[1][0] - 1 == n_nodes:
+        raise UserError(
+            f"{path}: {shapes[0][0]} node vectors, and a graph of {shapes[1][0] - 1} nodes; "
+            f"config.json beside it needs {n_nodes}. Copy both files again from one run."
+        )
+    graph = Graph(*(file.get_tensor(f"{_PREFIX}graph_{part}") for part in Graph._fields))
     try:
         graph.matrix(check=True)
     except (RuntimeError, ValueError) as error:  # an index out of range, as damage leaves it

@@ -5,10 +5,13 @@ It chooses and prepares values; templates/report.html shows them.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from modules.runs.kinds import RankedRow, TextRow
+
+ROUNDING = 1e-3  # how far above 0 the log-probability of something certain may come out
 DRAWN, HITS = 4, 2  # users at random; and others, whose test item was listed
 
 
@@ -52,8 +55,8 @@ class Examples(NamedTuple):
 
 def examples(
     task: str,
-    lists: Sequence[Mapping[str, Any]],
-    explanations: Sequence[Mapping[str, Any]],
+    lists: Sequence[RankedRow],
+    explanations: Sequence[TextRow],
     probable: bool,
     seed: int,
 ) -> Examples | None:
@@ -67,52 +70,51 @@ def examples(
     Returns:
         None where no row can be shown: files of older code lack the history.
     """
-    texts = {row["user"]: row for row in explanations}
-    pool = [row for row in lists if "last_item_ids" in row and (not texts or row["user"] in texts)]
+    texts = {row.user: row for row in explanations}
+    pool = [row for row in lists if row.last_item_ids and (not texts or row.user in texts)]
     if not pool:
         return None
-    names = {item: name for row in lists for item, name in zip(row["items"], row["item_ids"])}
-    names |= {row["target"]: row["target_id"] for row in pool}
+    names = {item: name for row in lists for item, name in zip(row.items, row.item_ids)}
+    names |= {row.target: row.target_id for row in pool}
     drawn, hits = choose(pool, np.random.default_rng(seed))
-    cards = [_card(row, texts.get(row["user"]), names, probable) for row in drawn + hits]
+    cards = [_card(row, texts.get(row.user), names, probable) for row in drawn + hits]
     return Examples(task, len(drawn), len(hits), probable, cards)
 
 
-def choose(pool: Sequence[Any], rng: np.random.Generator) -> tuple[list[Any], list[Any]]:
+def choose(
+    pool: Sequence[RankedRow], rng: np.random.Generator
+) -> tuple[list[RankedRow], list[RankedRow]]:
     """Users at random, and others at random of those with a hit."""
     order = rng.permutation(len(pool))
     drawn = [pool[n] for n in order[:DRAWN]]
-    hits = [pool[n] for n in order[DRAWN:] if pool[n]["rank"] is not None]
+    hits = [pool[n] for n in order[DRAWN:] if pool[n].rank is not None]
     return drawn, hits[:HITS]
 
 
-def _card(
-    row: Mapping[str, Any],
-    text: Mapping[str, Any] | None,
-    names: Mapping[int, str],
-    probable: bool,
-) -> Card:
-    *but_last, last = row["last_item_ids"]
+def _card(row: RankedRow, text: TextRow | None, names: Mapping[int, str], probable: bool) -> Card:
+    *but_last, last = row.last_item_ids
     explanation = None
     if text is not None:
-        item = names.get(text["item"], f"item {text['item']}")
-        explanation = Explanation(item, text["text"], text["reference"])
+        item = names.get(text.item, f"item {text.item}")
+        explanation = Explanation(item, text.text, text.reference)
     return Card(
-        user=row["user_id"],
-        earlier=row["history_length"] - len(row["last_item_ids"]),
+        user=row.user_id,
+        earlier=row.history_length - len(row.last_item_ids),
         had=[*(f"{name}," for name in but_last), last],
         listed=[
-            Listed(name, percent(score) if probable else "", place == row["rank"])
-            for place, (name, score) in enumerate(zip(row["item_ids"], row["scores"]))
+            Listed(name, percent(score) if probable else "", place == row.rank)
+            for place, (name, score) in enumerate(zip(row.item_ids, row.scores))
         ],
-        took=row["target_id"],
-        place=None if row["rank"] is None else row["rank"] + 1,
+        took=row.target_id,
+        place=None if row.rank is None else row.rank + 1,
         explanation=explanation,
     )
 
 
 def percent(score: float) -> str:
-    """A log-probability as a percentage."""
+    """A log-probability as a percentage; "" where the score is none."""
+    if score > ROUNDING:
+        return ""
     value = 100 * math.exp(score)
     if value < 0.001:
         return f"{value:.1g} %"

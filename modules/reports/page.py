@@ -7,9 +7,9 @@ hold a trained model, results, or both; what is missing is left out. This module
 the HTML is in templates/.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,21 +17,27 @@ from modules.reports import plots
 from modules.reports.embeddings import read_map
 from modules.reports.examples import Examples, examples
 from modules.reports.results import UNLIKE, Row, Table, task_results
-from modules.runs.results import RunResults, is_baseline, read_results, short_figure, title_of
+from modules.reports.sources import RunResults, read_results
+from modules.runs.kinds import LogLine, RankedRow, Result
+from modules.runs.record import RunRecord
+from modules.runs.results import is_baseline, short_figure, title_of
 from modules.tasks import RANKING_TASKS, TASKS
 from utils import cli, distributed
 from utils.console import say
-from utils.files import write_text
-from utils.json_files import read_json
 from utils.metrics.ranking import NOT_RANKED
-from utils.pages import render
+from utils.own_files import replace_own
+from utils.pages import PAGE_HEADS, render
+
+if TYPE_CHECKING:
+    from modules.model.config import ELMRecConfig
 
 REPORT = "report.html"
 _TEMPLATE = Path(__file__).parent / "templates" / REPORT
 
 
 def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) -> None:
-    """Write ``report.html`` into a run's folder; of several processes, the main one does.
+    """Write ``report.html`` into a run's folder, where no other page of that name is; of several
+    processes, the main one does.
 
     baselines: their folders; None = those beside the run's, named ``<data>-<baseline>``.
 
@@ -41,17 +47,17 @@ def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) ->
     if not distributed.is_main():
         return
     path = Path(folder) / REPORT
-    write_text(path, build(read_results(Path(folder), baselines)))
-    say(f"report: {path}")
+    if replace_own(path, build(read_results(Path(folder), baselines)), PAGE_HEADS):
+        say(f"report: {path}")
 
 
 def build(run: RunResults) -> str:
     """The page."""
     name = run.folder.resolve().name
     first = run.first
-    seed = run.record.seed if run.record else first["seed"]
-    model = run.record.title if run.record else title_of(first)
-    lead = f"{model}{'; data set' if ';' in model else ' on'} {first['dataset']}"
+    seed = first.seed
+    model = title_of(first) if isinstance(first, Result) else first.title
+    lead = f"{model}{'; data set' if ';' in model else ' on'} {first.dataset}"
     return render(
         _TEMPLATE,
         title=f"{name}: {lead}",
@@ -60,15 +66,15 @@ def build(run: RunResults) -> str:
         seed=seed,
         facts=list(_facts(run)),
         commands=_commands(run),
-        edges_seen=first["held_out_edges_seen"],
-        records_seen=first["held_out_records_seen"],
+        edges_seen=first.held_out_edges_seen,
+        records_seen=first.held_out_records_seen,
         training=_training(run),
         results=list(task_results(run)),
         unlike_mark=UNLIKE,
         breakdowns=_breakdowns(run),
         embeddings=_embeddings(run.folder, seed),
         examples=_examples(run, seed),
-        settings=list(_settings(run)),
+        settings=[*_settings(_training_record(run)), *_settings(run.results)],
     )
 
 
@@ -78,39 +84,37 @@ def build(run: RunResults) -> str:
 def _facts(run: RunResults) -> Iterator[tuple[str, str]]:
     """Terms and their values in this run."""
     first = run.first
-    trained = first["arguments"] if run.record else {}
-    yield "data set", first["dataset"]
-    config = run.folder / "config.json"
-    if run.record and config.is_file():
-        own = read_json(config)["elmrec"]
-        yield "its size", f"{own['n_users']:,} users, {own['n_items']:,} items"
-        backbone = trained.get("backbone") or "an imported T5"
+    yield "data set", first.dataset
+    if run.record and (run.folder / "config.json").is_file():
+        from modules.model.config import read_config  # torch: not for --help
+
+        own = read_config(run.folder)
+        yield "its size", f"{own.n_users:,} users, {own.n_items:,} items"
+        backbone = run.record.arguments.get("backbone") or "an imported T5"
         yield "model", f"{run.record.title.partition(',')[0]} on {backbone}; {_symbols(own)}"
-    protocol = trained.get("protocol") or first["protocol"]
-    numbers = trained.get("item_ids") or first["item_ids"]
-    yield "protocol", f"{protocol}; item numbers {numbers}"
-    code = first["commit"] or "not from git"
+    yield "protocol", f"{first.protocol}; item numbers {first.item_ids}"
+    code = first.commit or "not from git"
     yield "code", code.replace("+", ", and changes that were not committed")
-    yield "versions", ", ".join(f"{k} {v}" for k, v in first["versions"].items())
+    yield "versions", ", ".join(f"{k} {v}" for k, v in first.versions.items())
 
 
 def _commands(run: RunResults) -> list[tuple[str, list[str]]]:
     """The words of each command, by what it did."""
     records = _training_record(run) | run.results
-    return [(name, record["command"].split(" ")) for name, record in records.items()]
+    return [(name, record.command.split(" ")) for name, record in records.items()]
 
 
-def _training_record(run: RunResults) -> dict[str, dict[str, Any]]:
-    return {"training": run.record.as_json()} if run.record else {}
+def _training_record(run: RunResults) -> dict[str, RunRecord]:
+    return {"training": run.record} if run.record else {}
 
 
-def _symbols(own: dict[str, Any]) -> str:
+def _symbols(own: "ELMRecConfig") -> str:
     """The method's numbers with the paper's symbols, those that it has."""
-    shown = [f"α {own['alpha']:g}"]
-    if own["method"] == "elmrec":
-        shown += [f"σ {own['sigma']:g}", f"L {own['graph_layers']}"]
-    if own["method"] != "p5":
-        shown.append(f"K {own['prompt_num']}")
+    shown = [f"α {own.alpha:g}"]
+    if own.method == "elmrec":
+        shown += [f"σ {own.sigma:g}", f"L {own.graph_layers}"]
+    if own.method != "p5":
+        shown.append(f"K {own.prompt_num}")
     return ", ".join(shown)
 
 
@@ -126,59 +130,63 @@ class Training(NamedTuple):
 
 
 def _training(run: RunResults) -> Training:
-    checks = [line for line in run.log if "valid" in line]
-    steps = [line for line in run.log if "train" in line]
-    best = next((line for line in reversed(checks) if line["improved"]), None)
-    kept = best["step"] if best else None
+    checks = [line for line in run.log if line.valid is not None]
+    steps = [line for line in run.log if line.train is not None]
+    best = next((line for line in reversed(checks) if line.improved), None)
+    kept = best.step if best else None
     shown = []
     for task in TASKS:
-        train = [(line["step"], line["train"][task]) for line in steps if task in line["train"]]
-        valid = [(line["step"], line["valid"][task]) for line in checks if task in line["valid"]]
+        train = [(line.step, line.train[task]) for line in steps if task in line.train]
+        valid = [(line.step, line.valid[task]) for line in checks if task in line.valid]
         if train or valid:
             shown.append(plots.curve(f"{task}: loss per token", train, valid, kept, "loss"))
-    for name in dict.fromkeys(name for line in checks for name in line.get("metrics", ())):
-        valid = [(line["step"], line["metrics"][name]) for line in checks]
-        task, metric = name.split(" ")
+    ranked = [line for line in checks if line.metrics]
+    for name in ranked[0].metrics if ranked else ():  # the same in each validation
+        valid = [(line.step, line.metrics[name]) for line in ranked if name in line.metrics]
+        task, _, metric = name.partition(" ")
         shown.append(plots.curve(f"{task}: validation users", [], valid, kept, metric))
     return Training(
         kept,
-        run.log[-1]["step"] if run.log else 0,
-        checks[-1]["epoch"] if checks else 0,
+        run.log[-1].step if run.log else 0,
+        checks[-1].epoch if checks else 0,
         _reason(best) if best else "",
         [time["step"] for time in (run.record.resumed if run.record else ())],
         shown,
     )
 
 
-def _reason(check: dict[str, Any]) -> str:
+def _reason(check: LogLine) -> str:
     """Why a model was kept."""
-    gains = {name: value for name, value in check.get("metrics", {}).items() if "NDCG" in name}
-    if not gains:
-        return f"with a mean validation loss of {check['valid_mean']:.4f}"
-    shown = ", ".join(f"{name} {short_figure(value)}" for name, value in gains.items())
-    return f"the best by the ranking of validation users: {shown}"
+    gains = {name: value for name, value in check.metrics.items() if "NDCG" in name}
+    if gains:
+        shown = ", ".join(f"{name} {short_figure(value)}" for name, value in gains.items())
+        return f"the best by the ranking of validation users: {shown}"
+    mean = "" if check.valid_mean is None else f" of {check.valid_mean:.4f}"
+    return f"with a mean validation loss{mean}"
 
 
 def _breakdowns(run: RunResults) -> list[list[plots.Plot]]:
     """Plots by task, of the tasks that have any."""
-    shown = [list(_bars_by_group(task, run.rows.get(task, []))) for task in RANKING_TASKS]
+    shown = [list(_bars_by_group(task, run.ranked.get(task, []))) for task in RANKING_TASKS]
     return [row for row in shown if row]
 
 
-def _bars_by_group(task: str, rows: Sequence[dict[str, Any]]) -> Iterator[plots.Plot]:
-    if not rows or "history_length" not in rows[0]:  # of older code
-        return
+def _bars_by_group(task: str, rows: Sequence[RankedRow]) -> Iterator[plots.Plot]:
+    keys = ("history_length", "target_users")
+    if not rows or any(getattr(row, key) is None for row in rows for key in keys):
+        return  # of older code
     from scipy.stats import binomtest  # takes more than a second
 
     from utils.metrics.catalogue import HISTORY_STEPS, POPULARITY_STEPS, breakdown, step_label
 
-    ranks = np.array([NOT_RANKED if row["rank"] is None else row["rank"] for row in rows])
-    for key, title, steps in (
-        ("history_length", "items before the test item", HISTORY_STEPS),
-        ("target_users", "train users of the test item", POPULARITY_STEPS),
+    ranks = np.array([NOT_RANKED if row.rank is None else row.rank for row in rows])
+    for key, title, steps in zip(
+        keys,
+        ("items before the test item", "train users of the test item"),
+        (HISTORY_STEPS, POPULARITY_STEPS),
     ):
         bars = []
-        for group in breakdown(ranks, np.array([row[key] for row in rows]), steps):
+        for group in breakdown(ranks, np.array([getattr(row, key) for row in rows]), steps):
             test = binomtest(round(group.hr * group.users), group.users)
             ends = test.proportion_ci(method="wilson")
             note = f"{short_figure(group.hr)} ({group.users:,})"
@@ -211,26 +219,25 @@ def _embeddings(folder: Path, seed: int) -> Embeddings | None:
 
 def _examples(run: RunResults, seed: int) -> Examples | None:
     """Of the sequential task, or of the direct one where there is no other."""
-    task = next((name for name in RANKING_TASKS if run.rows.get(name)), None)
+    task = next((name for name in RANKING_TASKS if run.ranked.get(name)), None)
     if task is None:
         return None
     result = run.results[task]
-    added = is_baseline(result) or result["arguments"].get("linear")
-    probable = not added and result["decode"] != "beam"
-    return examples(task, run.rows[task], run.rows.get("explanation", []), probable, seed)
+    added = is_baseline(result) or result.arguments.get("linear")
+    probable = not added and result.decode != "beam"
+    return examples(task, run.ranked[task], run.texts, probable, seed)
 
 
-def _settings(run: RunResults) -> Iterator[Table]:
-    for records in (_training_record(run), run.results):
-        names = dict.fromkeys(name for record in records.values() for name in record["arguments"])
-        names.pop("data", None)  # data_dir says the same
-        rows = [
-            Row([name, *(_value(record["arguments"].get(name)) for record in records.values())])
-            for name in names
-        ]
-        rows = [row for row in rows if any(row.cells[1:])]  # without what nobody set
-        if rows:
-            yield Table(["", *records], rows)
+def _settings(records: Mapping[str, RunRecord | Result]) -> Iterator[Table]:
+    names = dict.fromkeys(name for record in records.values() for name in record.arguments)
+    names.pop("data", None)  # data_dir says the same
+    rows = [
+        Row([name, *(_value(record.arguments.get(name)) for record in records.values())])
+        for name in names
+    ]
+    rows = [row for row in rows if any(row.cells[1:])]  # without what nobody set
+    if rows:
+        yield Table(["", *records], rows)
 
 
 def _value(value: object) -> str:

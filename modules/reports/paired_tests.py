@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.randomness import Stream, rng
-from modules.runs.results import method_of, read_result
-from utils.errors import UserError
-from utils.json_files import read_jsonl
+from modules.runs.results import method_of, other_run, owner_of, read_result, read_rows, same_data
+from utils.errors import UserError, limit
 from utils.metrics.ranking import NOT_RANKED, shown_metrics
 from utils.metrics.significance import Paired, holm, paired_test
-from utils.tables import markdown
+from utils.tables import markdown, one_line
 
 LONGEST = max(k for _, k in shown_metrics().values())
 
@@ -27,6 +26,7 @@ class RankedRun(NamedTuple):
     folder: Path
     method: str
     dataset: str
+    fingerprints: dict[str, str]  # of the data folder's files; {} where not known
     candidates: str  # fingerprint
     users: np.ndarray  # (U,)
     targets: np.ndarray  # (U,)
@@ -50,42 +50,54 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
     Raises:
         UserError: naming the file, where lists are too short or candidates are not recorded.
     """
-    result = read_result(folder, task)
+    owner, result = owner_of(folder), read_result(folder, task)
     if result is None:
         return None
     path = folder / f"{task}.json"
-    top_n = result["arguments"]["top_n"]
-    if top_n < LONGEST:
+    if reason := other_run(folder, result, owner):
+        raise UserError(f"{path}: {reason}")
+    top_n = result.arguments.get("top_n")
+    if top_n is None or top_n < LONGEST:
         raise UserError(
             f"{path}: lists of --top_n {top_n}; metrics up to @{LONGEST} need lists of {LONGEST}. "
             f"Evaluate the run again with --top_n {LONGEST}."
         )
-    if "candidates" not in result:
+    if result.candidates is None:
         raise UserError(
             f"{path}: does not say which candidates were ranked; an earlier version wrote it. "
             "Evaluate the run again."
         )
-    rows = read_jsonl(folder / f"{task}.jsonl")
-    ranks = [NOT_RANKED if row["rank"] is None else row["rank"] for row in rows]
-    users, targets = ([row[key] for row in rows] for key in ("user", "target"))
+    rows = read_rows(folder, task, result)
+    ranks = [NOT_RANKED if row.rank is None else row.rank for row in rows]
+    users, targets = [row.user for row in rows], [row.target for row in rows]
     return RankedRun(
         folder,
         method_of(result),
-        result["dataset"],
-        result["candidates"],
+        result.dataset,
+        result.fingerprints,
+        result.candidates,
         *map(np.asarray, (users, targets, ranks)),
     )
 
 
 def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun]) -> None:
     """UserError, naming two runs and the difference that makes them impossible to compare."""
+    known = [run for run in (*a, *b) if run.fingerprints]  # not in results of older versions
+    for other in known[1:]:
+        same_name = other.dataset == known[0].dataset
+        if same_name and same_data(other.fingerprints, known[0].fingerprints) is False:
+            raise UserError(
+                f"{task}: {known[0].folder} and {other.folder} are of different data, though both "
+                f"are called {limit(other.dataset)}: sequential.txt or datamaps.json differ. "
+                "Compare runs of one data folder."
+            )
     first = a[0]
     for other in [*a[1:], *b]:
         both = f"{task}: {first.folder} and {other.folder}"
         if other.dataset != first.dataset:
             raise UserError(
-                f"{both} are of different data sets: {first.dataset}, {other.dataset}. Compare "
-                "runs of one data set."
+                f"{both} are of different data sets: {limit(first.dataset)}, "
+                f"{limit(other.dataset)}. Compare runs of one data set."
             )
         if not np.array_equal(other.users, first.users):
             raise UserError(
@@ -179,11 +191,12 @@ def describe_sides(runs: dict[str, tuple[list[Any], list[Any]]], level: float, t
     a, b = next(iter(runs.values()))
     lines = []
     for name, side in (("A", a), ("B", b)):
-        methods = ", ".join(dict.fromkeys(run.method for run in side))
+        methods = ", ".join(dict.fromkeys(one_line(run.method) for run in side))
         lines.append(f"{name}: {methods} ({', '.join(str(run.folder) for run in side)})")
     lines.append(
-        f"{len(a[0].users):,} users of {a[0].dataset}, paired. p: two-sided permutation test; "
-        f"corrected for {tests} tests (Holm), verdict at {level:g}. Interval: bootstrap of A - B."
+        f"{len(a[0].users):,} users of {one_line(a[0].dataset)}, paired. "
+        f"p: two-sided permutation test; corrected for {tests} tests (Holm), verdict at {level:g}. "
+        "Interval: bootstrap of A - B."
     )
     if len(a) > 1 or len(b) > 1:
         lines.append("± is the standard deviation over runs; a user's figure is their mean.")

@@ -13,6 +13,7 @@ import numpy as np
 
 from modules.runs.results import short_figure
 from utils.errors import UserError
+from utils.tables import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,6 +170,7 @@ def _name(title: str, label: str) -> str:
 
 
 def _short(label: str) -> str:
+    label = one_line(label)
     return label if len(label) <= 24 else label[:23] + "…"
 
 

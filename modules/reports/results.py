@@ -4,14 +4,16 @@ It prepares values; templates/report.html shows them.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from modules.reports import plots
 from modules.reports.published_figures import published
-from modules.runs.results import COLUMNS, RunResults, short_figure, title_of
+from modules.reports.sources import RunResults
+from modules.runs.kinds import Result
+from modules.runs.results import COLUMNS, same_data, short_figure, title_of
 from modules.tasks import RANKING_TASKS
 
-UNLIKE = "*"  # behind the name of a baseline that ranked something else
+UNLIKE = "*"  # behind the name of a baseline that ranked something else, as far as is known
 
 
 class Row(NamedTuple):
@@ -55,20 +57,21 @@ class _Line(NamedTuple):
 def task_results(run: RunResults) -> Iterator[TaskResult]:
     """The results of each task that the run was evaluated on."""
     for task, result in run.results.items():
-        theirs = published(result["dataset"], task)
+        theirs = published(result.dataset, task)
         lines = [
-            _Line(f"{title_of(result)} (this run)", "own", result["metrics"]),
-            *(_Line(_name_of(result, row), "", row["metrics"]) for row in run.baselines[task]),
+            _Line(f"{title_of(result)} (this run)", "own", result.metrics),
+            *(_Line(_name_of(run, task, row), "", row.metrics) for row in run.baselines[task]),
             *(_Line(f"{row.method} (published)", "published", row.metrics) for row in theirs),
         ]
         own = lines[0].metrics.get("NDCG@10", 1)
         candidates = chance = None
-        if task == "direct" and "negative_num" in result["arguments"]:
-            candidates = result["arguments"]["negative_num"] + 1
+        negatives = result.arguments.get("negative_num")
+        if task == "direct" and negatives:
+            candidates = negatives + 1
             chance = short_figure(min(1, 10 / candidates))
         yield TaskResult(
             task=task,
-            rows=result["users"],
+            rows=result.users,
             ranks=task in RANKING_TASKS,
             stale=_is_stale(run, result),
             table=_table(task, lines),
@@ -81,21 +84,21 @@ def task_results(run: RunResults) -> Iterator[TaskResult]:
         )
 
 
-def _is_stale(run: RunResults, result: dict[str, Any]) -> bool:
+def _is_stale(run: RunResults, result: Result) -> bool:
     """Was the folder's model trained again after the result?"""
     if run.record is None:
         return False
-    trained, now = result.get("training", {}), run.record
-    return trained.get("arguments") != now.arguments or trained.get("resumed", []) != now.resumed
+    trained, now = result.training, run.record
+    return trained is None or (trained.arguments, trained.resumed) != (now.arguments, now.resumed)
 
 
-def _name_of(result: dict[str, Any], other: dict[str, Any]) -> str:
+def _name_of(run: RunResults, task: str, other: Result) -> str:
     """A baseline's name, and in what it differs from the run."""
-    name = title_of(other)
-    if other["item_ids"] == "published" != result["item_ids"]:
+    result, name = run.results[task], title_of(other)
+    if other.item_ids == "published" != result.item_ids:
         name += " (published numbers)"
-    same = other.get("candidates") == result.get("candidates")
-    return name + ("" if same and other["users"] == result["users"] else UNLIKE)
+    same = (other.candidates, other.users) == (result.candidates, result.users)
+    return name + ("" if same and same_data(run.first.fingerprints, other.fingerprints) else UNLIKE)
 
 
 def _table(task: str, lines: list[_Line]) -> Table:

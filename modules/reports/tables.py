@@ -5,14 +5,16 @@ Tables are Markdown, or CSV of one figure per line for a spreadsheet; published 
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from modules.reports.published_figures import published
-from modules.runs.results import COLUMNS, figure, method_of, read_result
+from modules.runs.kinds import Catalogue, Group, Result
+from modules.runs.record import REQUIRED_DATA
+from modules.runs.results import COLUMNS, figure, method_of, owner_of, read_all_results
 from modules.tasks import TASKS
 from utils.errors import UserError
 from utils.metrics.catalogue import step_label
-from utils.tables import markdown, one_line, to_csv
+from utils.tables import markdown, markdown_text, to_csv
 
 
 class Entry(NamedTuple):
@@ -25,8 +27,9 @@ class Entry(NamedTuple):
     protocol: str
     item_ids: str
     seed: str
+    data: str  # code of the data folder's histories and ids; "" where not known
     metrics: dict[str, float]
-    catalogue: dict[str, Any] | None  # utils/metrics/catalogue.py; None where not recorded
+    catalogue: Catalogue | None  # utils/metrics/catalogue.py; None where not recorded
 
 
 def entries(folders: Sequence[Path]) -> list[Entry]:
@@ -37,13 +40,13 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
     """
     rows: list[Entry] = []
     for folder in folders:
-        found = [(task, read_result(folder, task)) for task in TASKS]
-        if not any(result for _, result in found):
+        found = read_all_results(folder, owner_of(folder))
+        if not found:
             raise UserError(
                 f"{folder}: none of {', '.join(f'{task}.json' for task in TASKS)}. Evaluate the "
                 "run first (seq_reranker.py, topn.py, exp.py, or compare.py baselines)."
             )
-        rows += [_measured(folder, task, result) for task, result in found if result]
+        rows += [_measured(folder, task, result) for task, result in found.items()]
     pairs = dict.fromkeys((row.dataset, row.task) for row in rows)
     for dataset, task in pairs:
         rows += [
@@ -55,6 +58,7 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
                 "paper",
                 "published",
                 "",
+                "",
                 row.metrics,
                 None,
             )
@@ -63,17 +67,18 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
     return rows
 
 
-def _measured(folder: Path, task: str, result: dict[str, Any]) -> Entry:
+def _measured(folder: Path, task: str, result: Result) -> Entry:
     return Entry(
         method_of(result),
         str(folder),
-        result["dataset"],
+        result.dataset,
         task,
-        result["protocol"],
-        result["item_ids"],
-        str(result["seed"]),
-        result["metrics"],
-        result.get("catalogue"),
+        result.protocol,
+        result.item_ids,
+        str(result.seed),
+        "-".join(result.fingerprints.get(name, "")[:4] for name in REQUIRED_DATA).strip("-"),
+        result.metrics,
+        result.catalogue,
     )
 
 
@@ -90,52 +95,75 @@ def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
         mine = [row for row in rows if (row.dataset, row.task) == (dataset, task)]
         columns = COLUMNS[task]
         header = ["method", "protocol", "items", "seed", *columns, "from"]
+        unlike = len({row.data for row in mine if row.data}) > 1
         lines = [
             [row.method, row.protocol, row.item_ids, row.seed]
             + [figure(row.metrics.get(column)) for column in columns]
-            + [row.source]
+            + [f"{row.source} (data {row.data or 'not known'})" if unlike else row.source]
             for row in mine
         ]
-        title = f"{one_line(dataset)}, {task}"
+        title = f"{markdown_text(dataset)}, {task}"
         parts.append(f"## {title}\n\n{markdown(header, lines)}")
+        if unlike:
+            parts.append(_UNLIKE)
         if catalogue:
             parts += _catalogue_parts(title, [row for row in mine if row.catalogue])
     return "\n\n".join(parts) + "\n"
 
 
+_UNLIKE = (
+    "Not all of these are of one data folder, though it has one name: only rows of the same code "
+    "after 'data' can be compared."
+)
+
+
 def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
     if not rows:
         return
-    cutoffs = [name.split("@")[1] for name in rows[0].catalogue["metrics"] if name[:3] == "HR@"]
+    named = [_named_metrics(row.catalogue) for row in rows]
+    cutoffs = [name.removeprefix("HR@") for name in named[0] if name.startswith("HR@")]
     lines = [
-        [row.method, kind]
-        + [figure(row.catalogue["metrics"].get(f"{kind}@{k}")) for k in cutoffs]
-        + [row.source]
+        [row.method, kind] + [figure(own.get(f"{kind}@{k}")) for k in cutoffs] + [row.source]
         for kind in ("HR", "NDCG", "MRR")
-        for row in rows
+        for row, own in zip(rows, named)
     ]
     header = ["method", "metric", *(f"@{k}" for k in cutoffs), "from"]
     yield f"### {title}: the whole catalogue, exact ranks\n\n{markdown(header, lines)}"
-    spread = [name for name, value in rows[0].catalogue.items() if isinstance(value, float)]
+    single = [_single_figures(row.catalogue) for row in rows]
     lines = [
-        [r.method, r.source, *(figure(r.catalogue.get(name)) for name in spread)] for r in rows
+        [row.method, row.source, *(figure(own.get(name)) for name in single[0])]
+        for row, own in zip(rows, single)
     ]
-    yield f"### {title}: what is listed\n\n{markdown(['method', 'from', *spread], lines)}"
+    yield f"### {title}: what is listed\n\n{markdown(['method', 'from', *single[0]], lines)}"
     for key, label in (
         ("by_history_length", "items before the target"),
         ("by_item_popularity", "train users of the target"),
     ):
-        steps = dict.fromkeys(_step(group) for row in rows for group in row.catalogue[key])
+        groups = [_breakdowns(row.catalogue).get(key, []) for row in rows]
+        steps = dict.fromkeys(_step(group) for own in groups for group in own)
         lines = []
-        for row in rows:
-            cells = {_step(g): f"{g['hr']:.4f} / {g['ndcg']:.4f}" for g in row.catalogue[key]}
+        for row, own in zip(rows, groups):
+            cells = {_step(g): f"{g.hr:.4f} / {g.ndcg:.4f}" for g in own}
             lines.append([row.method, row.source, *(cells.get(step, "") for step in steps)])
         table = markdown(["method", "from", *steps], lines)
         yield f"### {title}: HR@10 / NDCG@10 by {label}\n\n{table}"
 
 
-def _step(group: dict[str, Any]) -> str:
-    return f"{step_label(group['low'], group['high'])} ({group['users']:,} users)"
+def _named_metrics(catalogue: Catalogue) -> dict[str, float]:
+    metrics = catalogue.get("metrics")
+    return metrics if isinstance(metrics, dict) else {}
+
+
+def _single_figures(catalogue: Catalogue) -> dict[str, float]:
+    return {name: value for name, value in catalogue.items() if isinstance(value, float)}
+
+
+def _breakdowns(catalogue: Catalogue) -> dict[str, list[Group]]:
+    return {name: value for name, value in catalogue.items() if isinstance(value, list)}
+
+
+def _step(group: Group) -> str:
+    return f"{step_label(group.low, group.high)} ({group.users:,} users)"
 
 
 def entries_as_csv(rows: Sequence[Entry]) -> str:
@@ -145,14 +173,11 @@ def entries_as_csv(rows: Sequence[Entry]) -> str:
 
 def _csv_lines(rows: Sequence[Entry]) -> Iterator[list[str | float]]:
     for row in rows:
-        figures = dict(row.metrics)
-        for name, value in (row.catalogue or {}).items():
-            if name == "metrics":
-                figures |= {f"catalogue {metric}": v for metric, v in value.items()}
-            elif isinstance(value, float):
-                figures[f"catalogue {name}"] = value
-            else:
-                for group in value:
-                    label = f"catalogue {name} {_step(group)}"
-                    figures |= {f"{label} HR@10": group["hr"], f"{label} NDCG@10": group["ndcg"]}
+        figures, catalogue = dict(row.metrics), row.catalogue or {}
+        for name, value in (_named_metrics(catalogue) | _single_figures(catalogue)).items():
+            figures[f"catalogue {name}"] = value
+        for name, groups in _breakdowns(catalogue).items():
+            for group in groups:
+                label = f"catalogue {name} {_step(group)}"
+                figures |= {f"{label} HR@10": group.hr, f"{label} NDCG@10": group.ndcg}
         yield from ([*row[:-2], name, value] for name, value in figures.items())

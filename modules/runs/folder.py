@@ -14,8 +14,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from modules.data.dataset import RecDataset
+from modules.model.weights import WEIGHTS_FILE, read_metadata
 from modules.runs.model_card import write_model_card
-from modules.runs.record import RUN_FILE, RunRecord
+from modules.runs.record import REQUIRED_DATA, RUN_FILE, RunRecord
 from utils.console import say
 from utils.errors import UserError, limit
 from utils.files import check_file, sha256, write_bytes
@@ -23,7 +24,6 @@ from utils.json_files import read_json, to_json, write_json
 from utils.provenance import versions
 
 NUMBERS_FILE = "item_numbers.json"
-REQUIRED_DATA = ("sequential.txt", "datamaps.json")
 
 
 def write_run(
@@ -45,7 +45,7 @@ def write_run(
     write_json(folder / RUN_FILE, replace(record, files=own).as_json())
     for name, content in files.items():
         write_bytes(folder / name, content)
-    write_model_card(folder)
+    write_model_card(folder, record, {})
 
 
 def check_files(folder: Path, record: RunRecord) -> None:
@@ -83,6 +83,18 @@ def check_data(
             f"--checkpoint {folder} was trained on the data set {record.dataset!r}, whose "
             f"{' and '.join(changed)} {'is' if len(changed) == 1 else 'are'} not what lies in "
             f"{dataset.folder} now. Pass the folder it was trained on, or put the original back."
+        )
+
+
+def check_weights(folder: Path, record: RunRecord) -> None:
+    """UserError where the weights say that they are of another run. Those of older versions, and
+    of other programs, say nothing."""
+    saved = read_metadata(folder).get("run_id", "")
+    if saved not in ("", record.run_id):
+        raise UserError(
+            f"{folder}: holds files of two runs: {WEIGHTS_FILE} is of run_id {limit(saved)}, "
+            f"{RUN_FILE} of {limit(record.run_id)}. Put the original files back, or train again "
+            "with --overwrite."
         )
 
 

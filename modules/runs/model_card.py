@@ -3,20 +3,23 @@
 Written again after each evaluation.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from modules.runs.record import RUN_FILE, RunRecord, read_record
-from modules.tasks import METHODS, TASKS
-from utils.files import write_text
-from utils.json_files import read_json
-from utils.tables import markdown, one_line
+from modules.runs.kinds import Result
+from modules.runs.record import RunRecord
+from modules.tasks import METHODS
+from utils.own_files import replace_own
+from utils.tables import markdown, markdown_text, one_line
 
-_HEAD = """---
+CARD = "README.md"
+# How each card begins, of every version: by this one of ours is known.
+_MARK = """---
 library_name: transformers
 tags: [recommendation, elmrec]
 ---
-# {title}{data}
+"""
+_HEAD = """# {title}{data}
 
 A model of the ELMRec project on {backbone}{about}. Its T5 part loads with
 `T5ForConditionalGeneration.from_pretrained`; soft prompts, whole-word embeddings and, where there
@@ -29,13 +32,13 @@ is one, the graph are the tensors `elmrec.*` of `model.safetensors`.
 _ELMREC = ": a T5 that recommends and explains, and knows the user-item graph (EMNLP 2024)"
 
 
-def model_card(record: RunRecord, results: dict[str, dict[str, Any]]) -> str:
-    """The card's text. results: task -> ``<task>.json``."""
-    arguments, title = record.arguments, record.title
+def model_card(record: RunRecord, results: Mapping[str, Result]) -> str:
+    """The card's text. results: by task."""
+    title = record.title
     edges, records = record.held_out_edges_seen, record.held_out_records_seen
     rows = [
         ["data set", record.dataset],
-        ["protocol", f"{arguments['protocol']}, item numbers {arguments['item_ids']}"],
+        ["protocol", f"{record.protocol}, item numbers {record.item_ids}"],
         [
             "held-out pairs seen in training",
             f"{edges:,} as edges, {records:,} as explanation records",
@@ -43,10 +46,10 @@ def model_card(record: RunRecord, results: dict[str, dict[str, Any]]) -> str:
         ["seed", str(record.seed)],
         ["commit", str(record.commit)],
     ]
-    card = _HEAD.format(
+    card = _MARK + _HEAD.format(
         title=title,
-        data=f"{'; data set' if ';' in title else ' on'} {one_line(record.dataset)}",
-        backbone=arguments.get("backbone") or "an imported T5",
+        data=f"{'; data set' if ';' in title else ' on'} {markdown_text(record.dataset)}",
+        backbone=markdown_text(record.arguments.get("backbone") or "an imported T5"),
         about=_ELMREC if title == METHODS["elmrec"].title else "",
         table=markdown(["", ""], rows),
         command=one_line(record.command),
@@ -54,16 +57,13 @@ def model_card(record: RunRecord, results: dict[str, dict[str, Any]]) -> str:
     return card + "".join(_result(task, result) for task, result in results.items())
 
 
-def _result(task: str, result: dict[str, Any]) -> str:
-    rows = [[name, f"{value:.4f}"] for name, value in result["metrics"].items()]
+def _result(task: str, result: Result) -> str:
+    rows = [[name, f"{value:.4f}"] for name, value in result.metrics.items()]
     table = markdown(["metric", "value"], rows)
-    command = one_line(result["command"])
-    return f"\n## {task}, {result['users']:,} rows\n\n{table}\n\n    {command}\n"
+    command = one_line(result.command)
+    return f"\n## {task}, {result.users:,} rows\n\n{table}\n\n    {command}\n"
 
 
-def write_model_card(folder: Path) -> None:
-    """Write the card where the folder holds a trained model; a baseline's folder holds none."""
-    if (folder / RUN_FILE).is_file():
-        paths = {task: folder / f"{task}.json" for task in TASKS}
-        results = {task: read_json(path) for task, path in paths.items() if path.is_file()}
-        write_text(folder / "README.md", model_card(read_record(folder), results))
+def write_model_card(folder: Path, record: RunRecord, results: Mapping[str, Result]) -> None:
+    """Write the card, where no other README.md is."""
+    replace_own(folder / CARD, model_card(record, results), (_MARK,))

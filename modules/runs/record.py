@@ -3,46 +3,23 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from modules.data.dataset import RecDataset
-from modules.data.protocols import ITEM_IDS, PROTOCOLS
-from modules.presets import ALIASES, PRESETS
+from modules.runs.kinds import Resumed, RunArguments
 from modules.tasks import METHODS, TASKS, Task, WholeWords, schemes
-from utils.errors import UserError, limit
-from utils.json_files import read_json
+from utils.errors import UserError
+from utils.json_files import check_type, read_json
+from utils.limits import Arguments, Checksums, Count, Name, Text, Versions
 from utils.provenance import provenance
 
 RUN_FILE = "run.json"
+REQUIRED_DATA = ("sequential.txt", "datamaps.json")  # of a data folder
 # Arguments that say where files are, and whether others may go, but not what is made.
 PLACES = {"checkpoint", "out", "data_dir", "tensorboard", "resume", "overwrite"}
-
-# What evaluation reads of a record, and what it must be.
-_KINDS = {str: "a text", int: "a whole number", dict: "a map", NoneType: "null"}
-_ENTRIES: dict[str, tuple[type, ...]] = {
-    "dataset": (str,),
-    "command": (str,),
-    "commit": (str, NoneType),  # null: not run from a git repository
-    "versions": (dict,),
-    "arguments": (dict,),
-    "fingerprints": (dict,),
-    "files": (dict,),
-    "held_out_edges_seen": (int,),
-    "held_out_records_seen": (int,),
-}
-_ARGUMENTS: dict[str, range | Sequence[str]] = {
-    "seed": range(2**32),
-    "negative_num": range(1, 2**31),
-    "exp_len": range(1, 2**31),
-    "protocol": PROTOCOLS,
-    "item_ids": ITEM_IDS,
-    "preset": (*PRESETS, *ALIASES),
-    "method": tuple(METHODS),
-}
 
 
 @dataclass(frozen=True)
@@ -57,17 +34,17 @@ class RunRecord:
         run_id: the same in all files of the run; "" in runs of older versions.
     """
 
-    command: str
-    arguments: dict[str, Any]
-    versions: dict[str, str]
-    commit: str | None
-    dataset: str
-    held_out_edges_seen: int
-    held_out_records_seen: int
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-    resumed: list[dict[str, Any]] = field(default_factory=list)
-    run_id: str = ""
+    command: Text
+    arguments: Arguments
+    versions: Versions
+    commit: Name | None
+    dataset: Name
+    held_out_edges_seen: Count
+    held_out_records_seen: Count
+    fingerprints: Checksums
+    files: Checksums
+    resumed: list[Resumed] = field(default_factory=list)
+    run_id: Name = ""
 
     @classmethod
     def now(
@@ -81,13 +58,24 @@ class RunRecord:
             held_out_edges_seen=edges_seen,
             held_out_records_seen=records_seen,
             fingerprints=dataset.fingerprints,
-            run_id=_run_id(arguments, dataset.fingerprints, start["versions"], start["commit"]),
+            files={},
+            run_id=run_id_of(arguments, dataset.fingerprints, start["versions"], start["commit"]),
         )
 
     @property
     def seed(self) -> int:
         """The one seed of the run."""
         return self.arguments["seed"]
+
+    @property
+    def protocol(self) -> str:
+        """What of the held-out items training may see."""
+        return self.arguments["protocol"]
+
+    @property
+    def item_ids(self) -> str:
+        """How items are written."""
+        return self.arguments["item_ids"]
 
     @property
     def tasks(self) -> list[str]:
@@ -102,7 +90,7 @@ class RunRecord:
     @property
     def own_tokens(self) -> bool:
         """Whether each item is a token of its own."""
-        return self.arguments["item_ids"] == "own"
+        return self.item_ids == "own"
 
     def as_json(self) -> dict[str, Any]:
         """What is written; ``resumed`` only where there is something to say."""
@@ -112,7 +100,7 @@ class RunRecord:
         return table
 
 
-def _run_id(arguments: Mapping[str, Any], *more: Any) -> str:
+def run_id_of(arguments: Mapping[str, Any], *more: Any) -> str:
     """What a run is told by: its settings, data and code. Not chance, so that the same run made
     twice leaves the same bytes."""
     shaping = {name: value for name, value in arguments.items() if name not in PLACES}
@@ -145,30 +133,6 @@ def read_record(folder: Path) -> RunRecord:
     if not os.path.isdir(folder):
         raise UserError(f"--checkpoint {folder}: no such folder. Train a model with pretrain.py.")
     path = folder / RUN_FILE
-    table = read_json(path)
-    if not isinstance(table, dict):
-        raise UserError(f"{path}: holds {limit(table)}, not the record of a run.")
-    _check(path, table)
-    known = RunRecord.__dataclass_fields__
-    return RunRecord(**{name: value for name, value in table.items() if name in known})
-
-
-def _check(path: Path, table: dict[str, Any]) -> None:
-    for key, kinds in _ENTRIES.items():
-        if type(table.get(key)) not in kinds:
-            wanted = " or ".join(_KINDS[kind] for kind in kinds)
-            raise UserError(
-                f"{path}: {key!r} is {limit(table.get(key))}, not {wanted}; this is not a record "
-                "as pretrain.py writes it. Put the original file back."
-            )
-    for key, allowed in _ARGUMENTS.items():
-        value = table["arguments"].get(key)
-        number = isinstance(allowed, range)  # asked for anything else, a range is walked through
-        if type(value) is not (int if number else str) or value not in allowed:
-            wanted = f"{allowed[0]} to {allowed[-1]}" if number else " or ".join(allowed)
-            raise UserError(f"{path}: argument {key!r} is {limit(value)}; it must be {wanted}.")
-    tasks = table["arguments"].get("tasks")
-    if not isinstance(tasks, list) or not tasks or any(name not in TASKS for name in tasks):
-        raise UserError(
-            f"{path}: argument 'tasks' is {limit(tasks)}; it must be a list of {', '.join(TASKS)}."
-        )
+    record = read_json(path, RunRecord)
+    check_type(path, record.arguments, RunArguments)
+    return record

@@ -1,26 +1,39 @@
-"""What evaluations left in a run's folder, read back; and how a figure of it is written.
+"""What evaluations leave in a run's folder: written so that its files belong together, and read
+back as what it must be.
 
 Models and baselines leave the same files; a baseline's result names its ``method``, a model's is
-that of its training.
+that of its training. ``<task>.json`` names the run, and the checksums of the files that were
+written with it: rows without their record are no result.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from hashlib import sha256 as digest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from modules.runs.kinds import (
+    ROWS,
+    BaselineRecord,
+    EvaluationArguments,
+    ModelArguments,
+    RankedRow,
+    Result,
+    TextRow,
+)
 from modules.runs.model_card import write_model_card
-from modules.runs.record import RUN_FILE, RunRecord, model_title, read_record
+from modules.runs.record import REQUIRED_DATA, RUN_FILE, RunRecord, model_title, read_record
 from modules.tasks import RANKING_TASKS, TASKS
 from utils import distributed
 from utils.console import say
-from utils.errors import UserError
-from utils.json_files import read_json, read_jsonl, write_json, write_jsonl
+from utils.errors import UserError, limit
+from utils.files import sha256, whole_file
+from utils.json_files import check_type, read_json, read_jsonl, to_json, to_jsonl
 from utils.metrics.ranking import shown_metrics
-from utils.metrics.trec import write_trec
+from utils.metrics.trec import TREC_ENDINGS, trec_files
 
-# What a report reads of a result.
-RESULT = ("dataset", "command", "arguments", "versions", "commit", "held_out_edges_seen")
-RESULT += ("held_out_records_seen", "users", "protocol", "item_ids", "seed", "decode")
+BASELINE_FILE = "baseline.json"
 TEXT_COLUMNS = ("BLEU-1", "BLEU-4", "ROUGE-1-F", "ROUGE-2-F", "ROUGE-L-F")
 VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
 COLUMNS = {
@@ -29,51 +42,125 @@ COLUMNS = {
 }
 
 
-def read_result(folder: Path, task: str) -> dict[str, Any] | None:
+# ---------------------------------------------------------------------------------- reading
+
+
+def owner_of(folder: Path) -> RunRecord | BaselineRecord | None:
+    """The record of a run's or a baseline's folder; None where there is none, as in baselines of
+    older versions.
+
+    Raises:
+        UserError: where the folder is missing, or its record is not one.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"{folder}: no such folder. Name folders that evaluations wrote to.")
+    if os.path.lexists(folder / RUN_FILE):
+        return read_record(folder)
+    path = folder / BASELINE_FILE
+    return read_json(path, BaselineRecord) if os.path.lexists(path) else None
+
+
+def read_result(folder: Path, task: str) -> Result | None:
     """A run's ``<task>.json``; None where the run was not evaluated on it.
 
     Raises:
-        UserError: where the folder is missing, or the file is not what an evaluation writes.
+        UserError: where the file is not what an evaluation writes.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder. Name folders that evaluations wrote to.")
     path = folder / f"{task}.json"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    result = read_json(path)
-    if not isinstance(result, dict) or not isinstance(result.get("metrics"), dict):
-        raise UserError(f"{path}: holds no 'metrics'. Evaluate the run again.")
+    result = read_json(path, Result)
+    check_type(path, result.arguments, EvaluationArguments)
+    if result.training:
+        check_type(path, result.training.arguments, ModelArguments)
     return result
 
 
-def _check_entries(path: Path, record: Any, needed: Sequence[str]) -> None:
-    lacking = [key for key in needed if not isinstance(record, dict) or key not in record]
-    if lacking:
+def other_run(folder: Path, result: Result, owner: RunRecord | BaselineRecord | None) -> str:
+    """Why a result is not of the run that is in its folder now; "" where it is, or where that is
+    not known, as in folders of older versions."""
+    if owner is None or "" in (owner.run_id, result.run_id) or owner.run_id == result.run_id:
+        return ""
+    name = RUN_FILE if isinstance(owner, RunRecord) else BASELINE_FILE
+    return (
+        f"a result of another run (run_id {limit(result.run_id)}) than {folder / name} is of "
+        f"({limit(owner.run_id)}). Evaluate again."
+    )
+
+
+def read_all_results(
+    folder: Path, owner: RunRecord | BaselineRecord | None, strict: bool = True
+) -> dict[str, Result]:
+    """The results of a folder, by task.
+
+    strict: those of another run are an error; else they are left out, and it is said.
+
+    Raises:
+        UserError: where a file is not what an evaluation writes, or is of another run.
+    """
+    found = {}
+    for task in TASKS:
+        result = read_result(folder, task)
+        reason = other_run(folder, result, owner) if result else ""
+        if reason and strict:
+            raise UserError(f"{folder / task}.json: {reason}")
+        if reason:
+            say(f"warning: left out: {folder / task}.json: {reason}")
+        elif result:
+            found[task] = result
+    return found
+
+
+def read_rows(folder: Path, task: str, result: Result) -> list[RankedRow] | list[TextRow]:
+    """The rows that were written with a result.
+
+    Raises:
+        UserError: where the file is missing, or holds something else.
+    """
+    path = folder / f"{task}.jsonl"
+    rows = read_jsonl(path, ROWS[task])
+    wanted = result.files.get(path.name)  # not in results of older versions
+    if wanted is not None and sha256(path) != wanted:
         raise UserError(
-            f"{path}: holds no {', '.join(map(repr, lacking))}; this is not a record as the "
-            "scripts write it. Put the original file back."
+            f"{path}: not the rows that were written with {task}.json (checksum). Evaluate the run "
+            "again, or put the original back."
         )
+    if len(rows) != result.users:
+        raise UserError(
+            f"{path}: {len(rows):,} lines; {task}.json beside it is of {result.users:,}. Evaluate "
+            "the run again, or put the original back."
+        )
+    return rows
 
 
-def is_baseline(result: dict[str, Any]) -> bool:
+def same_data(one: Mapping[str, str], other: Mapping[str, str]) -> bool | None:
+    """Whether two data folders, by the fingerprints of their files, hold the same histories and
+    ids; None where one of the two is not known, as in results of older versions."""
+    known = all(name in prints for prints in (one, other) for name in REQUIRED_DATA)
+    return all(one[name] == other[name] for name in REQUIRED_DATA) if known else None
+
+
+def is_baseline(result: Result) -> bool:
     """Whether a result is a baseline's: nothing was trained by pretrain.py."""
-    return "training" not in result
+    return result.training is None
 
 
-def method_of(result: dict[str, Any]) -> str:
+def _with_linear(name: str, result: Result) -> str:
+    return f"{name} + linear" if result.arguments.get("linear") else name
+
+
+def method_of(result: Result) -> str:
     """The name of a baseline, or the --method of a model, and whether --linear was added to it."""
-    if is_baseline(result):
-        return result["method"]
-    method = result["training"]["arguments"]["method"]
-    return f"{method} + linear" if result["arguments"].get("linear") else method
+    if result.training is None:
+        return result.method
+    return _with_linear(result.training.arguments["method"], result)
 
 
-def title_of(result: dict[str, Any]) -> str:
+def title_of(result: Result) -> str:
     """A method's or baseline's name as people write it, and whether --linear was added to it."""
-    if is_baseline(result):
-        return result.get("title") or result["method"].replace("_", " ")  # older ones have no title
-    name = model_title(result["training"]["arguments"]).partition(",")[0]
-    return f"{name} + linear" if result["arguments"].get("linear") else name
+    if result.training is None:
+        return result.title or result.method.replace("_", " ")  # older ones have no title
+    return _with_linear(model_title(result.training.arguments).partition(",")[0], result)
 
 
 def figure(value: float | None) -> str:
@@ -88,76 +175,39 @@ def short_figure(value: float | None) -> str:
     return figure(value).removeprefix("0")
 
 
-# ------------------------------------------------------------------------------ whole folders
+# ---------------------------------------------------------------------------------- writing
 
 
-class RunResults(NamedTuple):
-    """What a folder holds, but the model."""
+def check_result_name(folder: Path, name: str, flag: str) -> None:
+    """UserError where files of this name are in a folder and no evaluation wrote them.
 
-    folder: Path
-    record: RunRecord | None  # run.json; None for a baseline
-    log: list[dict[str, Any]]  # train_log.jsonl
-    results: dict[str, dict[str, Any]]  # task -> <task>.json
-    rows: dict[str, list[dict[str, Any]]]  # task -> <task>.jsonl
-    baselines: dict[str, list[dict[str, Any]]]  # task -> results of baselines, for comparison
+    flag: that gives the name.
+    """
+    path = folder / f"{name}.jsonl"
+    try:
+        if read_result(folder, name) is None and os.path.lexists(path):
+            read_jsonl(path, ROWS.get(name, TextRow))
+    except UserError as error:
+        raise UserError(
+            f"{flag} {name}: would replace a file that no evaluation wrote. Move it away, or give "
+            f"another name. ({error})"
+        ) from error
 
-    @property
-    def first(self) -> dict[str, Any]:
-        """The record of the training, or of an evaluation where nothing was trained."""
-        return self.record.as_json() if self.record else next(iter(self.results.values()))
 
-
-def read_results(folder: Path, baselines: Sequence[Path] | None) -> RunResults:
-    """Read a run's folder, and the baselines to compare it with.
-
-    baselines: their folders; None = those next to the run's, named ``<data>-<baseline>``.
+def remove_result(folder: Path, name: str) -> None:
+    """Remove a result: the record first, so that what a kill leaves is none.
 
     Raises:
-        UserError: where a folder holds neither a run nor a result, or a file is broken.
+        UserError: where it cannot be removed.
     """
-    results = {task: result for task in TASKS if (result := read_result(folder, task))}
-    record = read_record(folder) if (folder / RUN_FILE).is_file() else None
-    if record is None and not results:
-        raise UserError(
-            f"{folder}: neither run.json nor {', '.join(f'{task}.json' for task in TASKS)}. Name "
-            "a folder that pretrain.py, an evaluation or compare.py wrote."
-        )
-    for task, result in results.items():
-        _check_entries(folder / f"{task}.json", result, RESULT)
-    log = folder / "train_log.jsonl"
-    kept = {task: folder / f"{task}.jsonl" for task in results}
-    dataset = record.dataset if record else next(iter(results.values()))["dataset"]
-    return RunResults(
-        folder,
-        record,
-        read_jsonl(log) if log.is_file() else [],
-        results,
-        {task: read_jsonl(path) for task, path in kept.items() if path.is_file()},
-        _baselines(folder, dataset, baselines),
-    )
-
-
-def _baselines(
-    folder: Path, dataset: str, named: Sequence[Path] | None
-) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {task: [] for task in TASKS}
-    beside = sorted(folder.resolve().parent.iterdir()) if named is None else named
-    for other in beside:
-        if named is None and not (other.is_dir() and other.name.startswith(f"{dataset}-")):
-            continue
-        results = {task: result for task in TASKS if (result := read_result(other, task))}
-        fitting = {t: r for t, r in results.items() if is_baseline(r) and r["dataset"] == dataset}
-        if named is not None and not fitting:
+    for ending in (".json", ".jsonl", *TREC_ENDINGS):
+        try:
+            (folder / f"{name}{ending}").unlink(missing_ok=True)
+        except OSError as error:
             raise UserError(
-                f"--baselines {other}: no results of a baseline on {dataset!r}, which compare.py "
-                "baselines writes."
-            )
-        for task, result in fitting.items() if other.resolve() != folder.resolve() else ():
-            found[task].append(result)
-    return found
-
-
-# ---------------------------------------------------------------------------------- writing
+                f"{folder / name}{ending}: cannot be removed ({error.strerror or error}), but it "
+                "would not belong to the new result. Remove it, or choose another folder."
+            ) from error
 
 
 def write_results(
@@ -168,9 +218,12 @@ def write_results(
     trec: bool = False,
 ) -> None:
     """Say the metrics, and write ``<name>.json``, ``<name>.jsonl`` and the model card; of several
-    processes, the main one does.
+    processes, the main one does. What an earlier evaluation left by these names is removed.
 
     trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
+
+    Raises:
+        UserError: where a file cannot be written. The result before is then as it was.
     """
     if not distributed.is_main():
         return
@@ -179,9 +232,27 @@ def write_results(
     say(f"{name}: {len(rows):,} rows, protocol {result['protocol']}, items {result['item_ids']}")
     for metric, value in metrics.items():  # before they are written: a full disk takes them not
         print(f"    {metric:<{width}}  {value:.4f}", flush=True)
-    write_jsonl(folder / f"{name}.jsonl", rows)
+    texts = {f"{name}.jsonl": to_jsonl(rows)}
     if trec:
-        write_trec(folder, name, rows)
-    write_json(folder / f"{name}.json", result)
-    write_model_card(folder)
+        texts |= trec_files(folder, name, rows)
+    _write_together(folder, name, result, texts)
+    owner = owner_of(folder)
+    if isinstance(owner, RunRecord):
+        write_model_card(folder, owner, read_all_results(folder, owner, strict=False))
     say(f"written: {folder / name}.json, {folder / name}.jsonl")
+
+
+def _write_together(
+    folder: Path, name: str, result: Mapping[str, Any], texts: Mapping[str, str]
+) -> None:
+    """Write the record and the files that it names. All are on the disk before the first takes
+    its name, and the record takes its name last: the stack ends with what was opened first."""
+    contents = {file: text.encode("utf-8", "backslashreplace") for file, text in texts.items()}
+    checksums = {file: digest(content).hexdigest() for file, content in contents.items()}
+    record = to_json({**result, "files": checksums}).encode("utf-8", "backslashreplace")
+    with ExitStack() as stack:
+        for file, content in {f"{name}.json": record, **contents}.items():
+            out = stack.enter_context(whole_file(folder / file))
+            out.write(content)
+            out.flush()
+        remove_result(folder, name)

@@ -19,7 +19,13 @@ from modules.loader.ragged import Ragged
 from modules.loader.tokenizer import check_vocabulary, load_tokenizer
 from modules.loader.trie import ItemTrie, build_trie
 from modules.model.elmrec import ELMRec
-from modules.runs.folder import check_data, check_files, read_numbers, warn_of_versions
+from modules.runs.folder import (
+    check_data,
+    check_files,
+    check_weights,
+    read_numbers,
+    warn_of_versions,
+)
 from modules.runs.record import RunRecord, read_record
 from modules.tasks import Task
 from utils.errors import UserError
@@ -102,6 +108,7 @@ def open_run(
     dataset = load_dataset(data_dir)
     check_data(folder, record, dataset, optional)
     check_files(folder, record)
+    check_weights(folder, record)
     numbers = read_numbers(folder, dataset.n_items)
     model = ELMRec.from_pretrained(folder).to(machine.device)
     sizes = (model.config.n_users, model.config.n_items)

@@ -88,6 +88,13 @@ def test_command(folder, tmp_path):
     assert ["test item is last + 1", "25.0 %"] in page.cells
     bars = [value for _, name, value in page.attributes if name == "style"]
     assert bars[:4] == [f"width: {width}em" for width in ("20.00", "10.00", "10.00", "0.00")]
+    (tmp_path / "audit" / "audit.html").write_text("mine")
+    done = script("-m", "modules.data.audit", folder, "--out", tmp_path / "audit")
+    assert done.returncode == 2
+    assert "audit.json: is there already" in done.stderr
+    assert (tmp_path / "audit" / "audit.html").read_text() == "mine"
+    done = script("-m", "modules.data.audit", folder, "--out", tmp_path / "audit", "--overwrite")
+    assert done.returncode == 0, done.stderr
     done = script("-m", "modules.data.audit", folder, "--out", folder)
     assert done.returncode == 2
     assert "holds input files only" in done.stderr

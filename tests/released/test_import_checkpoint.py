@@ -99,6 +99,8 @@ def test_what_cannot_be_imported(files, tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     refused("holds a run already", "elmrec.pt", left=["run.json"])
+    (tmp_path / "run" / "run.json").rename(tmp_path / "run" / "config.json")
+    refused("--out .*run: is not empty", "elmrec.pt", left=["config.json"])
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model(shared, files, tmp_path, monkeypatch):

@@ -1,12 +1,17 @@
 """A made-up run's folder, and its page."""
 
 import json
+import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from modules.reports.page import build
-from modules.runs.results import read_results
+from modules.reports.sources import read_results
+from modules.runs.record import read_record
+from modules.runs.results import write_results
 from tests.pages import Page
+from tests.reports.hostile import READERS, read
 from utils.json_files import write_json, write_jsonl
 
 NASTY = '<script>alert(1)</script> & "><img src=x onerror=alert(2)> $x^2$'
@@ -22,6 +27,7 @@ ARGUMENTS = {
     "exp_len": 20,
     "preset": "readme",
 }
+FINGERPRINTS = {"sequential.txt": "a" * 64, "datamaps.json": "b" * 64}
 
 
 def record(**more):
@@ -33,7 +39,7 @@ def record(**more):
         "dataset": "few",
         "held_out_edges_seen": 0,
         "held_out_records_seen": 0,
-        "fingerprints": {},
+        "fingerprints": FINGERPRINTS,
         "files": {},
     } | more
 
@@ -92,7 +98,7 @@ def run_folder(tmp_path, model):
     for task in ("sequential", "direct"):
         write_json(folder / f"{task}.json", result(metrics))
         write_jsonl(folder / f"{task}.jsonl", rows())
-    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 0.5}))
+    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 0.5}, users=2))
     text = {"user": 1, "item": 5, "reference": "warm", "text": NASTY}
     write_jsonl(folder / "explanation.jsonl", [text, text | {"user": 3, "item": 11}])
     other = result({**metrics, "HR@10": 0.75}, method="item_knn", title="item-kNN")
@@ -109,3 +115,32 @@ def change(path, **entries):
 
 def page_of(folder, baselines=None):
     return Page(build(read_results(folder, baselines)))
+
+
+@pytest.fixture(scope="session")
+def whole(trained_once, tmp_path_factory):
+    """``data``; ``run``, evaluated in all tasks; ``other``, the same; a baseline beside them. The
+    weights hold no checksums, as another program would write them."""
+    base = tmp_path_factory.mktemp("hostile") / "base"
+    shutil.copytree(trained_once, base)
+    weights = base / "run" / "model.safetensors"
+    save_file(load_file(weights), weights)
+    record = read_record(base / "run").as_json()
+    known = {"dataset": "data", "run_id": record["run_id"], "training": record}
+    known |= {"fingerprints": record["fingerprints"], "arguments": {"top_n": 10, "linear": 0.0}}
+    groups = [{"low": 0, "high": None, "users": 4, "hr": 0.5, "ndcg": 0.5}]
+    catalogue = {"metrics": {"HR@1": 0.5, "MRR@1": 0.5}, "coverage@10": 0.5}
+    catalogue |= dict.fromkeys(("by_history_length", "by_item_popularity"), groups)
+    metrics = {"HR@1": 0.25, "HR@5": 0.5, "HR@10": 0.5, "NDCG@5": 0.3, "NDCG@10": 0.3}
+    for task in ("sequential", "direct"):
+        evaluated = result(metrics, **known, catalogue=catalogue)
+        write_results(base / "run", task, evaluated, rows())
+    text = {"user": 1, "item": 5, "reference": "warm", "text": "nice"}
+    write_results(base / "run", "explanation", result({"USR": 1.0}, **known, users=1), [text])
+    shutil.copytree(base / "run", base / "other")
+    baseline = result(metrics, **known, method="item_knn")
+    del baseline["training"], baseline["run_id"]
+    write_results(base / "data-item_knn", "sequential", baseline, rows())
+    for name in READERS:
+        assert not read(name, base).startswith("UserError"), read(name, base)
+    return base

@@ -1,18 +1,26 @@
 """Examples of a report: who is drawn, and what is shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from modules.reports.examples import choose
-from tests.reports.conftest import change, page_of
+from modules.runs.kinds import RankedRow
+from tests.reports.conftest import change, page_of, rows
+from utils.json_files import check_type
 
 
 def test_examples_are_drawn_and_hits_are_other_people():
-    pool = [{"user": u, "rank": 0 if u % 2 else None} for u in range(40)]
+    row = check_type("rows", rows()[1], RankedRow)
+    pool = [
+        replace(row, user=u + 1, target=1 if u % 2 else 9, rank=0 if u % 2 else None)
+        for u in range(40)
+    ]
     drawn, hits = choose(pool, np.random.default_rng(0))
     assert (len(drawn), len(hits)) == (4, 2)
-    assert all(row["rank"] == 0 for row in hits)
-    assert not {row["user"] for row in drawn} & {row["user"] for row in hits}
+    assert all(row.rank == 0 for row in hits)
+    assert not {row.user for row in drawn} & {row.user for row in hits}
 
 
 def test_examples_show_hit_history_and_reason(run_folder):

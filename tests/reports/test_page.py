@@ -4,18 +4,20 @@ import base64
 import json
 import re
 from math import sqrt
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from modules.reports import plots
 from modules.reports.page import build, write_report
+from modules.reports.sources import read_results
 from modules.runs.record import model_title
-from modules.runs.results import read_results
 from tests.conftest import process, script
 from tests.reports.conftest import ARGUMENTS, NASTY, change, page_of, record, rows
 from utils.errors import UserError
 from utils.json_files import write_json, write_jsonl
+from utils.pages import PAGE_HEADS
 
 
 def svgs(page):
@@ -106,14 +108,14 @@ def test_a_record_that_lacks_something(run_folder):
     whole = record()
     del whole["versions"]
     write_json(run_folder / "run.json", whole)
-    with pytest.raises(UserError, match=r"run\.json: 'versions' is None, not a map"):
+    with pytest.raises(UserError, match=r"run\.json: object missing required field versions"):
         write_report(run_folder)
     write_json(run_folder / "run.json", [1])
-    with pytest.raises(UserError, match=r"run\.json: holds \[1\], not the record"):
+    with pytest.raises(UserError, match=r"run\.json: expected object, got array"):
         write_report(run_folder)
     write_json(run_folder / "run.json", record())
     write_json(run_folder / "direct.json", {"metrics": {"HR@1": 0.5}})
-    with pytest.raises(UserError, match=r"direct\.json: holds no 'dataset'.*'users'"):
+    with pytest.raises(UserError, match=r"direct\.json: object missing required field dataset"):
         write_report(run_folder)
 
 
@@ -213,3 +215,43 @@ def test_help_imports_nothing_slow(module):
     slow = ["torch", "transformers", "matplotlib", "scipy"]
     code = f"import sys, {module}; print([name for name in {slow} if name in sys.modules])"
     assert process("-c", code).stdout == "[]\n"
+
+
+def test_another_report_is_left_alone(run_folder, capsys):
+    path = run_folder / "report.html"
+    path.write_text("<html>mine</html>")
+    write_report(run_folder)
+    assert path.read_text() == "<html>mine</html>"
+    assert "report.html: left as it is" in capsys.readouterr().out
+    old = Path(__file__).parents[2] / "utils" / "templates" / "page.html"
+    head = re.sub("{#.*?#}\n", "", old.read_text()).partition("<title>")[0]
+    assert head.startswith(PAGE_HEADS[0])
+    for mine in (head, head.replace('<meta name="generator" content="ELMRec">\n', ""), ""):
+        path.write_text(mine)
+        write_report(run_folder)
+        assert "What was run" in path.read_text()
+
+
+def test_results_and_baselines_of_others_are_left_out(run_folder, capsys):
+    for task in ("sequential", "direct"):
+        change(run_folder / f"{task}.json", run_id="one")
+    write_json(run_folder / "run.json", record(run_id="two"))
+    text = page_of(run_folder).text
+    assert "direct command" not in text
+    assert "explanation command" in text  # of an older version: it says of no run
+    assert capsys.readouterr().out.count("a result of another run (run_id 'one')") == 2
+    write_json(run_folder / "run.json", record(run_id="one"))
+    change(run_folder.parent / "few-item_knn" / "sequential.json", fingerprints={})
+    assert [c[0] for c in page_of(run_folder).cells if c and "kNN" in c[0]] == ["item-kNN*"]
+    other = {"sequential.txt": "0" * 64, "datamaps.json": "b" * 64}
+    change(run_folder.parent / "few-item_knn" / "sequential.json", fingerprints=other)
+    assert not [c for c in page_of(run_folder).cells if c and "kNN" in c[0]]
+    assert "of other data of the name 'few'" in capsys.readouterr().out
+
+
+def test_plots_take_any_value_and_name():
+    for name in ("x" * 500, "a\nb\x1b[31m", "\ud800", "$x^2$", "", "<script>"):
+        for low, high in ((0.0, 0.0), (-1e12, 1e12), (-1.0, -1.0), (1e-300, 1e-290)):
+            drawn = [plots.bars("title", [plots.Bar(name, low), plots.Bar("b", high)], "HR@10")]
+            drawn += [plots.curve("title", [(0, low), (2**53, high)], [(1, low)], 1, "loss")]
+            assert all(len(plot.src) < 10**6 for plot in drawn)

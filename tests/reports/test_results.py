@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from modules.runs.results import read_results
+from modules.reports.sources import read_results
 from tests.reports.conftest import change, page_of
 from utils.errors import UserError
 

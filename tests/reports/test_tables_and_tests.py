@@ -26,6 +26,13 @@ def write_run(folder, ranks, task="direct", candidates="c0", first_user=1, targe
     result = {
         "method": "made-up",
         "dataset": "beauty",
+        "command": "python compare.py baselines",
+        "versions": {},
+        "commit": None,
+        "held_out_edges_seen": 0,
+        "held_out_records_seen": 0,
+        "users": len(ranks),
+        "decode": "exact",
         "protocol": "clean",
         "item_ids": "random",
         "seed": 0,
@@ -33,13 +40,25 @@ def write_run(folder, ranks, task="direct", candidates="c0", first_user=1, targe
         "arguments": {"top_n": 10},
         "metrics": ranking_metrics(np.asarray(ranks)),
     }
-    rows = [
-        {"user": first_user + n, "target": target, "rank": None if rank < 0 else int(rank)}
-        for n, rank in enumerate(ranks)
-    ]
+    rows = [ranked_row(first_user + n, target, int(rank)) for n, rank in enumerate(ranks)]
     write_json(folder / f"{task}.json", result | more)
     write_jsonl(folder / f"{task}.jsonl", rows)
     return folder
+
+
+def ranked_row(user, target, rank):
+    """A user's line; the list is of ten others but for the target."""
+    items = [target if place == rank else 100 + place for place in range(10)]
+    return {
+        "user": user,
+        "user_id": f"U{user}",
+        "items": items,
+        "item_ids": [f"I{item}" for item in items],
+        "scores": [-1.0] * 10,
+        "target": target,
+        "target_id": f"I{target}",
+        "rank": None if rank < 0 else rank,
+    }
 
 
 def random_ranks(seed, better=0.0, users=1500):
@@ -80,7 +99,7 @@ def test_names_do_not_break_tables(tmp_path):
     write_run(tmp_path / "a", [0, 3, -1, 9], **odd)
     rows = entries([tmp_path / "a"])
     head, _, header, rule, line = entries_as_markdown(rows).splitlines()
-    assert head == "## =1+1 |, direct"
+    assert head == r"## =1+1 \|, direct"
     assert line.replace(r"\|", "").count("|") == header.count("|") == rule.count("|")
     assert r"| a\|b =c | clean" in line
     rows = [rows[0]._replace(source="@s", metrics={"+m": -0.5})]
@@ -190,6 +209,11 @@ def test_the_whole_way(tmp_path):
         (["table", "nowhere"], "no such folder"),
         (["table", "."], "Evaluate the run first"),
         (["table", "run", "--out", "t.txt"], "must end in .md or .csv"),
+        (["table", "run", "--out", "mine.md"], "mine.md: is there already"),
+        (["table", "run", "--out", "mine.md/t.md"], "mine.md is a file. Name another folder"),
+        (["table", "x" * 300], "no such folder"),
+        (["test", "x" * 300, "run"], "no such folder"),
+        (["table", "run", "--out", "x" * 300 + ".md"], "cannot be written (File name too long)"),
         (["test", "run", ","], "needs a folder"),
         (["baselines", "few", "--methods", "magic"], "name some of popularity,"),
         (["baselines", "few", "--ease_l2", "1,x"], "'x' must be a number above 0"),
@@ -200,9 +224,11 @@ def test_the_whole_way(tmp_path):
 def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, message):
     write_folder(tmp_path / "few")
     write_run(tmp_path / "run", [0, 1])
+    (tmp_path / "mine.md").write_text("mine")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["compare.py", *arguments])
     with pytest.raises(SystemExit) as end:
         cli.run(compare.main)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+    assert (tmp_path / "mine.md").read_text() == "mine"

@@ -30,10 +30,10 @@ def test_what_is_written_is_read_as_its_type(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"user": "3", "task": "direct"}, "user: expected int, got str"),
-        ({"user": True, "task": "direct"}, "user: expected int, got bool"),
-        ({"user": 0, "task": "direct"}, "user: expected int >= 1"),
-        ({"user": 3, "task": "other"}, "task: invalid enum value 'other'"),
+        ({"user": "3", "task": "direct"}, "user is '3': expected int, got str"),
+        ({"user": True, "task": "direct"}, "user is True: expected int, got bool"),
+        ({"user": 0, "task": "direct"}, "user is 0: expected int >= 1"),
+        ({"user": 3, "task": "other"}, "task is 'other': invalid enum value 'other'"),
         ({"user": 3}, "object missing required field task"),
         ([3], "expected object, got array"),
         (5, "expected object, got int"),
@@ -52,3 +52,18 @@ def test_files_and_lines_beyond_their_limits_are_refused(tmp_path, monkeypatch) 
         read_json(tmp_path / "a", Row)
     with pytest.raises(UserError, match="a, line 1: longer than 100 bytes"):
         read_jsonl(tmp_path / "a", Row)
+
+
+def test_what_is_shown_of_a_wrong_value_is_short_and_plain():
+    deep = []
+    for _ in range(900):
+        deep = [deep]
+    for value in (deep, "x" * 10**6, {"\x1b[31m" * 9: "\n" * 99}, [10**4000] * 9):
+        with pytest.raises(UserError) as refusal:
+            check_type("file", {"rows": [{"user": value}]}, dict[str, list[dict[str, bool]]])
+        with pytest.raises(UserError) as named:
+            check_type("file", value, Literal["\x07"])
+        for error in (refusal, named):
+            message = str(error.value)
+            assert message.isprintable()
+            assert len(message) < 400

@@ -6,7 +6,7 @@ import pytest
 from ir_measures import RR, Success, nDCG
 
 from utils.metrics.ranking import NOT_RANKED, hit_rate, mrr, ndcg
-from utils.metrics.trec import qrels_lines, run_lines, write_trec
+from utils.metrics.trec import qrels_lines, run_lines, trec_files
 
 
 def random_rows(seed, users=300, items=60):
@@ -24,7 +24,8 @@ def random_rows(seed, users=300, items=60):
 @pytest.mark.parametrize("seed", range(3))
 def test_an_outside_tool_finds_the_same(tmp_path, seed):
     rows = random_rows(seed)
-    write_trec(tmp_path, "direct", rows)
+    for name, content in trec_files(tmp_path, "direct", rows).items():
+        (tmp_path / name).write_text(content)
     measures = [Success @ 1, Success @ 5, Success @ 10, nDCG @ 5, nDCG @ 10, RR @ 10]
     outside = ir_measures.calc_aggregate(
         measures,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.files import write_text
+TREC_ENDINGS = (".run.trec", ".qrels.trec")
 
 
 def run_lines(rows: Iterable[Mapping[str, Any]], tag: str) -> list[str]:
@@ -31,8 +31,9 @@ def qrels_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{row['user']} 0 {row['target']} 1" for row in rows]
 
 
-def write_trec(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
-    """Write ``<name>.run.trec``, tagged with the folder's name, and ``<name>.qrels.trec``."""
+def trec_files(folder: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The contents of ``<name>.run.trec``, tagged with the folder's name, and
+    ``<name>.qrels.trec``."""
     tag = "-".join(folder.resolve().name.split()) or "run"  # a tag holds no white space
-    write_text(folder / f"{name}.run.trec", "".join(f"{x}\n" for x in run_lines(rows, tag)))
-    write_text(folder / f"{name}.qrels.trec", "".join(f"{x}\n" for x in qrels_lines(rows)))
+    lines = run_lines(rows, tag), qrels_lines(rows)
+    return {name + end: "".join(f"{x}\n" for x in part) for end, part in zip(TREC_ENDINGS, lines)}
