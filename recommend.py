@@ -15,7 +15,9 @@ from pathlib import Path
 
 import modules
 from modules import runs
-from modules.evaluation.flags import add_batch_size, check_folders
+from modules.data.reader import check_data_folder
+from modules.evaluation.flags import add_batch_size
+from modules.runs.record import read_record
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
 from utils.errors import UserError
@@ -54,7 +56,8 @@ def parse_args() -> argparse.Namespace:
     if args.history is not None and args.held_out:
         raise UserError(f"--held_out {args.held_out}: for users of the data. Shorten --history.")
     args.names = read_names(args.users_file) if args.users_file else [("--user", args.user)]
-    check_folders(args.data_dir, args.checkpoint)
+    check_data_folder(args.data_dir)
+    read_record(Path(args.checkpoint))
     return args
 
 

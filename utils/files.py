@@ -163,8 +163,7 @@ def check_own_folder(folder: Path, record: str, flag: str) -> None:
         raise UserError(f"{flag} {folder}: is a file. Name a folder.")
     if not folder.exists() or (folder / record).exists():
         return
-    held = sorted(p.name for p in folder.iterdir() if p.name != LOCK_FILE and not is_aside(p))
-    if held:
+    if held := foreign(folder):
         more = f" and {len(held) - 3} more" if len(held) > 3 else ""
         raise UserError(
             f"{flag} {folder}: holds {', '.join(map(limit, held[:3]))}{more}, but no {record}: it "
@@ -172,9 +171,10 @@ def check_own_folder(folder: Path, record: str, flag: str) -> None:
         )
 
 
-def is_aside(path: Path) -> bool:
-    """Whether it is what a killed process of ours left behind."""
-    return _ASIDE.fullmatch(path.name) is not None
+def foreign(folder: Path) -> list[str]:
+    """Names of what is in a folder but a lock and what a killed process of ours left aside."""
+    names = sorted(path.name for path in folder.iterdir())
+    return [name for name in names if name != LOCK_FILE and not _ASIDE.fullmatch(name)]
 
 
 def check_writable(folder: str | Path) -> None:

@@ -17,12 +17,12 @@ from filelock import FileLock, Timeout
 from utils.errors import UserError, limit
 from utils.files import LOCK_FILE
 
-__all__ = ["LOCK_FILE", "locked"]
+__all__ = ["LOCK_FILE", "check_free", "locked"]
 
 
 @contextmanager
 def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold the lock of a file; at the end the file goes.
+    """Hold the lock of a file; at the end the file goes. Who holds it may take it again.
 
     Args:
         path: of the lock; its folder is made where it is missing, and goes again if it is empty
@@ -36,8 +36,8 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=wait)
-        lock.acquire()
+        lock = FileLock(path, is_singleton=True)
+        lock.acquire(timeout=wait)
     except Timeout as error:
         raise UserError(
             f"{what}: {_holder(path)} writes there. Wait until it ends, or name another folder."
@@ -48,16 +48,22 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
             "write permission, or name another."
         ) from error
     try:
-        path.write_text(
-            f"process {os.getpid()} on {socket.gethostname()}\n{Path(sys.argv[0]).name}\n"
-        )
+        script = Path(sys.argv[0]).name
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n{script}\n")
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: a waiting process makes a new one
+        if lock.lock_counter == 1:
+            path.unlink(missing_ok=True)  # while it is held: a waiting process makes a new one
         lock.release()
         for folder in made:
             with suppress(OSError):  # something is in it
                 folder.rmdir()
+
+
+def check_free(path: Path, what: str) -> None:
+    """UserError where another process holds a lock; ``what``: see ``locked``."""
+    with locked(path, what, wait=1.0):  # one that only writes a result is waited for
+        pass
 
 
 def _holder(path: Path) -> str:

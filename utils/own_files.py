@@ -1,19 +1,27 @@
 """What may be replaced: a file that this program wrote, or one that a flag says may go."""
 
+import hashlib
 import os
 import stat
 from pathlib import Path
 
 from utils.console import say
 from utils.errors import UserError
-from utils.files import check_writable, readable_path, write_text
+from utils.files import check_writable, read_file, write_text
 
 
-def is_own(path: Path, heads: tuple[str, ...]) -> bool:
-    """Whether a file may be replaced: it is not there, or empty, or begins as those that this
-    program writes. A link, a folder or a pipe is somebody else's.
+def seal(text: str) -> str:
+    """A page with a last line that says who wrote it, and shows whether it was changed since. It
+    is a comment in HTML and in Markdown."""
+    checksum = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{text}<!-- by ELMRec, which replaces it while it is unchanged: {checksum} -->\n"
 
-    heads: how such files begin, in this version and in older ones.
+
+def is_own(path: Path, older: tuple[str, ...]) -> bool:
+    """Whether a page may be replaced: it is not there, or empty, or one that this program wrote
+    and nobody has changed. A link, a folder or a pipe is somebody else's.
+
+    older: how pages begin that versions without seals wrote.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -21,24 +29,23 @@ def is_own(path: Path, heads: tuple[str, ...]) -> bool:
         return True
     if not stat.S_ISREG(mode):
         return False
-    begins = tuple(head.encode() for head in heads)
-    with readable_path(path, ""), path.open("rb") as file:
-        content = file.read(max(map(len, begins)))
-    return not content or content.startswith(begins)
+    text = read_file(path, "").decode("utf-8", "replace")
+    if not text or text.startswith(older):
+        return True
+    return text == seal(text[: text.rstrip("\n").rfind("\n") + 1])
 
 
-def replace_own(path: Path, text: str, heads: tuple[str, ...]) -> bool:
-    """Write a page where none is, or one of ours; leave a file of somebody else alone, and say so.
-
-    heads: see ``is_own``.
+def replace_own(path: Path, text: str, older: tuple[str, ...]) -> bool:
+    """Write a page where none is, or one of ours; leave one of somebody else, or one that somebody
+    has changed, as it is, and say so. older: see ``is_own``.
 
     Returns:
         whether it was written.
     """
-    if not is_own(path, heads):
-        say(f"{path}: left as it is, for this program did not write it. Move it away to have ours.")
+    if not is_own(path, older):
+        say(f"{path}: left as it is: it was changed, or is not ours. Move it away to have ours.")
         return False
-    write_text(path, text)
+    write_text(path, seal(text))
     return True
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 _SHELL = Path(__file__).parent / "templates"
-_HEAD = '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-# How our pages begin, by which one of ours is known: of this version, and of those before it.
-PAGE_HEADS = (
-    _HEAD + '<meta name="generator" content="ELMRec">',
-    _HEAD + '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+# How our pages began before they were sealed (utils/own_files.py).
+OLDER_PAGES = (
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "style-src 'unsafe-inline'; img-src data:\">\n",
 )

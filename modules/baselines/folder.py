@@ -11,8 +11,8 @@ from modules.runs.record import RUN_FILE, run_id_of
 from modules.runs.results import BASELINE_FILE, read_result, remove_result
 from modules.tasks import TASKS
 from utils.errors import UserError
+from utils.files import foreign
 from utils.json_files import read_json, write_json
-from utils.locks import LOCK_FILE
 from utils.own_files import check_place
 from utils.provenance import provenance
 
@@ -24,7 +24,7 @@ def check_baseline_folder(folder: Path, method: str) -> None:
     in folders of older versions the results do.
     """
     check_place(folder, "--checkpoint")
-    if not os.path.isdir(folder) or not {*os.listdir(folder)} - {LOCK_FILE}:
+    if not os.path.isdir(folder) or not foreign(folder):
         return
     if method != _held(folder):
         raise UserError(

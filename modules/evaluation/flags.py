@@ -8,8 +8,11 @@ from pathlib import Path
 from modules.data.reader import check_data_folder
 from modules.runs.record import read_record
 from modules.tasks import RANKING_TASKS
+from utils import distributed
 from utils.errors import UserError, limit
+from utils.files import check_writable
 from utils.flag_types import exponent, non_negative, positive_int
+from utils.locks import LOCK_FILE, check_free
 
 # Names of other files in a run's folder, without ending: results must not take their place.
 TAKEN = ("run", "config", "model", "item_numbers", "tokenizer", "tokenizer_config", "train_log")
@@ -143,10 +146,13 @@ def check_beams(decode: str, num_beams: int, wanted: int, what: str) -> None:
 
 
 def check_folders(data_dir: str, checkpoint: str) -> None:
-    """UserError where ``--data_dir`` or ``--checkpoint`` cannot be what it must be: said here, it
-    does not take the seconds that torch takes to load."""
+    """UserError where ``--data_dir`` or ``--checkpoint`` cannot be what it must be, or a run trains
+    there: said here, it does not take the seconds that torch takes to load."""
     check_data_folder(data_dir)
     read_record(Path(checkpoint))
+    check_writable(checkpoint)
+    if distributed.is_main():
+        check_free(Path(checkpoint) / LOCK_FILE, f"--checkpoint {checkpoint}")
 
 
 def pick_prompt(given: str | None, trained: Sequence[str], catalogue: bool) -> str:

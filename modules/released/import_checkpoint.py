@@ -20,7 +20,7 @@ from modules.randomness import Stream, rng
 from utils import cli, flag_types
 from utils.console import say
 from utils.errors import UserError
-from utils.files import check_file
+from utils.files import check_file, whole_folder
 from utils.own_files import check_place
 
 if TYPE_CHECKING:
@@ -134,8 +134,9 @@ def main() -> None:
     arguments = vars(args) | TRAINED | settings
     record = runs.RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
     metadata = {"imported_from": Path(args.model).name, "run_id": record.run_id}
-    model.save_pretrained(folder, metadata)
-    runs.write_run(folder, record, tokenizer, numbers)
+    with whole_folder(folder) as aside:
+        model.save_pretrained(aside, metadata)
+        runs.write_run(aside, record, tokenizer, numbers)
     say(f"written to {folder}; evaluate it with seq_reranker.py, topn.py, exp.py --checkpoint")
 
 

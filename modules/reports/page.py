@@ -26,7 +26,7 @@ from utils import cli, distributed
 from utils.console import say
 from utils.metrics.ranking import NOT_RANKED
 from utils.own_files import replace_own
-from utils.pages import PAGE_HEADS, render
+from utils.pages import OLDER_PAGES, render
 
 if TYPE_CHECKING:
     from modules.model.config import ELMRecConfig
@@ -47,7 +47,7 @@ def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) ->
     if not distributed.is_main():
         return
     path = Path(folder) / REPORT
-    if replace_own(path, build(read_results(Path(folder), baselines)), PAGE_HEADS):
+    if replace_own(path, build(read_results(Path(folder), baselines)), OLDER_PAGES):
         say(f"report: {path}")
 
 

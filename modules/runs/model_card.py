@@ -13,13 +13,14 @@ from utils.own_files import replace_own
 from utils.tables import markdown, markdown_text, one_line
 
 CARD = "README.md"
-# How each card begins, of every version: by this one of ours is known.
-_MARK = """---
+# How cards began before they were sealed (utils/own_files.py).
+OLDER_CARDS = ("---\nlibrary_name: transformers\ntags: [recommendation, elmrec]\n---\n",)
+_HEAD = """---
 library_name: transformers
+generator: ELMRec
 tags: [recommendation, elmrec]
 ---
-"""
-_HEAD = """# {title}{data}
+# {title}{data}
 
 A model of the ELMRec project on {backbone}{about}. Its T5 part loads with
 `T5ForConditionalGeneration.from_pretrained`; soft prompts, whole-word embeddings and, where there
@@ -46,7 +47,7 @@ def model_card(record: RunRecord, results: Mapping[str, Result]) -> str:
         ["seed", str(record.seed)],
         ["commit", str(record.commit)],
     ]
-    card = _MARK + _HEAD.format(
+    card = _HEAD.format(
         title=title,
         data=f"{'; data set' if ';' in title else ' on'} {markdown_text(record.dataset)}",
         backbone=markdown_text(record.arguments.get("backbone") or "an imported T5"),
@@ -66,4 +67,4 @@ def _result(task: str, result: Result) -> str:
 
 def write_model_card(folder: Path, record: RunRecord, results: Mapping[str, Result]) -> None:
     """Write the card, where no other README.md is."""
-    replace_own(folder / CARD, model_card(record, results), (_MARK,))
+    replace_own(folder / CARD, model_card(record, results), OLDER_CARDS)

@@ -28,12 +28,14 @@ from modules.tasks import RANKING_TASKS, TASKS
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError, limit
-from utils.files import sha256, whole_file
+from utils.files import LOCK_FILE, sha256, sweep, whole_file
 from utils.json_files import check_type, read_json, read_jsonl, to_json, to_jsonl
+from utils.locks import locked
 from utils.metrics.ranking import shown_metrics
 from utils.metrics.trec import TREC_ENDINGS, trec_files
 
 BASELINE_FILE = "baseline.json"
+WAIT = 60.0  # seconds that another evaluation of the run is waited for, which writes its own
 TEXT_COLUMNS = ("BLEU-1", "BLEU-4", "ROUGE-1-F", "ROUGE-2-F", "ROUGE-L-F")
 VARIETY_COLUMNS = ("distinct-1", "distinct-2", "USR", "FMR", "FCR", "DIV")
 COLUMNS = {
@@ -194,6 +196,19 @@ def check_result_name(folder: Path, name: str, flag: str) -> None:
         ) from error
 
 
+def results_of(folder: Path, owner: RunRecord) -> list[str]:
+    """Names of the results in a run's folder that are the run's, ``exp.py --outf`` included."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            result = read_result(folder, path.stem)
+        except UserError:  # another file
+            continue
+        if result is not None and not other_run(folder, result, owner):
+            found.append(path.stem)
+    return found
+
+
 def remove_result(folder: Path, name: str) -> None:
     """Remove a result: the record first, so that what a kill leaves is none.
 
@@ -235,10 +250,12 @@ def write_results(
     texts = {f"{name}.jsonl": to_jsonl(rows)}
     if trec:
         texts |= trec_files(folder, name, rows)
-    _write_together(folder, name, result, texts)
-    owner = owner_of(folder)
-    if isinstance(owner, RunRecord):
-        write_model_card(folder, owner, read_all_results(folder, owner, strict=False))
+    with locked(folder / LOCK_FILE, f"--checkpoint {folder}", WAIT):
+        sweep(folder)
+        _write_together(folder, name, result, texts)
+        owner = owner_of(folder)
+        if isinstance(owner, RunRecord):
+            write_model_card(folder, owner, read_all_results(folder, owner, strict=False))
     say(f"written: {folder / name}.json, {folder / name}.jsonl")
 
 

@@ -7,10 +7,13 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from modules.model.weights import CONFIG_FILE, WEIGHTS_FILE
+from modules.reports.page import REPORT
 from modules.runs.folder import check_data, write_run
+from modules.runs.model_card import CARD, OLDER_CARDS
 from modules.runs.record import RUN_FILE, read_record
+from modules.runs.results import remove_result, results_of
 from modules.runs.run import Run
-from modules.tasks import TASKS
 from modules.training.claim import STATES, check_same_run, mark_of, saved_states
 from modules.training.events import EpochReport, FitResult
 from modules.training.log import EVENTS, LOG_FILE, TrainingLog, event_folder
@@ -23,6 +26,8 @@ from utils.console import say
 from utils.errors import UserError
 from utils.files import read_file, write_bytes
 from utils.json_files import check_type, parse_json, write_json
+from utils.own_files import is_own
+from utils.pages import OLDER_PAGES
 
 
 def start_or_resume(run: Run, trainer: Trainer, step: str | None) -> Run:
@@ -62,14 +67,18 @@ def resume_run(run: Run, trainer: Trainer, step: str) -> tuple[Run, int]:
 
 def clear_folder(folder: Path) -> None:
     """Remove what the run in a folder wrote, before another starts in its place: what its record
-    names, the files that every training writes, and its results. Anything else stays, and so does
-    run.json, until the new one replaces it.
+    names, the files that every training writes, and the results that say they are of it. Anything
+    else stays, and so does run.json, until the new one replaces it.
 
     Raises:
-        OSError: where something cannot be removed.
+        UserError: where a result cannot be removed.
+        OSError: where something else cannot.
     """
     if not (folder / RUN_FILE).exists():
         return
+    record = read_record(folder)
+    for name in results_of(folder, record):
+        remove_result(folder, name)
     for state in saved_states(folder):
         shutil.rmtree(state)
     for events in (folder / EVENTS).glob("events.out.tfevents.*"):
@@ -77,11 +86,12 @@ def clear_folder(folder: Path) -> None:
     for name in (STATES, EVENTS):  # unless something else is in them
         if (folder / name).is_dir() and not any((folder / name).iterdir()):
             (folder / name).rmdir()
-    names = [*read_record(folder).files, "model.safetensors", "config.json", LOG_FILE]
-    names += [f"{task}.{ending}" for task in TASKS for ending in ("json", "jsonl")]
-    names += ["README.md", "report.html"]
-    for name in names:
-        (folder / Path(name).name).unlink(missing_ok=True)
+    names = [*record.files, WEIGHTS_FILE, CONFIG_FILE, LOG_FILE]
+    for path in (folder / Path(name).name for name in names):
+        path.unlink(missing_ok=True)
+    for name, older in ((CARD, OLDER_CARDS), (REPORT, OLDER_PAGES)):
+        if is_own(folder / name, older):
+            (folder / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

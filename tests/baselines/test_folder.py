@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from filelock import FileLock
 
 from modules.baselines.folder import check_baseline_folder
 from modules.runs.kinds import BaselineRecord
@@ -11,7 +12,7 @@ from modules.runs.results import owner_of, read_all_results
 from tests.conftest import script, write_folder
 from tests.reports.conftest import record
 from utils.errors import UserError
-from utils.locks import LOCK_FILE, locked
+from utils.locks import LOCK_FILE
 
 SMALL = ["--negative_num", 5, "--methods", "popularity"]
 
@@ -128,7 +129,8 @@ def test_where_nothing_can_be_written_is_told_first(data, tmp_path, monkeypatch)
 
 def test_two_at_once_are_one_too_many(data, tmp_path):
     folder = tmp_path / "ck" / "few-popularity"
-    with locked(folder / LOCK_FILE, "test"):
+    folder.mkdir(parents=True)
+    with FileLock(folder / LOCK_FILE):  # as another process has it
         done = baselines(data, tmp_path / "ck")
     assert done.returncode == 2, done
     assert "writes there" in done.stderr

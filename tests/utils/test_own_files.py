@@ -1,14 +1,16 @@
 """What may be replaced, and what is left as it is."""
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
 from utils.errors import UserError
-from utils.own_files import check_out, is_own, replace_own
-from utils.pages import PAGE_HEADS
+from utils.own_files import check_out, is_own, replace_own, seal
+from utils.pages import OLDER_PAGES
 
-HEADS = ("<ours>", "<older>")
+OLDER = ("<older>",)
 
 
 def folder_at(path):
@@ -23,13 +25,27 @@ def link_at(path):
     path.symlink_to("elsewhere")
 
 
-@pytest.mark.parametrize("content", ["mine", "", "<our", " <ours>", "<ours>", "<older> text"])
-def test_only_what_begins_as_ours_is_replaced(tmp_path, capsys, content):
+CONTENTS = {
+    "mine": False,
+    "": True,
+    "<our": False,
+    " <ours>": False,
+    "<ours> without a seal": False,
+    "<older> text": True,
+    seal("<ours>\ntext\n"): True,
+    seal("<ours>\ntext\n").replace("text", "my text"): False,
+    seal("<ours>\ntext\n") + "and mine\n": False,
+    "mine\n" + seal("<ours>\ntext\n"): False,
+    seal(seal("<ours>\ntext\n")): True,
+}
+
+
+@pytest.mark.parametrize(("content", "ours"), CONTENTS.items())
+def test_only_what_is_ours_and_unchanged_is_replaced(tmp_path, capsys, content, ours):
     path = tmp_path / "page"
     path.write_text(content)
-    ours = content == "" or content.startswith(HEADS)
-    assert is_own(path, HEADS) == replace_own(path, "new", HEADS) == ours
-    assert path.read_text() == ("new" if ours else content)
+    assert is_own(path, OLDER) == replace_own(path, "new\n", OLDER) == ours
+    assert path.read_text() == (seal("new\n") if ours else content)
     assert ("left as it is" in capsys.readouterr().out) != ours
 
 
@@ -38,7 +54,7 @@ def test_what_is_no_file_is_somebody_elses(tmp_path, make):
     path = tmp_path / "page"
     make(path)
     before = os.lstat(path)
-    assert not replace_own(path, "new", HEADS)
+    assert not replace_own(path, "new", OLDER)
     assert os.lstat(path)[:-3] == before[:-3]
     assert [p.name for p in tmp_path.iterdir()] == ["page"]
 
@@ -58,6 +74,10 @@ def test_an_out_file_is_new_or_may_be_replaced(tmp_path):
         check_out(path / "below", overwrite=False)
 
 
-def test_pages_begin_as_ours():
-    assert len({*PAGE_HEADS}) == 2
-    assert all(head.startswith("<!doctype html>\n") for head in PAGE_HEADS)
+def test_a_page_of_this_version_that_was_changed_is_no_older_one():
+    template = Path(__file__).parents[2] / "utils" / "templates" / "page.html"
+    head = re.sub("{#.*?#}\n", "", template.read_text())
+    assert head.startswith("<!doctype html>\n")
+    assert not head.startswith(OLDER_PAGES)
+    older = head.replace('<meta name="generator" content="ELMRec">\n', "")
+    assert older.startswith(OLDER_PAGES)
