@@ -74,6 +74,7 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
         help="negatives beside the test item",
     )
     parser.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
+    flags.add_seen_flags(parser)
     parser.add_argument("--seed", type=flag_types.natural, default=0, help="of negatives and ties")
     parser.add_argument("--checkpoint", default="./checkpoint/", help="where the folders go")
     flags.add_trec_flag(parser)
@@ -82,7 +83,9 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
 def run_baselines(args: argparse.Namespace) -> None:
     """Tune, test and write each baseline."""
     dataset = data.load_dataset(args.data_dir)
-    arena = baselines.make_arena(dataset, args.seed, args.negative_num, args.top_n, args.decay)
+    arena = baselines.make_arena(
+        dataset, args.seed, args.negative_num, args.top_n, args.decay, args.seen
+    )
     grid = tuple({"l2": value} for value in args.ease_l2)
     tried = BASELINES | {"ease": BASELINES["ease"]._replace(settings=grid)}
     for name in args.methods:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from utils.console import say
 from utils.errors import UserError, limit
 from utils.files import (
     BYTE_ORDER_MARK,
@@ -118,8 +119,12 @@ def read_json(path: str | Path, kind: type[T] = Any, missing: str = MISSING) -> 
     return value if kind is Any else check_type(path, value, kind)
 
 
-def read_jsonl(path: str | Path, kind: type[T] = Any) -> list[T]:
-    """Read what ``write_jsonl`` wrote; UserError, naming file and line, where it is broken."""
+def read_jsonl(path: str | Path, kind: type[T] = Any, growing: bool = False) -> list[T]:
+    """Read what ``write_jsonl`` wrote; UserError, naming file and line, where it is broken.
+
+    growing: the file is written a line at a time. A last line that is broken, as a kill or a full
+    disk leaves it, is left out, and this is said.
+    """
     rows = []
     check_file(path, MISSING)
     with readable_path(path, MISSING), Path(path).open("rb") as file:
@@ -128,6 +133,12 @@ def read_jsonl(path: str | Path, kind: type[T] = Any) -> list[T]:
             number += 1
             if len(line) > MAX_LINE:
                 raise UserError(f"{path}, line {number}: longer than {MAX_LINE:,} bytes.")
-            row = parse_json(path, line, number)
+            try:
+                row = parse_json(path, line, number)
+            except UserError as error:
+                if not growing or file.readline(1):
+                    raise
+                say(f"warning: {error} This last line is left out.")
+                break
             rows.append(row if kind is Any else check_type(path, row, kind, number))
     return rows

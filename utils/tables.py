@@ -1,15 +1,18 @@
-"""Tables as text: Markdown, and CSV that a spreadsheet can open. A cell cannot break its table."""
+"""Tables as text: Markdown, and CSV that a spreadsheet can open. A cell cannot break its table, nor
+the terminal that it is printed on."""
 
 import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from utils.console import printable
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one
 
 
 def one_line(text: str) -> str:
-    """The text with a space for each line break."""
-    return " ".join(text.splitlines())
+    """The text with a space for each line break, and other hidden characters escaped."""
+    return printable(" ".join(text.splitlines()))
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

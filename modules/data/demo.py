@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import cli, flag_types
+from utils.console import printable
 from utils.files import write_text
 
 GROUPS = {
@@ -109,7 +110,7 @@ def main() -> None:
     args = parser.parse_args()
     for name, text in make_demo(args.seed).items():
         write_text(args.folder / name, text)
-    print(f"demo set written to {args.folder}")
+    print(printable(f"demo set written to {args.folder}"))
 
 
 if __name__ == "__main__":

@@ -161,7 +161,9 @@ def _reason(check: dict[str, Any]) -> str:
 
 def _breakdowns(run: RunResults) -> list[list[plots.Plot]]:
     """Plots by task, of the tasks that have any."""
-    shown = [list(_bars_by_group(task, run.rows.get(task, []))) for task in RANKING_TASKS]
+    # Ranks are those in lists, which may not go as deep as the figure.
+    deep = [t for t in RANKING_TASKS if t in run.results and "HR@10" in run.results[t]["metrics"]]
+    shown = [list(_bars_by_group(task, run.rows.get(task, []))) for task in deep]
     return [row for row in shown if row]
 
 

@@ -5,6 +5,7 @@ not rank the same items for the same users are refused: their difference would m
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from modules.randomness import Stream, rng
 from modules.runs.results import method_of, read_result
+from utils.console import printable
 from utils.errors import UserError
 from utils.json_files import read_jsonl
 from utils.metrics.ranking import NOT_RANKED, shown_metrics
@@ -21,6 +23,16 @@ from utils.tables import markdown
 LONGEST = max(k for _, k in shown_metrics().values())
 
 
+@dataclass(frozen=True)
+class RankedRow:
+    """What a test reads of a line of ``<task>.jsonl``."""
+
+    user: int
+    target: int
+    items: list[int]
+    rank: int | None
+
+
 class RankedRun(NamedTuple):
     """One run's ranking of one task."""
 
@@ -28,6 +40,7 @@ class RankedRun(NamedTuple):
     method: str
     dataset: str
     candidates: str  # fingerprint
+    seen: str  # what was done about items that a user had, where a target is one; else ""
     users: np.ndarray  # (U,)
     targets: np.ndarray  # (U,)
     ranks: np.ndarray  # (U,)
@@ -48,33 +61,57 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
     """A run's ranks; None where it was not evaluated on the task.
 
     Raises:
-        UserError: naming the file, where lists are too short or candidates are not recorded.
+        UserError: naming the file, where lists are too short, candidates are not recorded, or a
+            rank is not the target's place in its list.
     """
     result = read_result(folder, task)
     if result is None:
         return None
     path = folder / f"{task}.json"
-    top_n = result["arguments"]["top_n"]
-    if top_n < LONGEST:
+    top_n, whole = result["arguments"].get("top_n"), result.get("whole_lists") is True
+    if type(top_n) is not int:
+        raise UserError(f"{path}: does not say --top_n as a number. Evaluate the run again.")
+    missing = [name for name in shown_metrics() if name not in result["metrics"]]
+    if missing or not (whole or top_n >= LONGEST):
         raise UserError(
-            f"{path}: lists of --top_n {top_n}; metrics up to @{LONGEST} need lists of {LONGEST}. "
-            f"Evaluate the run again with --top_n {LONGEST}."
+            f"{path}: lists of --top_n {top_n}, without {', '.join(missing) or 'deeper figures'}; "
+            f"metrics up to @{LONGEST} need lists of {LONGEST}. Evaluate the run again with "
+            f"--top_n {LONGEST}."
         )
     if "candidates" not in result:
         raise UserError(
             f"{path}: does not say which candidates were ranked; an earlier version wrote it. "
             "Evaluate the run again."
         )
-    rows = read_jsonl(folder / f"{task}.jsonl")
-    ranks = [NOT_RANKED if row["rank"] is None else row["rank"] for row in rows]
-    users, targets = ([row[key] for row in rows] for key in ("user", "target"))
+    rows = read_jsonl(folder / f"{task}.jsonl", RankedRow)
+    for number, row in enumerate(rows, start=1):
+        _check_rank(folder / f"{task}.jsonl", number, row, top_n)
+    if len(rows) < 2:
+        raise UserError(f"{folder / task}.jsonl: {len(rows)} users; a test needs two at least.")
+    ranks = [NOT_RANKED if row.rank is None else row.rank for row in rows]
     return RankedRun(
         folder,
         method_of(result),
         result["dataset"],
         result["candidates"],
-        *map(np.asarray, (users, targets, ranks)),
+        result["arguments"].get("seen", "") if result.get("target_seen") else "",
+        *map(np.asarray, ([row.user for row in rows], [row.target for row in rows], ranks)),
     )
+
+
+def _check_rank(path: Path, number: int, row: RankedRow, top_n: int) -> None:
+    """UserError where a row's rank is not the place of its target in its list."""
+    found = row.items.index(row.target) if row.target in row.items else None
+    problem = None
+    if row.rank != found:
+        place = "not in the list" if found is None else f"at place {found} of the list"
+        problem = f"rank is {row.rank}, but the target, item {row.target}, is {place}"
+    elif len(row.items) > top_n or len(set(row.items)) < len(row.items):
+        problem = f"{len(row.items)} items; a list of --top_n {top_n} holds each item once"
+    if problem:
+        raise UserError(
+            f"{path}, line {number}: {problem}. The file was changed; evaluate the run again."
+        )
 
 
 def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun]) -> None:
@@ -90,7 +127,14 @@ def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun])
         if not np.array_equal(other.users, first.users):
             raise UserError(
                 f"{both} were tested on different users ({len(first.users):,} and "
-                f"{len(other.users):,} of them). Give both the same --limit_users."
+                f"{len(other.users):,} of them). Give both the same --limit_users, and "
+                "--leave_out_seen to both or to none."
+            )
+        if other.seen != first.seen:
+            raise UserError(
+                f"{both}: test items that their users had before were treated in two ways "
+                f"({first.seen} and {other.seen}). Give both the same of --keep_seen and "
+                "--leave_out_seen, or none."
             )
         unlike = np.flatnonzero(other.targets != first.targets)
         if unlike.size:
@@ -187,4 +231,4 @@ def describe_sides(runs: dict[str, tuple[list[Any], list[Any]]], level: float, t
     )
     if len(a) > 1 or len(b) > 1:
         lines.append("± is the standard deviation over runs; a user's figure is their mean.")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -118,5 +118,6 @@ def _bars(task: str, lines: list[_Line]) -> list[plots.Plot]:
             for line in lines
             if column in line.metrics
         ]
-        shown.append(plots.bars(f"{task}: {column}", bars, column))
+        if bars:  # the lists may not go so deep
+            shown.append(plots.bars(f"{task}: {column}", bars, column))
     return shown

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from modules.reports.published_figures import published
 from modules.runs.results import COLUMNS, figure, method_of, read_result
-from modules.tasks import TASKS
+from modules.tasks import RANKING_TASKS, TASKS
 from utils.errors import UserError
-from utils.metrics.catalogue import step_label
+from utils.metrics.catalogue import FULL_CUTOFFS, step_label
 from utils.tables import markdown, one_line, to_csv
 
 
@@ -25,6 +25,7 @@ class Entry(NamedTuple):
     protocol: str
     item_ids: str
     seed: str
+    users: str  # or texts: how many the figures are means of
     metrics: dict[str, float]
     catalogue: dict[str, Any] | None  # utils/metrics/catalogue.py; None where not recorded
 
@@ -55,6 +56,7 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
                 "paper",
                 "published",
                 "",
+                "",
                 row.metrics,
                 None,
             )
@@ -72,6 +74,7 @@ def _measured(folder: Path, task: str, result: dict[str, Any]) -> Entry:
         result["protocol"],
         result["item_ids"],
         str(result["seed"]),
+        f"{result['users']:,}",
         result["metrics"],
         result.get("catalogue"),
     )
@@ -89,9 +92,10 @@ def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
     for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
         mine = [row for row in rows if (row.dataset, row.task) == (dataset, task)]
         columns = COLUMNS[task]
-        header = ["method", "protocol", "items", "seed", *columns, "from"]
+        rows_of = "users" if task in RANKING_TASKS else "texts"
+        header = ["method", "protocol", "items", "seed", rows_of, *columns, "from"]
         lines = [
-            [row.method, row.protocol, row.item_ids, row.seed]
+            [row.method, row.protocol, row.item_ids, row.seed, row.users]
             + [figure(row.metrics.get(column)) for column in columns]
             + [row.source]
             for row in mine
@@ -106,17 +110,18 @@ def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
 def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
     if not rows:
         return
-    cutoffs = [name.split("@")[1] for name in rows[0].catalogue["metrics"] if name[:3] == "HR@"]
+    cutoffs = [f"@{k}" for k in FULL_CUTOFFS]
     lines = [
         [row.method, kind]
-        + [figure(row.catalogue["metrics"].get(f"{kind}@{k}")) for k in cutoffs]
+        + [figure(row.catalogue["metrics"].get(kind + k)) for k in cutoffs]
         + [row.source]
         for kind in ("HR", "NDCG", "MRR")
         for row in rows
     ]
-    header = ["method", "metric", *(f"@{k}" for k in cutoffs), "from"]
+    header = ["method", "metric", *cutoffs, "from"]
     yield f"### {title}: the whole catalogue, exact ranks\n\n{markdown(header, lines)}"
-    spread = [name for name, value in rows[0].catalogue.items() if isinstance(value, float)]
+    names = (name for r in rows for name, value in r.catalogue.items() if isinstance(value, float))
+    spread = list(dict.fromkeys(names))  # of lists of several depths
     lines = [
         [r.method, r.source, *(figure(r.catalogue.get(name)) for name in spread)] for r in rows
     ]

@@ -12,7 +12,7 @@ from modules.runs.model_card import write_model_card
 from modules.runs.record import RUN_FILE, RunRecord, model_title, read_record
 from modules.tasks import RANKING_TASKS, TASKS
 from utils import distributed
-from utils.console import say
+from utils.console import by_product, say
 from utils.errors import UserError
 from utils.json_files import read_json, read_jsonl, write_json, write_jsonl
 from utils.metrics.ranking import shown_metrics
@@ -130,7 +130,7 @@ def read_results(folder: Path, baselines: Sequence[Path] | None) -> RunResults:
     return RunResults(
         folder,
         record,
-        read_jsonl(log) if log.is_file() else [],
+        read_jsonl(log, growing=True) if log.is_file() else [],
         results,
         {task: read_jsonl(path) for task, path in kept.items() if path.is_file()},
         _baselines(folder, dataset, baselines),
@@ -183,5 +183,6 @@ def write_results(
     if trec:
         write_trec(folder, name, rows)
     write_json(folder / f"{name}.json", result)
-    write_model_card(folder)
+    with by_product("README.md"):
+        write_model_card(folder)
     say(f"written: {folder / name}.json, {folder / name}.jsonl")

@@ -16,12 +16,14 @@ from tests.test_scripts import script
 from utils import cli
 from utils.errors import UserError
 from utils.json_files import write_json, write_jsonl
-from utils.metrics.ranking import ranking_metrics
+from utils.metrics.ranking import known_cutoffs, ranking_metrics
 
 BOTH = ("sequential", "direct")
 
 
-def write_run(folder, ranks, task="direct", candidates="c0", first_user=1, target=5, **more):
+def write_run(
+    folder, ranks, task="direct", candidates="c0", first_user=1, target=50, top_n=10, **more
+):
     """A run's files of one task, as an evaluation leaves them; ranks: -1 = not in the list."""
     result = {
         "method": "made-up",
@@ -30,13 +32,17 @@ def write_run(folder, ranks, task="direct", candidates="c0", first_user=1, targe
         "item_ids": "random",
         "seed": 0,
         "candidates": candidates,
-        "arguments": {"top_n": 10},
-        "metrics": ranking_metrics(np.asarray(ranks)),
+        "users": len(ranks),
+        "arguments": {"top_n": top_n},
+        "metrics": ranking_metrics(np.asarray(ranks), known_cutoffs(top_n, False)),
     }
-    rows = [
-        {"user": first_user + n, "target": target, "rank": None if rank < 0 else int(rank)}
-        for n, rank in enumerate(ranks)
-    ]
+    rows = []
+    for n, rank in enumerate(ranks):
+        items = list(range(1, top_n + 1))
+        if rank >= 0:
+            items[rank] = target
+        place = None if rank < 0 else int(rank)
+        rows.append({"user": first_user + n, "target": target, "items": items, "rank": place})
     write_json(folder / f"{task}.json", result | more)
     write_jsonl(folder / f"{task}.jsonl", rows)
     return folder
@@ -124,10 +130,10 @@ def test_difference_is_that_of_the_exact_test(tmp_path):
     ("change", "message"),
     [
         ({"first_user": 2}, "different users"),
-        ({"target": 6}, "different targets"),
+        ({"target": 60}, "different targets"),
         ({"candidates": "c1"}, "ranked different candidates"),
         ({"dataset": "toys"}, "different data sets"),
-        ({"arguments": {"top_n": 5}}, "--top_n 5"),
+        ({"top_n": 5}, r"--top_n 5, without HR@10, NDCG@10; .* again with --top_n 10"),
         ({"task": "sequential"}, "none of the tasks sequential, direct"),
     ],
 )
