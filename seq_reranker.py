@@ -47,7 +47,7 @@ def main() -> None:
     flags.check_beams(args.decode, args.num_beams, args.top_n + n, "--top_n + --N")
 
     dataset, held_out = run.dataset, HeldOut.TEST
-    users, seen = evaluation.tested_users(dataset, run.users(args.limit_users), args.seen)
+    users, seen = evaluation.users_to_test(dataset, run.users(args.limit_users), args.seen)
     histories = loader.recent_histories(dataset, users, held_out)
     targets = dataset.targets(users, held_out)
     size = loader.BatchSize(args.batch_size, args.batch_tokens)

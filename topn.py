@@ -52,7 +52,7 @@ def main() -> None:
     prompt = flags.pick_prompt(args.prompt, run.record.tasks, args.catalogue)
 
     dataset = run.dataset
-    users, seen = evaluation.tested_users(dataset, run.users(args.limit_users), args.seen)
+    users, seen = evaluation.users_to_test(dataset, run.users(args.limit_users), args.seen)
     candidates, source = data.test_candidates(dataset, users, count, run.record.seed, run.folder)
     targets = dataset.targets(users, HeldOut.TEST)
     size = loader.BatchSize(args.batch_size, args.batch_tokens)

@@ -51,29 +51,6 @@ def read_names(flag: str, path: Path) -> list[Name]:
     return [Name(f"{path}, line {n}", line) for n, line in enumerate(lines, start=1)]
 
 
-def split_history(dataset: RecDataset, text: str) -> list[Name]:
-    """``--history``: original ids by commas, quoted as in CSV where they hold a comma.
-
-    Raises:
-        UserError: where a quotation mark is not closed.
-    """
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True))
-    except csv.Error as error:
-        raise UserError(
-            f"--history {limit(text)}: {error}. Ids are quoted as in CSV: an id with a comma as "
-            '"a,b", a quotation mark that begins an id as """. Or give --history_file.'
-        ) from error
-    parts = [part for row in rows for part in row] or [""]
-    if text in dataset.item_names and any(p.strip() not in dataset.item_names for p in parts):
-        quoted = '"' + text.replace('"', '""') + '"'
-        raise UserError(
-            f"--history {limit(text)}: an item of the data, but it must be quoted as in CSV: "
-            f"--history '{quoted}'. Or give --history_file."
-        )
-    return [Name("--history", part) for part in parts]
-
-
 class _Numbers:
     """Original ids -> numbers; blanks around an id do not matter where it has none itself."""
 
@@ -82,6 +59,31 @@ class _Numbers:
 
     def get(self, text: str) -> int | None:
         return self._of.get(text) or self._of.get(text.strip())
+
+
+def split_history(dataset: RecDataset, text: str) -> list[Name]:
+    """``--history``: original ids by commas, quoted as in CSV where they hold a comma.
+
+    A text that is an item as it stands, and is none when it is divided, need not be quoted.
+
+    Raises:
+        UserError: where a quotation mark is not closed.
+    """
+    number = _Numbers(dataset.item_names)
+    whole = [Name("--history", text)] if number.get(text) else None
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        if whole:
+            return whole
+        raise UserError(
+            f"--history {limit(text)}: {error}. Ids are quoted as in CSV: an id with a comma as "
+            '"a,b", a quotation mark in such an id twice. Or give --history_file.'
+        ) from error
+    parts = [part for row in rows for part in row] or [""]
+    if whole and any(number.get(part) is None for part in parts):
+        return whole
+    return [Name("--history", part) for part in parts]
 
 
 def known(

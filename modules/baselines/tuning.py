@@ -23,7 +23,7 @@ from modules.evaluation.seen import (
     KEEP,
     Tested,
     dropped_items,
-    tested_users,
+    users_to_test,
     validated_users,
 )
 from modules.randomness import Stream, rng
@@ -89,7 +89,7 @@ def make_arena(
     counts = np.asarray(train.sum(axis=0)).ravel()
     place = np.empty(len(counts), dtype=np.int64)
     place[np.lexsort((rng(seed, Stream.TIES).random(len(counts)), -counts))] = range(len(counts))
-    tested = tested_users(dataset, dataset.users, seen)
+    tested = users_to_test(dataset, dataset.users, seen)
     validated, how = validated_users(dataset, dataset.users, seen)
     return Arena(
         dataset, train, place, seed, negative_num, top_n, decays, seen, tested, validated, how

@@ -106,8 +106,9 @@ def ranking_figures(
             "--num_beams fill them."
         )
     whole = bool((lengths == there).all())
+    cutoffs = known_cutoffs(top_n if whole else int(lengths.max()), whole)
     return {
-        "metrics": ranking_metrics(rank_of(lists, targets), known_cutoffs(top_n, whole)),
+        "metrics": ranking_metrics(rank_of(lists, targets), cutoffs),
         "whole_lists": whole,
         "short_lists": short,
         "candidates": fingerprint(candidates),

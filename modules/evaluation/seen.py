@@ -24,7 +24,7 @@ class Tested(NamedTuple):
     target_seen: int  # of those who were asked for: users whose test item they had before
 
 
-def tested_users(dataset: RecDataset, users: np.ndarray, seen: str) -> Tested:
+def users_to_test(dataset: RecDataset, users: np.ndarray, seen: str) -> Tested:
     """The users whose test item is asked for; says of how many it was had before.
 
     Args:

@@ -64,16 +64,17 @@ def shown_metrics() -> dict[str, tuple[Callable[[np.ndarray, int], np.ndarray], 
     }
 
 
-def known_cutoffs(top_n: int, whole: bool) -> tuple[int, ...]:
-    """The cut-offs k at which ranks in lists give metrics: 1, 5, 10, 15, ... up to ``top_n``.
+def known_cutoffs(depth: int, whole: bool) -> tuple[int, ...]:
+    """The cut-offs k at which ranks in lists give metrics: 1, 5, 10, 15, ... up to ``depth``.
 
     Args:
-        top_n: items asked for; of a target behind them nothing is known.
+        depth: length of the lists, of the longest where they differ; of a target behind their
+            end nothing is known.
         whole: every list holds all that could be listed. A target that is in none of the places is
-            then nowhere, so that 1, 5 and 10 are known whatever ``top_n`` is.
+            then nowhere, so that 1, 5 and 10 are known whatever ``depth`` is.
     """
-    deeper = range(CUTOFFS[-1] + STEP, top_n + 1, STEP)
-    return tuple(k for k in (*CUTOFFS, *deeper) if whole or k <= top_n)
+    deeper = range(CUTOFFS[-1] + STEP, depth + 1, STEP)
+    return tuple(k for k in (*CUTOFFS, *deeper) if whole or k <= max(depth, 1))
 
 
 def ranking_metrics(ranks: np.ndarray, cutoffs: Sequence[int]) -> dict[str, float]:
