@@ -44,10 +44,12 @@ def take_any_value(parser: argparse.ArgumentParser, flags: Collection[str]) -> l
     for word in words:
         if word == "--":
             return [*joined, word, *words]
+        if word in {f"{flag}=--" for flag in flags}:  # argparse would make a list of it
+            parser.error(f"argument {word.removesuffix('=--')}: expected one argument")
         value = next(words, None) if word in flags else None
         if value is None:
             joined.append(word)
-        elif value in own:
+        elif value in own or value == "--":
             joined += [word, value]
         else:
             joined.append(f"{word}={value}")

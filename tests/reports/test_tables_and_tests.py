@@ -212,3 +212,72 @@ def test_bad_input_is_told(tmp_path, monkeypatch, capsys, arguments, message):
         cli.run(compare.main)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"rank": -5}, "rank is -5, but the target, item 50, is at place 3 of the list"),
+        ({"rank": 1.5}, "rank: expected int | null, got float"),
+        ({"rank": 1e9}, "rank: expected int | null, got float"),
+        ({"rank": 10**9}, "rank is 1000000000, but the target"),
+        ({"rank": True}, "rank: expected int | null, got bool"),
+        ({"rank": "3"}, "rank: expected int | null, got str"),
+        ({"rank": 2}, "rank is 2, but the target, item 50, is at place 3"),
+        ({"rank": None}, "rank is None, but the target, item 50, is at place 3"),
+        ({"target": 51}, "rank is 3, but the target, item 51, is not in the list"),
+        ({"items": []}, "rank is 3, but the target, item 50, is not in the list"),
+        ({"items": [1, 1, 2, 50]}, "holds each item once"),
+        ({"items": [*range(3), 50, *range(60, 70)]}, "14 items; a list of --top_n 10"),
+        ({"items": "1 2 3"}, "items: expected array, got str"),
+        ({"user": None}, "user: expected int, got null"),
+    ],
+)
+def test_ranks_that_are_not_those_of_the_lists(tmp_path, row, words):
+    run = write_run(tmp_path / "a", [0, 3, -1])
+    path = run / "direct.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1] |= row
+    write_jsonl(path, rows)
+    with pytest.raises(UserError) as refusal:
+        differences([run], [run], BOTH, 0, 99)
+    assert str(refusal.value).startswith(f"{path}, line 2: ")
+    assert words in str(refusal.value)
+
+
+def test_one_user_is_too_few(tmp_path):
+    run = write_run(tmp_path / "a", [0])
+    with pytest.raises(UserError, match=r"direct.jsonl: 1 users; a test needs two"):
+        differences([run], [run], BOTH, 0, 99)
+
+
+def test_short_lists_that_hold_all_candidates_can_be_compared(tmp_path):
+    ranks = [0, 3, 2, 1]
+    more = {"whole_lists": True, "metrics": ranking_metrics(np.asarray(ranks), (1, 5, 10))}
+    run = write_run(tmp_path / "a", ranks, top_n=4, **more)
+    found, _ = differences([run], [run], BOTH, 0, 99)
+    assert {row.metric: row.a[0] for row in found}["HR@10"] == 1
+    older = write_run(tmp_path / "b", ranks, top_n=4, metrics=more["metrics"])
+    with pytest.raises(UserError, match="--top_n 4, without deeper figures"):
+        differences([older], [older], BOTH, 0, 99)
+
+
+def test_items_had_before_are_treated_alike_on_both_sides(tmp_path):
+    def seen(name, how, count):
+        more = {"target_seen": count, "arguments": {"top_n": 10, "seen": how}}
+        return write_run(tmp_path / name, [0, 1, 2], **more)
+
+    with pytest.raises(UserError, match=r"treated in two ways \(drop and keep\)"):
+        differences([seen("a", "drop", 1)], [seen("b", "keep", 1)], BOTH, 0, 99)
+    found, _ = differences([seen("a", "drop", 0)], [seen("b", "keep", 0)], BOTH, 0, 99)
+    assert len(found) == 5
+
+
+def test_tables_say_of_how_many_users(tmp_path):
+    folders = [write_run(tmp_path / str(n), [0] * n, top_n=n + 1) for n in (1200, 3)]
+    rows = entries(folders)
+    lines = [line.split("|") for line in entries_as_markdown(rows).splitlines() if "made" in line]
+    assert [line[5].strip() for line in lines] == ["1,200", "3"]
+    assert [line[8].strip() for line in lines] == ["1.0000", ""]  # HR@10
+    table = csv.DictReader(entries_as_csv(rows).splitlines())
+    assert {row["users"] for row in table if row["method"] == "made-up"} == {"1,200", "3"}

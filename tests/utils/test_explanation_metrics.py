@@ -64,3 +64,8 @@ def test_diversity_by_hand_and_over_all_pairs():
 def test_figures_of_features_only_where_there_are_features():
     assert explanation_metrics(TEXTS, [""] * 4, [""]).keys() == {"distinct-1", "distinct-2", "USR"}
     assert {"FMR", "FCR", "DIV"} <= explanation_metrics(TEXTS, ["scent"] * 4, FEATURES).keys()
+
+
+def test_what_texts_say_nothing_about_is_left_out():
+    found = explanation_metrics(["", "word"], ["", ""], ["scent"])
+    assert found == {"distinct-1": 1, "USR": 1, "FCR": 0, "DIV": 0}

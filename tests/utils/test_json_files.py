@@ -52,3 +52,19 @@ def test_files_and_lines_beyond_their_limits_are_refused(tmp_path, monkeypatch) 
         read_json(tmp_path / "a", Row)
     with pytest.raises(UserError, match="a, line 1: longer than 100 bytes"):
         read_jsonl(tmp_path / "a", Row)
+
+
+@pytest.mark.parametrize("rest", [b'{"user": 3, "ta', b"\0" * 9, b"\0" * 9 + b"\n", b"{\xe2\x82"])
+def test_a_file_that_grows_may_end_in_half_a_line(rest, tmp_path, capsys) -> None:
+    path = tmp_path / "log"
+    line = b'{"user": 3, "task": "direct"}\n'
+    path.write_bytes(line * 2 + rest)
+    assert read_jsonl(path, Row, growing=True) == [Row(3, "direct")] * 2
+    said = capsys.readouterr().out
+    assert f"warning: {path}" in said
+    assert "This last line is left out." in said
+    with pytest.raises(UserError):
+        read_jsonl(path, Row)
+    path.write_bytes(line + rest + b"\n" + line)
+    with pytest.raises(UserError):
+        read_jsonl(path, Row, growing=True)
