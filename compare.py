@@ -105,9 +105,16 @@ def print_table(args: argparse.Namespace) -> None:
         say(f"written: {args.out}")
 
 
+def _folders(text: str) -> list[Path]:
+    """Folders by commas, or the one folder whose name holds a comma."""
+    if Path(text).is_dir():
+        return [Path(text)]
+    return [Path(run) for run in text.split(",") if run]
+
+
 def print_test(args: argparse.Namespace) -> None:
     """Print the paired differences."""
-    sides = [[Path(run) for run in text.split(",") if run] for text in (args.a, args.b)]
+    sides = [_folders(text) for text in (args.a, args.b)]
     if not all(sides):
         raise UserError("compare.py test: each of the two methods needs a folder.")
     found, runs = reports.differences(*sides, args.tasks, args.seed, args.resamples)

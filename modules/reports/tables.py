@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     item_ids: str
     seed: str
     users: str  # or texts: how many the figures are means of
+    note: str  # what a reader of the figures must know
     metrics: dict[str, float]
     catalogue: dict[str, Any] | None  # utils/metrics/catalogue.py; None where not recorded
 
@@ -57,6 +58,7 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
                 "published",
                 "",
                 "",
+                "",
                 row.metrics,
                 None,
             )
@@ -75,9 +77,19 @@ def _measured(folder: Path, task: str, result: dict[str, Any]) -> Entry:
         result["item_ids"],
         str(result["seed"]),
         f"{result['users']:,}",
+        _note(result),
         result["metrics"],
         result.get("catalogue"),
     )
+
+
+def _note(result: dict[str, Any]) -> str:
+    """What is said of test items that users had before: modules/evaluation/seen.py."""
+    count, seen = result.get("target_seen"), result["arguments"].get("seen")
+    if not count:
+        return ""
+    ends = {"keep": "could be listed", "leave_out": "are left out"}
+    return f"test items that their user had before {ends.get(seen, 'count as misses')}: {count:,}"
 
 
 # ------------------------------------------------------------------------------------ tables
@@ -102,6 +114,9 @@ def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
         ]
         title = f"{one_line(dataset)}, {task}"
         parts.append(f"## {title}\n\n{markdown(header, lines)}")
+        notes = [one_line(f"{row.source}: {row.note}.") for row in mine if row.note]
+        if notes:
+            parts.append("\n".join(f"- {note}" for note in notes))
         if catalogue:
             parts += _catalogue_parts(title, [row for row in mine if row.catalogue])
     return "\n\n".join(parts) + "\n"

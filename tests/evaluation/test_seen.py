@@ -1,7 +1,8 @@
 """Test items that their users had before: counted, said, and treated alike for models and
-baselines; and metrics that go no deeper than the lists."""
+baselines."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,56 +12,30 @@ from modules.baselines.tuning import make_arena, rank_all
 from modules.data.audit import audit
 from modules.data.dataset import HeldOut
 from modules.data.reader import load_dataset
+from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.record import ranking_figures
-from modules.evaluation.seen import DROP, KEEP, LEAVE_OUT, users_to_test, validated_users
+from modules.evaluation.reranking import rerank
+from modules.evaluation.seen import (
+    DROP,
+    KEEP,
+    LEAVE_OUT,
+    dropped_items,
+    users_to_test,
+    validated_users,
+)
+from modules.loader.batches import BatchSize
+from modules.loader.ragged import recent_histories
 from modules.training.settings import Settings
 from modules.training.validation import ranking_measure
-from tests.conftest import script, write_folder
-from tests.test_scripts import SMALL
+from tests.conftest import script
+from tests.evaluation.conftest import REPEATS, evaluated, repeating
 from utils.errors import UserError
 from utils.metrics.ranking import NOT_RANKED
-
-# Users 1 and 3 had their test items (3, 8), user 2 its validation item (1).
-REPEATS = {1: [3, 1, 4, 2, 3], 2: [1, 2, 3, 1, 6], 3: [7, 8, 9, 1, 2, 8], 4: [12, 11, 10, 9]}
-
-
-def repeating(folder, histories=REPEATS):
-    """The four users' data set with these histories."""
-    rows = [f"{u} {' '.join(map(str, items))}\n" for u, items in histories.items()]
-    (write_folder(folder) / "sequential.txt").write_text("".join(rows))
-    free = {u: [i for i in range(1, 13) if i not in row][:5] for u, row in histories.items()}
-    rows = [f"{u} {' '.join(map(str, items))}\n" for u, items in free.items()]
-    (folder / "negative.txt").write_text("".join(rows))
-    return folder
 
 
 @pytest.fixture
 def repeats(tmp_path):
     return load_dataset(repeating(tmp_path / "few"))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    base = tmp_path_factory.mktemp("repeats")
-    data, run = repeating(base / "few"), base / "run"
-    done = script("pretrain.py", data, *SMALL, "--eval_users", "4", "--checkpoint", run)
-    assert done.returncode == 0, done.stderr
-    assert "for 1 of 4 users the validation item is one they had before" in done.stdout
-    return data, run
-
-
-def evaluated(trained, name, *flags):
-    """The result, its rows by user, and what was printed."""
-    data, run = trained
-    done = script(f"{name}.py", data, "--checkpoint", run, "--precision", "fp32", *flags)
-    assert done.returncode == 0, done.stderr
-    stem = {"seq_reranker": "sequential", "topn": "direct"}[name]
-    rows = [json.loads(line) for line in (run / f"{stem}.jsonl").read_text().splitlines()]
-    result = json.loads((run / f"{stem}.json").read_text())
-    return result, {row["user"]: row for row in rows}, done.stdout
-
-
-# ------------------------------------------------------------------------------------- repeats
 
 
 def test_who_had_what_is_asked_for(repeats):
@@ -175,90 +150,51 @@ def test_a_model_is_not_chosen_by_misses(run, tmp_path):
     always = {user: [*items[:-2], items[0], items[-1]] for user, items in REPEATS.items()}
     dataset = load_dataset(repeating(tmp_path / "always", always))
     settings = Settings(eval_users=4, negative_num=4, batch_size=3, tasks=["sequential"])
-    figures = ranking_measure(run.__class__(**{**vars(run), "dataset": dataset}), settings)()
+    figures = ranking_measure(replace(run, dataset=dataset), settings)()
     assert figures["sequential HR@10"] > 0
 
 
-# --------------------------------------------------------------------------- depth of the lists
+def by_hand(orders, dataset, users, seen, top_n):
+    """Lists, their ranks, and ranks in the catalogue, in plain Python. orders: by user, all."""
+    lists, ranks, places = [], [], []
+    for user in users.tolist():
+        *had, target = dataset.history(user).tolist()
+        kept = [item for item in orders[user] if seen == KEEP or item not in had]
+        lists.append(kept[:top_n])
+        ranks.append(kept.index(target) if target in kept[:top_n] else NOT_RANKED)
+        places.append(kept.index(target) if target in kept else NOT_RANKED)
+    return lists, ranks, places
 
 
-def names(top_n):
-    """1, 5, 10 and each further multiple of 5, as far as lists of ``top_n`` go."""
-    depths = [k for k in range(1, top_n + 1) if k == 1 or k % 5 == 0]
-    return {f"{name}@{k}" for name in ("HR", "NDCG") for k in depths}
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seen", [DROP, KEEP, LEAVE_OUT])
+def test_lists_and_ranks_by_hand(run, tmp_path, seed, seen):
+    rng = np.random.default_rng(seed)
+    top_n = int(rng.integers(1, 13))
+    rows = {user: rng.integers(1, 10, rng.integers(4, 9)).tolist() for user in REPEATS}
+    rows[4][-1] = 12  # there is somebody whose test item is new
+    dataset = load_dataset(repeating(tmp_path / "few", rows))
+    run = replace(run, dataset=dataset)
+    users = users_to_test(dataset, dataset.users, seen).users
+    repeated = [user for user in rows if rows[user][-1] in rows[user][:-1]]
+    assert users.tolist() == [u for u in rows if seen != LEAVE_OUT or u not in repeated]
+    histories = recent_histories(dataset, users, HeldOut.TEST)
+    targets = dataset.targets(users, HeldOut.TEST)
+    samples = run.prompts.sequential(users, histories, targets, BatchSize(3))
+    ranker = Ranker.of(run, Decoding("exact"), show_progress=False)
+    everything = ranker.rank(samples, dataset.catalogue, 12)
+    orders = dict(zip(users.tolist(), everything.items.tolist()))
+    lists, ranks, places = by_hand(orders, dataset, users, seen, top_n)
 
-
-@pytest.mark.parametrize("top_n", [1, 3, 4, 5, 9, 10, 14, 15, 20, 23])
-def test_metrics_go_as_deep_as_the_lists(top_n):
-    rng = np.random.default_rng(top_n)
-    lists = np.stack([rng.permutation(40)[:top_n] + 1 for _ in range(30)])
-    targets = rng.integers(1, 41, 30)
-    found = ranking_figures(lists, targets, np.arange(1, 41)[None], top_n)
-    assert found["metrics"].keys() == names(top_n)
-    assert (found["whole_lists"], found["short_lists"]) == (False, 0)
-    for k in (k for k in range(1, top_n + 1) if f"HR@{k}" in found["metrics"]):
-        hits = [target in line[:k] for line, target in zip(lists.tolist(), targets)]
-        assert found["metrics"][f"HR@{k}"] == pytest.approx(np.mean(hits))
-
-
-def test_whole_lists_say_all(capsys):
-    lists = np.array([[1, 2, 3, 4], [4, 3, 2, 1]])
-    candidates = np.array([[4, 3, 2, 1], [1, 2, 3, 4]])
-    found = ranking_figures(lists, np.array([4, 4]), candidates, 20)
-    assert found["metrics"].keys() == names(20)
-    assert found["metrics"]["HR@5"] == 1
-    assert found["metrics"]["HR@1"] == 1 / 2
-    found = ranking_figures(lists[:, :3], np.array([4, 4]), candidates, 3)
-    assert found["metrics"].keys() == names(3)
-    assert "warning" not in capsys.readouterr().out
-
-
-def test_lists_that_the_search_leaves_short(capsys):
-    lists = np.array([[1, 2, 0, 0, 0], [4, 3, 2, 0, 0], [5, 6, 7, 8, 9]])
-    had = [np.array([3, 3]), np.array([1]), np.array([2])]
-    catalogue = np.arange(1, 12)[None]
-    found = ranking_figures(lists, np.array([2, 2, 2]), catalogue, 5, had)
-    assert found["short_lists"] == 2
-    assert "2 of 3 lists have fewer than --top_n 5 items" in capsys.readouterr().out
-    assert found["metrics"]["HR@5"] == pytest.approx(2 / 3)
-    found = ranking_figures(lists[:2], np.array([2, 2]), catalogue, 5, had[:2])
-    assert found["metrics"].keys() == names(3)  # no list goes to the fifth place
-    lists = np.array([[1, 2], [4, 0]])  # of items 1 to 4, less what was had: nothing is missing
-    had = [np.array([3, 4]), np.array([1, 2, 3])]
-    found = ranking_figures(lists, np.array([2, 4]), np.arange(1, 5)[None], 10, had)
-    assert (found["whole_lists"], found["metrics"]["HR@10"]) == (True, 1)
-
-
-def test_a_shallow_run_as_a_user_makes_it(trained, tmp_path):
-    result, _, printed = evaluated(trained, "seq_reranker", "--top_n", "3", "--catalogue")
-    assert result["metrics"].keys() == names(3)
-    assert "@5" not in printed
-    assert "coverage@3" in result["catalogue"]
-    deep, _, _ = evaluated(trained, "seq_reranker", "--top_n", "10", "--N", "12", "--catalogue")
-    assert deep["metrics"]["HR@5"] == result["catalogue"]["metrics"]["HR@5"]
-    assert "coverage@10" in deep["catalogue"]
-    flags = ("--prompt", "history", "--negative_num", "3", "--top_n")
-    result, _, printed = evaluated(trained, "topn", *flags, "3")
-    assert result["metrics"].keys() == names(3)
-    result, _, _ = evaluated(trained, "topn", *flags, "20")  # all four candidates are listed
-    assert result["metrics"].keys() == names(20)
-    assert result["metrics"]["HR@5"] == 1
-    result, _, _ = evaluated(trained, "topn", *flags, "3")
-    run = trained[1]
-    done = script("compare.py", "table", run)
-    (line,) = [x for x in done.stdout.splitlines() if x.startswith("| elmrec ") and " 4 " in x][1:]
-    value = f"{result['metrics']['HR@1']:.4f}"
-    assert [cell.strip() for cell in line.split("|")][5:11] == ["4", value, "", "", "", ""]
-    done = script("compare.py", "test", run, run, "--tasks", "direct")
-    assert done.returncode == 2
-    assert "lists of --top_n 3, without HR@5, HR@10, NDCG@5, NDCG@10" in done.stderr
-    done = script("-m", "modules.reports.page", run, report=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_beam_search_of_the_catalogue_needs_more_beams(trained):
-    data, run = trained
-    flags = ("--prompt", "history", "--catalogue", "--decode", "beam", "--num_beams", "10")
-    done = script("topn.py", data, "--checkpoint", run, *flags)
-    assert done.returncode == 2
-    assert "--num_beams 10 cannot give 15 items (--top_n, and what a user had)" in done.stderr
+    dropped = dropped_items(dataset, users, HeldOut.TEST, seen)
+    ranked = rerank(everything, dropped, top_n)
+    assert [[item for item in line if item] for line in ranked.items.tolist()] == lists
+    assert ranker.places(samples, targets, dropped).tolist() == places
+    found = ranking_figures(ranked.items, targets, dataset.catalogue, top_n, dropped)
+    assert found["short_lists"] == 0
+    for name, value in found["metrics"].items():
+        if name.startswith("HR@"):
+            k = int(name[3:])
+            hits = [0 <= place < k for place in places]  # true of the whole ranking, too
+            assert value == pytest.approx(np.mean(hits))
+            assert hits == [0 <= rank < k for rank in ranks]

@@ -281,3 +281,20 @@ def test_tables_say_of_how_many_users(tmp_path):
     assert [line[8].strip() for line in lines] == ["1.0000", ""]  # HR@10
     table = csv.DictReader(entries_as_csv(rows).splitlines())
     assert {row["users"] for row in table if row["method"] == "made-up"} == {"1,200", "3"}
+
+
+def test_tables_say_what_became_of_items_had_before(tmp_path):
+    for how, words in (("drop", "count as misses: 2"), ("keep", "could be listed: 2")):
+        more = {"target_seen": 2, "arguments": {"top_n": 10, "seen": how}}
+        run = write_run(tmp_path / how, [0, -1, -1], **more)
+        text = entries_as_markdown(entries([run]))
+        assert f"- {run}: test items that their user had before {words}." in text.splitlines()
+    run = write_run(tmp_path / "new", [0], target_seen=0)
+    assert "had before" not in entries_as_markdown(entries([run]))
+
+
+def test_a_folder_may_have_a_comma_in_its_name(tmp_path):
+    run = write_run(tmp_path / "a,b", [0, 1])
+    other = write_run(tmp_path / "c", [0, 1])
+    assert compare._folders(str(run)) == [run]
+    assert compare._folders(f"{other},{other}") == [other, other]
