@@ -55,6 +55,12 @@ def test_lists_that_the_search_leaves_short(capsys):
     assert (found["whole_lists"], found["metrics"]["HR@10"]) == (True, 1)
 
 
+def text_of_page(run):
+    done = script("-m", "modules.reports.page", run, report=True)
+    assert done.returncode == 0, done.stderr
+    return (run / "report.html").read_text()
+
+
 def test_a_shallow_run_as_a_user_makes_it(trained, tmp_path):
     result, _, printed = evaluated(trained, "seq_reranker", "--top_n", "3", "--catalogue")
     assert result["metrics"].keys() == names(3)
@@ -78,8 +84,9 @@ def test_a_shallow_run_as_a_user_makes_it(trained, tmp_path):
     done = script("compare.py", "test", run, run, "--tasks", "direct")
     assert done.returncode == 2
     assert "lists of --top_n 3, without HR@5, HR@10, NDCG@5, NDCG@10" in done.stderr
-    done = script("-m", "modules.reports.page", run, report=True)
-    assert done.returncode == 0, done.stderr
+    assert "of the users in each group" in text_of_page(run)  # of the sequential task
+    evaluated(trained, "seq_reranker", "--top_n", "3")
+    assert "of the users in each group" not in text_of_page(run)
 
 
 def test_a_beam_search_of_the_catalogue_needs_more_beams(trained):

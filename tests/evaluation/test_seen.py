@@ -86,10 +86,13 @@ def test_the_direct_task(trained):
     assert all(row["rank"] is not None for row in rows.values())  # the target is a candidate
     assert (result["target_seen"], result["metrics"]["HR@10"]) == (2, 1)
     assert result["catalogue"]["metrics"]["HR@100"] == 2 / 4
-    flags = ("--prompt", "history", "--catalogue", "--keep_seen")
-    result, kept, _ = evaluated(trained, "topn", *flags)
+    flags = ("--prompt", "history", "--catalogue", "--top_n", "12")
+    result, kept, _ = evaluated(trained, "topn", *flags, "--keep_seen")
     assert kept == rows
     assert result["catalogue"]["metrics"]["HR@100"] == 1
+    assert result["catalogue"]["Gini@12"] == 0  # each item is in every list
+    result, _, _ = evaluated(trained, "topn", *flags)
+    assert result["catalogue"]["Gini@12"] > 0
     result, rows, _ = evaluated(trained, "topn", "--leave_out_seen")
     assert list(rows) == [2, 4]
 
