@@ -106,7 +106,7 @@ def ranking_figures(
             "--num_beams fill them."
         )
     whole = bool((lengths == there).all())
-    cutoffs = known_cutoffs(top_n if whole else int(lengths.max()), whole)
+    cutoffs = known_cutoffs(int(lengths.max()), whole)
     return {
         "metrics": ranking_metrics(rank_of(lists, targets), cutoffs),
         "whole_lists": whole,
