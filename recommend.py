@@ -22,7 +22,7 @@ from modules.evaluation.flags import add_batch_size, check_folders
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
 from utils.console import printable
-from utils.errors import UserError
+from utils.errors import UserError, limit
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,7 +90,8 @@ def asked(args: argparse.Namespace, dataset: RecDataset) -> list[people.Person]:
         return [people.newcomer(dataset, names)]
     found, unknown = people.known(dataset, args.names, args.held_out, args.strict)
     for name in unknown:
-        what = f"user {name.text!r} is not in the data" if name.text.strip() else "a blank line"
+        blank = not name.text.strip()
+        what = "a blank line" if blank else f"user {limit(name.text)} is not in the data"
         remark(f"{name.where}: {what}; skipped")
     return found
 

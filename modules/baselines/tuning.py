@@ -260,10 +260,12 @@ def _test(
     dropped: list[np.ndarray] | None = dropped_items(dataset, users, HeldOut.TEST, arena.seen)
     result: dict[str, Any] = {}
     if task == "direct":
-        everybody = test_candidates(dataset, dataset.users, arena.negative_num, arena.seed, folder)
-        ranked = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n, everybody[0])
-        ranked, candidates, dropped = ranked.of(users), everybody[0][users - 1], None
-        result["negatives"] = everybody[1]
+        drawn, source = test_candidates(
+            dataset, dataset.users, arena.negative_num, arena.seed, folder
+        )
+        ranked = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n, drawn).of(users)
+        candidates, dropped = drawn[users - 1], None
+        result["negatives"] = source
     lists = Ranked(ranked.items, ranked.scores, Seconds(0.0, 0.0, 0.0))
     result |= {
         "users": len(users),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.randomness import Stream, rng
-from modules.runs.results import method_of, read_result
+from modules.runs.results import method_of, read_result, seen_of
 from utils.console import printable
 from utils.errors import UserError
 from utils.json_files import read_jsonl
@@ -40,7 +40,7 @@ class RankedRun(NamedTuple):
     method: str
     dataset: str
     candidates: str  # fingerprint
-    seen: str  # what was done about items that a user had, where a target is one; else ""
+    seen: str | None  # see ``seen_of``
     users: np.ndarray  # (U,)
     targets: np.ndarray  # (U,)
     ranks: np.ndarray  # (U,)
@@ -94,7 +94,7 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
         method_of(result),
         result["dataset"],
         result["candidates"],
-        result["arguments"].get("seen", "") if result.get("target_seen") else "",
+        seen_of(result),
         *map(np.asarray, ([row.user for row in rows], [row.target for row in rows], ranks)),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from modules.reports import plots
 from modules.reports.published_figures import published
-from modules.runs.results import COLUMNS, RunResults, short_figure, title_of
+from modules.runs.results import COLUMNS, RunResults, seen_of, short_figure, title_of
 from modules.tasks import RANKING_TASKS
 
 UNLIKE = "*"  # behind the name of a baseline that ranked something else
@@ -94,7 +94,7 @@ def _name_of(result: dict[str, Any], other: dict[str, Any]) -> str:
     name = title_of(other)
     if other["item_ids"] == "published" != result["item_ids"]:
         name += " (published numbers)"
-    same = other.get("candidates") == result.get("candidates")
+    same = other.get("candidates") == result.get("candidates") and seen_of(other) == seen_of(result)
     return name + ("" if same and other["users"] == result["users"] else UNLIKE)
 
 

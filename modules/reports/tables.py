@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modules.reports.published_figures import published
-from modules.runs.results import COLUMNS, figure, method_of, read_result
+from modules.runs.results import COLUMNS, figure, method_of, read_result, seen_of
 from modules.tasks import RANKING_TASKS, TASKS
 from utils.errors import UserError
 from utils.metrics.catalogue import FULL_CUTOFFS, step_label
@@ -85,11 +85,9 @@ def _measured(folder: Path, task: str, result: dict[str, Any]) -> Entry:
 
 def _note(result: dict[str, Any]) -> str:
     """What is said of test items that users had before: modules/evaluation/seen.py."""
-    count, seen = result.get("target_seen"), result["arguments"].get("seen")
-    if not count:
-        return ""
-    ends = {"keep": "could be listed", "leave_out": "are left out"}
-    return f"test items that their user had before {ends.get(seen, 'count as misses')}: {count:,}"
+    ends = {"drop": "count as misses", "keep": "could be listed", "leave_out": "are left out"}
+    end = ends.get(seen_of(result))
+    return f"test items that their user had before {end}: {result['target_seen']:,}" if end else ""
 
 
 # ------------------------------------------------------------------------------------ tables

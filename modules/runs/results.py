@@ -76,6 +76,12 @@ def title_of(result: dict[str, Any]) -> str:
     return f"{name} + linear" if result["arguments"].get("linear") else name
 
 
+def seen_of(result: dict[str, Any]) -> str | None:
+    """What was done about items that users had before, where a test item is one; else None. Results
+    that differ in it are not comparable."""
+    return result["arguments"].get("seen") if result.get("target_seen") else None
+
+
 def figure(value: float | None) -> str:
     """Fractions with four digits, per cents with two, nothing where there is none."""
     if value is None:
