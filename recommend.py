@@ -29,30 +29,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
-    group = parser.add_argument_group("for whom")
-    whom = group.add_mutually_exclusive_group(required=True)
-    whom.add_argument("--user", metavar="ID", help="a user of the data")
-    whom.add_argument("--users_file", metavar="FILE", type=Path, help="many, one id on each line")
-    whom.add_argument(
-        "--history",
-        metavar="ID,ID,...",
-        help="items of somebody unknown, oldest first, quoted as in CSV",
-    )
-    whom.add_argument(
-        "--history_file", metavar="FILE", type=Path, help="the same, one id on each line"
-    )
-    group.add_argument(
-        "--strict",
-        action="store_true",
-        help="stop at a line of --users_file that is no user; by default it is named and skipped",
-    )
-    group.add_argument(
-        "--held_out",
-        type=int,
-        choices=(0, 1, 2),
-        default=0,
-        help="leave out so many of a user's last items: 1 asks what seq_reranker.py asks",
-    )
+    _add_whom_flags(parser.add_argument_group("for whom"))
     group = parser.add_argument_group("answer")
     group.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
     group.add_argument(
@@ -79,6 +56,32 @@ def parse_args() -> argparse.Namespace:
             args.names = people.read_names(f"--{flag}", path)
     check_folders(args.data_dir, args.checkpoint)
     return args
+
+
+def _add_whom_flags(group: argparse._ArgumentGroup) -> None:
+    whom = group.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user", metavar="ID", help="a user of the data")
+    whom.add_argument("--users_file", metavar="FILE", type=Path, help="many, one id on each line")
+    whom.add_argument(
+        "--history",
+        metavar="ID,ID,...",
+        help="items of somebody unknown, oldest first, quoted as in CSV",
+    )
+    whom.add_argument(
+        "--history_file", metavar="FILE", type=Path, help="the same, one id on each line"
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at a line of --users_file that is no user; by default it is named and skipped",
+    )
+    group.add_argument(
+        "--held_out",
+        type=int,
+        choices=(0, 1, 2),
+        default=0,
+        help="leave out so many of a user's last items: 1 asks what seq_reranker.py asks",
+    )
 
 
 def asked(args: argparse.Namespace, dataset: RecDataset) -> list[people.Person]:
