@@ -29,15 +29,26 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _baselines_flags(commands.add_parser("baselines", help="tune, test and write the baselines"))
     table = commands.add_parser("table", help="results of runs, and published ones, as a table")
-    table.add_argument("runs", nargs="+", metavar="RUN", help="folder of an evaluated run")
+    table.add_argument(
+        "runs",
+        nargs="+",
+        type=flag_types.path_name,
+        metavar="RUN",
+        help="folder of an evaluated run",
+    )
     table.add_argument(
         "--catalogue", action="store_true", help="with the figures of the whole catalogue"
     )
-    table.add_argument("--out", type=Path, help="write to this new .md or .csv as well")
+    table.add_argument("--out", type=flag_types.path, help="write to this new .md or .csv as well")
     table.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     test = commands.add_parser("test", help="is the difference of two methods more than chance?")
     for name in ("a", "b"):
-        test.add_argument(name, metavar=f"RUN{name.upper()}", help="folder, or folders by commas")
+        test.add_argument(
+            name,
+            type=flag_types.path_name,
+            metavar=f"RUN{name.upper()}",
+            help="folder, or folders by commas",
+        )
     tasks = RANKING_TASKS
     test.add_argument("--tasks", type=flag_types.names(tasks), default=tasks, help="by commas")
     test.add_argument(
@@ -76,8 +87,14 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
         help="negatives beside the test item",
     )
     parser.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
+    flags.add_seen_flags(parser)
     parser.add_argument("--seed", type=flag_types.natural, default=0, help="of negatives and ties")
-    parser.add_argument("--checkpoint", default="./checkpoint/", help="where the folders go")
+    parser.add_argument(
+        "--checkpoint",
+        type=flag_types.path_name,
+        default="./checkpoint/",
+        help="where the folders go",
+    )
     flags.add_trec_flag(parser)
 
 
@@ -87,7 +104,9 @@ def run_baselines(args: argparse.Namespace) -> None:
     folders = {name: Path(args.checkpoint) / f"{dataset.name}-{name}" for name in args.methods}
     for name, folder in folders.items():  # all of them, before the first is tuned
         baselines.check_baseline_folder(folder, name)
-    arena = baselines.make_arena(dataset, args.seed, args.negative_num, args.top_n, args.decay)
+    arena = baselines.make_arena(
+        dataset, args.seed, args.negative_num, args.top_n, args.decay, args.seen
+    )
     grid = tuple({"l2": value} for value in args.ease_l2)
     tried = BASELINES | {"ease": BASELINES["ease"]._replace(settings=grid)}
     for name, folder in folders.items():
@@ -108,9 +127,16 @@ def print_table(args: argparse.Namespace) -> None:
         say(f"written: {args.out}")
 
 
+def _folders(text: str) -> list[Path]:
+    """Folders by commas, or the one folder whose name holds a comma."""
+    if Path(text).is_dir():
+        return [Path(text)]
+    return [Path(run) for run in text.split(",") if run]
+
+
 def print_test(args: argparse.Namespace) -> None:
     """Print the paired differences."""
-    sides = [[Path(run) for run in text.split(",") if run] for text in (args.a, args.b)]
+    sides = [_folders(text) for text in (args.a, args.b)]
     if not all(sides):
         raise UserError("compare.py test: each of the two methods needs a folder.")
     found, runs = reports.differences(*sides, args.tasks, args.seed, args.resamples)

@@ -11,7 +11,7 @@ from pathlib import Path
 from modules import decoding, evaluation, loader, reports, runs
 from modules.evaluation import flags
 from utils import cli, flag_types
-from utils.console import say
+from utils.console import by_product, say
 from utils.errors import UserError
 
 MAX_TOKENS = 50  # of a generated text, as published
@@ -100,10 +100,14 @@ def main() -> None:
 
     arguments = vars(args) | {"exp_len": exp_len}
     result = evaluation.result_record(run, arguments, "beam", len(chosen), seconds)
+    result["blank_texts"] = sum(not text.strip() for text in texts)
+    if result["blank_texts"]:
+        say(f"warning: {result['blank_texts']:,} of {len(texts):,} texts are blank")
     result["metrics"] = evaluation.text_figures(run.dataset, chosen, texts, references)
     rows = evaluation.text_rows(run.dataset, chosen, texts, references)
     runs.write_results(run.folder, args.outf, result, rows)
-    reports.write_report(run.folder)
+    with by_product("report.html"):
+        reports.write_report(run.folder)
 
 
 if __name__ == "__main__":

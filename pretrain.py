@@ -11,7 +11,7 @@ from modules import data, reports, training
 from modules.randomness import Stream, rng
 from modules.training.flags import parse_settings
 from utils import cli, console
-from utils.console import say
+from utils.console import by_product, say
 
 
 def main() -> None:
@@ -41,7 +41,8 @@ def train(settings: training.Settings, resume: str | None) -> None:
     if result.interrupted:
         say(f"the state is saved in {run.folder / 'state'}: --resume continues the same command")
         raise SystemExit(128 + signals.number)
-    reports.write_report(run.folder)
+    with by_product("report.html"):
+        reports.write_report(run.folder)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
     python recommend.py ./data/beauty/ --checkpoint ./checkpoint/beauty/ --user A1YJEY40YUW4SE
     python recommend.py ./data/demo/ --checkpoint ./checkpoint/demo/ --history tea-01,tea-05
+    python recommend.py ./data/demo/ --checkpoint ./checkpoint/demo/ --users_file people.txt --json
 
 Ranks the whole catalogue by the sequential task, less what the user already had. Ids are the
-original ones. The answer goes to the standard output, all remarks to the standard error.
+original ones; in --history, one with a comma is quoted as in CSV: --history '"a,b",c'. The answer
+goes to the standard output, all remarks to the standard error.
 """
 
 import argparse
@@ -14,33 +16,27 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import modules
-from modules import runs
+from modules import people, runs
+from modules.data.dataset import RecDataset
 from modules.data.reader import check_data_folder
 from modules.evaluation.flags import add_batch_size
 from modules.runs.record import read_record
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
-from utils.errors import UserError
+from utils.console import printable
+from utils.errors import UserError, limit
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
-    group = parser.add_argument_group("for whom")
-    whom = group.add_mutually_exclusive_group(required=True)
-    whom.add_argument("--user", metavar="ID", help="a user of the data")
-    whom.add_argument("--users_file", metavar="FILE", type=Path, help="many, one id on each line")
-    whom.add_argument("--history", metavar="ID,ID,...", help="of somebody unknown, oldest first")
-    group.add_argument(
-        "--held_out",
-        type=int,
-        choices=(0, 1, 2),
-        default=0,
-        help="leave out so many of a user's last items: 1 asks what seq_reranker.py asks",
-    )
+    _add_whom_flags(parser.add_argument_group("for whom"))
     group = parser.add_argument_group("answer")
     group.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
+    group.add_argument(
+        "--keep_seen", action="store_true", help="lists may hold items that somebody already had"
+    )
     group.add_argument(
         "--explain",
         type=flag_types.natural,
@@ -51,26 +47,61 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("machine and output")
     add_batch_size(group)
     cli.add_machine_flags(group)
-    args = parser.parse_args()
+    args = parser.parse_args(cli.take_any_value(parser, ("--user", "--history")))
     args.data_dir = cli.data_folder(args.data, args.data_dir)
-    if args.history is not None and args.held_out:
+    args.newcomer = args.history is not None or args.history_file is not None
+    if args.newcomer and args.held_out:
         raise UserError(f"--held_out {args.held_out}: for users of the data. Shorten --history.")
-    args.names = read_names(args.users_file) if args.users_file else [("--user", args.user)]
+    args.names = [people.Name("--user", args.user)]
+    for flag in ("users_file", "history_file"):
+        if path := getattr(args, flag):
+            args.names = people.read_names(f"--{flag}", path)
     check_data_folder(args.data_dir)
     read_record(Path(args.checkpoint))
     return args
 
 
-def read_names(path: Path) -> list[tuple[str, str]]:
-    """A file with an original user id a line -> pairs of its place, for messages, and it."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--users_file {path}: cannot be read ({reason}).") from error
-    if not lines:
-        raise UserError(f"--users_file {path}: the file is empty. Each line is a user id.")
-    return [(f"{path}, line {n}", line.strip()) for n, line in enumerate(lines, start=1)]
+def _add_whom_flags(group: argparse._ArgumentGroup) -> None:
+    whom = group.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user", metavar="ID", help="a user of the data")
+    whom.add_argument(
+        "--users_file", metavar="FILE", type=flag_types.path, help="many, one id on each line"
+    )
+    whom.add_argument(
+        "--history",
+        metavar="ID,ID,...",
+        help="items of somebody unknown, oldest first, quoted as in CSV",
+    )
+    whom.add_argument(
+        "--history_file", metavar="FILE", type=flag_types.path, help="the same, one id on each line"
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at a line of --users_file that is no user; by default it is named and skipped",
+    )
+    group.add_argument(
+        "--held_out",
+        type=int,
+        choices=(0, 1, 2),
+        default=0,
+        help="leave out so many of a user's last items: 1 asks what seq_reranker.py asks",
+    )
+
+
+def asked(args: argparse.Namespace, dataset: RecDataset) -> list[people.Person]:
+    """Whom the command line asks for; those of --users_file who are unknown are named."""
+    if args.newcomer:
+        names = args.names
+        if args.history is not None:
+            names = people.split_history(dataset, args.history)
+        return [people.newcomer(dataset, names)]
+    found, unknown = people.known(dataset, args.names, args.held_out, args.strict)
+    for name in unknown:
+        blank = not name.text.strip()
+        what = "a blank line" if blank else f"user {limit(name.text)} is not in the data"
+        remark(f"{name.where}: {what}; skipped")
+    return found
 
 
 def explained(args: argparse.Namespace, tasks: list[str]) -> int:
@@ -92,7 +123,7 @@ def explained(args: argparse.Namespace, tasks: list[str]) -> int:
 def remark(message: str) -> None:
     """Say something that is not part of the answer; of several processes, one speaks."""
     if distributed.is_main():
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -107,20 +138,21 @@ def main() -> None:
                 f"--checkpoint {args.checkpoint}: trained on {', '.join(tasks)}; what comes next "
                 "is the sequential task. Train with it."
             )
-        if args.history is not None:
-            people = [advice.newcomer(dataset, args.history)]
-        else:
-            people = advice.known(dataset, args.names, args.held_out)
+        whom = asked(args, dataset)
         count = explained(args, tasks)
-        if args.history is not None:
+        if args.newcomer:
             remark(advice.newcomer_remark(run, count))
         loaded = time.perf_counter()
-        answers = advice.recommend(run, people, args.top_n, count, args.batch_size)
+        answers = advice.recommend(run, whom, args.top_n, count, args.batch_size, args.keep_seen)
     as_text = advice.as_json if args.json else advice.as_table
     for answer in answers if distributed.is_main() else ():
         print(as_text(dataset, answer))
     seconds = time.perf_counter() - loaded
     remark(f"{loaded - started:.1f} s to read the model and the data, {seconds:.1f} s to answer")
+    if skipped := len(args.names) - len(whom) if args.users_file else 0:
+        remark(
+            f"{skipped:,} of {len(args.names):,} lines of {args.users_file} name nobody: skipped"
+        )
 
 
 if __name__ == "__main__":

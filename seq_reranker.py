@@ -12,6 +12,7 @@ from modules import baselines, evaluation, loader, presets, reports, runs
 from modules.data.dataset import HeldOut
 from modules.evaluation import flags
 from utils import cli, flag_types
+from utils.console import by_product
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,11 +28,7 @@ def parse_args() -> argparse.Namespace:
     )
     flags.add_catalogue_flag(group)
     flags.add_linear_flag(group)
-    group.add_argument(
-        "--no_rerank",
-        action="store_true",
-        help="for ablations: keep items that the user already had",
-    )
+    flags.add_seen_flags(group, "--no_rerank")
     cli.add_machine_flags(parser.add_argument_group("machine and output"))
     args = parser.parse_args()
     args.data_dir = cli.data_folder(args.data, args.data_dir)
@@ -49,7 +46,8 @@ def main() -> None:
     n = presets.extra_items(args.N, run.record.arguments["preset"], run.dataset.name)
     flags.check_beams(args.decode, args.num_beams, args.top_n + n, "--top_n + --N")
 
-    dataset, users, held_out = run.dataset, run.users(args.limit_users), HeldOut.TEST
+    dataset, held_out = run.dataset, HeldOut.TEST
+    users, seen = evaluation.users_to_test(dataset, run.users(args.limit_users), args.seen)
     histories = loader.recent_histories(dataset, users, held_out)
     targets = dataset.targets(users, held_out)
     size = loader.BatchSize(args.batch_size, args.batch_tokens)
@@ -60,17 +58,19 @@ def main() -> None:
     linear = baselines.linear_items(dataset, users, held_out, args.linear)
 
     ranked = ranker.rank(samples, dataset.catalogue, args.top_n + n, linear)
-    if not args.no_rerank:
-        ranked = evaluation.rerank(ranked, dataset.had(users, held_out), args.top_n)
-    ranked = ranked.cut(args.top_n)
+    dropped = evaluation.dropped_items(dataset, users, held_out, args.seen)
+    ranked = evaluation.rerank(ranked, dropped, args.top_n)
 
-    ranking = evaluation.Ranking(ranker, samples, targets, dataset.catalogue, ranked)
+    ranking = evaluation.Ranking(
+        ranker, samples, targets, dataset.catalogue, ranked, args.top_n, seen, dropped
+    )
     result = evaluation.ranking_record(run, ranking, vars(args) | {"N": n})
     if args.catalogue:
         result |= evaluation.catalogue_record(run, ranking, held_out, linear)
     rows = evaluation.ranking_rows(dataset, users, ranked, targets)
     runs.write_results(run.folder, "sequential", result, rows, args.trec)
-    reports.write_report(run.folder)
+    with by_product("report.html"):
+        reports.write_report(run.folder)
 
 
 if __name__ == "__main__":

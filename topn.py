@@ -11,8 +11,8 @@ import argparse
 from modules import baselines, data, evaluation, loader, reports, runs
 from modules.data.dataset import HeldOut
 from modules.evaluation import flags
-from modules.tasks import MAX_HISTORY
 from utils import cli, flag_types
+from utils.console import by_product
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,6 +26,7 @@ def parse_args() -> argparse.Namespace:
         help="negatives beside the test item; default as in training",
     )
     flags.add_catalogue_flag(group)
+    flags.add_seen_flags(group)
     flags.add_linear_flag(group)
     group.add_argument(
         "--prompt",
@@ -50,7 +51,8 @@ def main() -> None:
     count = args.negative_num or run.record.arguments["negative_num"]
     prompt = flags.pick_prompt(args.prompt, run.record.tasks, args.catalogue)
 
-    dataset, users = run.dataset, run.users(args.limit_users)
+    dataset = run.dataset
+    users, seen = evaluation.users_to_test(dataset, run.users(args.limit_users), args.seen)
     candidates, source = data.test_candidates(dataset, users, count, run.record.seed, run.folder)
     targets = dataset.targets(users, HeldOut.TEST)
     size = loader.BatchSize(args.batch_size, args.batch_tokens)
@@ -58,20 +60,25 @@ def main() -> None:
     decoding = evaluation.Decoding(args.decode, args.num_beams, args.length_penalty)
     ranker = evaluation.Ranker.of(run, decoding)
     linear = baselines.linear_items(dataset, users, HeldOut.VALIDATION, args.linear)
+    dropped = evaluation.dropped_items(dataset, users, HeldOut.TEST, args.seen)
+    wanted = args.top_n + evaluation.most_dropped(dropped)  # of the catalogue
+    if args.catalogue:
+        flags.check_beams(args.decode, args.num_beams, wanted, "--top_n, and what a user had")
 
     ranked = ranker.rank(samples, candidates, args.top_n, linear)
-    ranking = evaluation.Ranking(ranker, samples, targets, candidates, ranked)
+    ranking = evaluation.Ranking(ranker, samples, targets, candidates, ranked, args.top_n, seen)
 
     arguments = vars(args) | {"negative_num": count, "prompt": prompt}
     result = evaluation.ranking_record(run, ranking, arguments) | {"negatives": source}
     if args.catalogue:
-        lists = ranker.rank(samples, dataset.catalogue, args.top_n + MAX_HISTORY, linear)
-        lists = evaluation.rerank(lists, dataset.had(users, HeldOut.TEST), args.top_n)
-        everything = ranking._replace(ranked=lists)
+        lists = ranker.rank(samples, dataset.catalogue, wanted, linear)
+        lists = evaluation.rerank(lists, dropped, args.top_n)
+        everything = ranking._replace(ranked=lists, dropped=dropped)
         result |= evaluation.catalogue_record(run, everything, HeldOut.VALIDATION, linear)
     rows = evaluation.ranking_rows(dataset, users, ranked, targets)
     runs.write_results(run.folder, "direct", result, rows, args.trec)
-    reports.write_report(run.folder)
+    with by_product("report.html"):
+        reports.write_report(run.folder)
 
 
 if __name__ == "__main__":

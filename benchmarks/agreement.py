@@ -29,7 +29,7 @@ from modules.model.elmrec import ELMRec
 from modules.runs.run import Run, open_run
 from modules.tasks import Task
 from utils.console import progress
-from utils.metrics.ranking import ranking_metrics
+from utils.metrics.ranking import CUTOFFS, ranking_metrics
 from utils.runtime import Machine, pick_device
 
 TIE = 2e-5  # float32 sums of a few log-probabilities of about -10
@@ -127,7 +127,7 @@ def metrics_of(run: Run, folder: str, task: Task) -> dict[str, float]:
     ranked = Ranker.of(run, Decoding("exact")).rank(samples, candidates, TOP)
     if task is Task.SEQUENTIAL:
         ranked = rerank(ranked, dataset.had(samples.users, HeldOut.TEST), 10)
-    return ranking_metrics(rank_of(ranked.items[:, :10], dataset.test_items))
+    return ranking_metrics(rank_of(ranked.items[:, :10], dataset.test_items), CUTOFFS)
 
 
 def main() -> None:

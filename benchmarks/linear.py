@@ -15,6 +15,7 @@ from modules.data.candidates import valid_candidates
 from modules.data.dataset import HeldOut
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
+from modules.evaluation.seen import DROP, dropped_items, most_dropped, validated_users
 from modules.loader.batches import BatchSize
 from modules.loader.ragged import recent_histories
 from modules.runs.run import open_run
@@ -41,8 +42,9 @@ def main() -> None:
     device = pick_device(False)
     machine = Machine(device, pick_precision(None, device))
     run = open_run(args.run, args.data_dir, machine, writes=False)
-    dataset, users, held_out = run.dataset, run.users(args.users), HeldOut.VALIDATION
-    targets, had = dataset.targets(users, held_out), dataset.had(users, held_out)
+    dataset, held_out = run.dataset, HeldOut.VALIDATION
+    users, seen = validated_users(dataset, run.users(args.users), DROP)
+    targets, had = dataset.targets(users, held_out), dropped_items(dataset, users, held_out, seen)
     histories = recent_histories(dataset, users, held_out)
     samples = run.prompts.sequential(users, histories, targets, BatchSize(64))
     candidates = valid_candidates(dataset, users, 99, run.record.seed)
@@ -52,7 +54,7 @@ def main() -> None:
     rows = []
     for weight in (*args.weights, ALONE):
         linear = LinearItems(matrix, weighted, weight) if weight else None
-        ranked = ranker.rank(samples, dataset.catalogue, TOP + MAX_HISTORY, linear)
+        ranked = ranker.rank(samples, dataset.catalogue, TOP + most_dropped(had), linear)
         sequential = rank_of(rerank(ranked, had, TOP).items, targets)
         direct = rank_of(ranker.rank(samples, candidates, TOP, linear).items, targets)
         figures = [f(ranks, k) for ranks in (sequential, direct) for f, k in _FIGURES]

@@ -5,7 +5,6 @@ that a history is all it needs: somebody who is not in the data is written ``use
 that no training prompt holds. Explanations read the graph; see ``NewcomerModel``.
 """
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,26 +18,19 @@ from modules.data.dataset import RecDataset
 from modules.decoding.beam import BeamOptions
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import Ranked, rerank
+from modules.evaluation.seen import most_dropped
 from modules.evaluation.texts import write_texts
 from modules.loader.batches import Batch, BatchSize
 from modules.loader.ragged import Ragged
 from modules.model.elmrec import ELMRec
+from modules.people import NEWCOMER, Person
 from modules.runs.run import Run
 from modules.tasks import MAX_HISTORY, Task, WholeWords
-from utils.errors import UserError, limit
+from utils.console import printable, printable_json
 from utils.tables import markdown
 
-NEWCOMER = 0  # the number of somebody who is not in the data
 # As exp.py has it by default: 21 beams in 3 groups without penalty are one search of 7.
 _BEAMS = BeamOptions(21, max_length=50, min_length=10, groups=3, early_stopping=True)
-
-
-class Person(NamedTuple):
-    """Somebody to recommend to."""
-
-    user: int  # NEWCOMER for somebody who is not in the data
-    name: str
-    history: np.ndarray  # (n,) items, oldest first, n >= 1
 
 
 class Answer(NamedTuple):
@@ -48,48 +40,6 @@ class Answer(NamedTuple):
     items: list[int]
     probabilities: list[float]  # of each item among the whole catalogue
     texts: list[str]  # why, for the first of the items
-
-
-# ----------------------------------------------------------------------------------- people
-
-
-def known(dataset: RecDataset, names: Sequence[tuple[str, str]], held_out: int) -> list[Person]:
-    """Users of the data set.
-
-    Args:
-        names: pairs of the place of a name (for the message) and an original user id.
-        held_out: so many of each user's last items are left out: 1 asks what a test asks.
-    """
-    number = {name: user for user, name in enumerate(dataset.user_names) if user}
-    people = []
-    for where, name in names:
-        if name not in number:
-            raise _unknown(dataset, where, "user", name, dataset.user_names)
-        history = dataset.history(number[name])
-        people.append(Person(number[name], name, history[: len(history) - held_out]))
-    return people
-
-
-def newcomer(dataset: RecDataset, history: str) -> Person:
-    """Somebody who is not in the data: original item ids by commas, oldest first."""
-    number = {name: item for item, name in enumerate(dataset.item_names) if item}
-    items = []
-    for name in (part.strip() for part in history.split(",")):
-        if name not in number:
-            raise _unknown(dataset, "--history", "item", name, dataset.item_names)
-        items.append(number[name])
-    return Person(NEWCOMER, "somebody who is not in the data", np.array(items, dtype=np.int32))
-
-
-def _unknown(
-    dataset: RecDataset, where: str, what: str, name: str, names: Sequence[str]
-) -> UserError:
-    near = difflib.get_close_matches(name, names[1:], n=3)
-    return UserError(
-        f"{where}: {what} {limit(name)} is not in the data. {dataset.folder / 'datamaps.json'} "
-        f"lists all {len(names) - 1:,} under id2{what}"
-        + (f"; closest: {', '.join(near)}." if near else "; none is similar.")
-    )
 
 
 # ------------------------------------------------------------------------------------ model
@@ -148,14 +98,22 @@ def _run_for(run: Run, people: Sequence[Person]) -> Run:
 
 
 def recommend(
-    run: Run, people: Sequence[Person], top_n: int, explained: int, batch_size: int
+    run: Run,
+    people: Sequence[Person],
+    top_n: int,
+    explained: int,
+    batch_size: int,
+    keep_seen: bool = False,
 ) -> list[Answer]:
-    """The next ``top_n`` items of each person, none of them had already, and why.
+    """The next ``top_n`` items of each person, and why.
 
-    explained: generate a text for the first so many of each list; 0 = none.
+    Args:
+        explained: generate a text for the first so many of each list; 0 = none.
+        keep_seen: lists may hold what a person already had.
     """
     run = _run_for(run, people)
-    ranked = _next_items(run, people, top_n, batch_size)
+    dropped = [person.history[:0] if keep_seen else person.history for person in people]
+    ranked = _next_items(run, people, dropped, top_n, batch_size)
     texts = _explain(run, people, ranked.items[:, :explained], batch_size)
     answers = []
     for person, line, scores, why in zip(people, *ranked[:2], texts):
@@ -165,7 +123,9 @@ def recommend(
     return answers
 
 
-def _next_items(run: Run, people: Sequence[Person], top_n: int, batch_size: int) -> Ranked:
+def _next_items(
+    run: Run, people: Sequence[Person], dropped: list[np.ndarray], top_n: int, batch_size: int
+) -> Ranked:
     samples = run.prompts.sequential(
         np.array([person.user for person in people]),
         Ragged.of([person.history[-MAX_HISTORY:].tolist() for person in people]),
@@ -173,10 +133,8 @@ def _next_items(run: Run, people: Sequence[Person], top_n: int, batch_size: int)
         BatchSize(batch_size),
     )
     ranker = Ranker.of(run, Decoding("auto"), show_progress=len(people) > batch_size)
-    # So many more that a list is full whatever its reader already had.
-    extra = max(len(np.unique(person.history)) for person in people)
-    ranked = ranker.rank(samples, run.dataset.catalogue, top_n + extra)
-    return rerank(ranked, [person.history for person in people], top_n)
+    ranked = ranker.rank(samples, run.dataset.catalogue, top_n + most_dropped(dropped))
+    return rerank(ranked, dropped, top_n)
 
 
 def _explain(
@@ -216,11 +174,12 @@ def as_table(dataset: RecDataset, answer: Answer) -> str:
         header.append("why (generated)")
         rows = [[*row, *answer.texts[n : n + 1]] for n, row in enumerate(rows)]
         rows = [row if len(row) == len(header) else [*row, ""] for row in rows]
+    head, read = printable(head), [printable(name) for name in read]
     return f"{head}\n  {' '.join(read)}\n\n{markdown(header, rows)}\n"
 
 
 def as_json(dataset: RecDataset, answer: Answer) -> str:
-    """An answer for programs, in one line of JSON: ids are the original ones."""
+    """An answer for programs, in one line of JSON: ids are the original ones, to the character."""
     person = answer.person
     table = {
         "user_id": None if person.user == NEWCOMER else person.name,
@@ -234,4 +193,4 @@ def as_json(dataset: RecDataset, answer: Answer) -> str:
             for place, (item, chance) in enumerate(zip(answer.items, answer.probabilities))
         ],
     }
-    return json.dumps(table, ensure_ascii=False)
+    return printable_json(json.dumps(table, ensure_ascii=False))

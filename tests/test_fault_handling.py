@@ -22,6 +22,7 @@ from modules.runs.results import write_results
 from modules.runs.run import open_run
 from tests.conftest import process, random_t5, script
 from tests.faults import (
+    change,
     check,
     cut,
     entry,
@@ -243,6 +244,43 @@ def test_exit_code_and_no_traceback(name, fault, word, place):
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
     assert word in done.stderr
+
+
+LOG = "run/train_log.jsonl"
+BESIDE = [
+    ("a log that a kill cut short", cut(LOG, 0.9), "This last line is left out", True),
+    ("NULs after a power loss", change(LOG, lambda b: b + bytes(64)), "left out", True),
+    ("a log broken in its midst", change(LOG, lambda b: b"{\n" + b), "without the training", True),
+    (
+        "a broken result of another task",
+        lambda place: (place.run / "direct.json").write_text("{"),
+        *("README.md was not", False),
+    ),
+]
+
+
+@pytest.mark.parametrize("row", BESIDE, ids=[row[0].replace(" ", "_") for row in BESIDE])
+def test_results_do_not_depend_on_what_is_written_beside_them(row, place):
+    _, fault, words, page = row
+    fault(place)
+    done = run("seq_reranker")(place)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    assert json.loads((place.run / "sequential.json").read_text())["metrics"]
+    assert len((place.run / "sequential.jsonl").read_text().splitlines()) == 4
+    assert (f"report: {place.run / 'report.html'}" in done.stdout) == page
+
+
+def test_a_report_that_fails_ends_no_baselines(place):
+    beside = place.data.parent / "data-other"
+    beside.mkdir()
+    (beside / "direct.json").write_text("{")
+    flags = ["--negative_num", "5", "--methods", "popularity,item_knn", "--checkpoint"]
+    done = script("compare.py", "baselines", place.data, *flags, beside.parent)
+    assert done.returncode == 0, done.stderr
+    for name in ("data-popularity", "data-item_knn"):
+        assert (beside.parent / name / "direct.jsonl").is_file()
+    assert done.stdout.count("warning: left out of the report: ") == 4
 
 
 @pytest.mark.parametrize("allocate", [lambda: torch.empty(2**60), lambda: np.empty(2**57)])

@@ -13,21 +13,11 @@ from modules.evaluation.ranker import Ranker
 from modules.loader.batches import BatchSize
 from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph
-from modules.recommend import (
-    NEWCOMER,
-    NewcomerModel,
-    Person,
-    as_table,
-    known,
-    newcomer,
-    newcomer_remark,
-    recommend,
-)
+from modules.people import NEWCOMER, Name, Person, known, newcomer, split_history
+from modules.recommend import NewcomerModel, as_table, newcomer_remark, recommend
 from modules.tasks import METHODS, Task, WholeWords
-from recommend import read_names
 from tests.conftest import HISTORIES, N_ITEMS, process, script, write_folder
 from tests.test_scripts import SMALL
-from utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -144,17 +134,44 @@ def test_bad_input(evaluated, tmp_path):
         assert "Traceback" not in done.stderr
         return done.stderr
 
-    assert "one of the arguments --user --users_file --history is required" in refused()
+    assert "one of the arguments --user --users_file --history --history_file is" in refused()
     assert "--user: user 'U5' is not in the data" in refused("--user", "U5")
-    assert "users.txt, line 2: user 'U99'" in refused("--users_file", lines)
+    assert "users.txt, line 2: user 'U99'" in refused("--users_file", lines, "--strict")
     assert "shorten --history" in refused("--history", "I1", "--held_out", "1").lower()
+
+
+def test_unknown_users_are_named_and_skipped(evaluated, tmp_path):
+    data, run = evaluated
+    path = tmp_path / "users.txt"
+    path.write_bytes("\ufeffU3\r\nU99\r\n\r\nU1\r\n\r\n".encode())
+    found, remarks = answers(data, run, "--users_file", path)
+    assert [answer["user_id"] for answer in found] == ["U3", "U1"]
+    assert f"{path}, line 2: user 'U99' is not in the data; skipped" in remarks
+    assert f"{path}, line 3: a blank line; skipped" in remarks
+    assert remarks.endswith(f"2 of 4 lines of {path} name nobody: skipped\n")
+    path.write_text("U98\nU99\n")
+    done = script("recommend.py", data, "--checkpoint", run, "--users_file", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "line 1: user 'U98' is not in the data" in done.stderr
+
+
+def test_keep_seen(evaluated):
+    data, run = evaluated
+    (answer,), _ = answers(data, run, "--user", "U1", "--top_n", "99", "--keep_seen")
+    assert sorted(item["item_id"] for item in answer["items"]) == sorted(
+        f"I{item}" for item in range(1, N_ITEMS + 1)
+    )
 
 
 # ------------------------------------------------------------------------------- in process
 
 
 def everyone(dataset):
-    return known(dataset, [("test", f"U{user}") for user in HISTORIES], 0)
+    return known(dataset, [Name("test", f"U{user}") for user in HISTORIES], 0)[0]
+
+
+def stranger(dataset, text):
+    return newcomer(dataset, split_history(dataset, text))
 
 
 def test_many_are_ranked_in_one_call_and_as_each_alone(run, monkeypatch):
@@ -173,7 +190,7 @@ def test_many_are_ranked_in_one_call_and_as_each_alone(run, monkeypatch):
 
 
 def test_all_that_was_not_had_is_listed_with_what_is_left_of_certainty(run):
-    (answer,) = recommend(run, [newcomer(run.dataset, "I12")], 99, 0, 4)
+    (answer,) = recommend(run, [stranger(run.dataset, "I12")], 99, 0, 4)
     assert sorted(answer.items) == list(range(1, N_ITEMS))  # all but I12
     assert answer.probabilities == sorted(answer.probabilities, reverse=True)
     assert 0.5 < sum(answer.probabilities) < 1
@@ -181,7 +198,7 @@ def test_all_that_was_not_had_is_listed_with_what_is_left_of_certainty(run):
 
 
 def test_a_list_is_full_whatever_its_reader_had(run):
-    person = newcomer(run.dataset, ",".join(f"I{i}" for i in range(1, 10)))
+    person = stranger(run.dataset, ",".join(f"I{i}" for i in range(1, 10)))
     (answer,) = recommend(run, [person], 3, 0, 4)
     assert sorted(answer.items) == [10, 11, 12]
 
@@ -242,7 +259,7 @@ def reading(run, schemes):
 
 def test_where_no_graph_is_read_a_newcomer_needs_none(run):
     """The sequential task reads positions: the stand-in changes nothing."""
-    person = newcomer(run.dataset, "I3,I7")
+    person = stranger(run.dataset, "I3,I7")
     (answer,) = recommend(run, [person], 5, 0, 4)
     run = reading(run, METHODS["pod"].whole_words)
     (other,) = recommend(run, [person], 5, 3, 4)
@@ -255,35 +272,10 @@ def test_where_no_graph_is_read_a_newcomer_needs_none(run):
 
 
 def test_a_long_history_is_read_from_its_end(run):
-    long = newcomer(run.dataset, ",".join(f"I{1 + n % 9}" for n in range(30)))
+    long = stranger(run.dataset, ",".join(f"I{1 + n % 9}" for n in range(30)))
     short = Person(NEWCOMER, long.name, long.history[-20:])
     (one,), (other,) = (recommend(run, [p], 3, 0, 4) for p in (long, short))
     assert one.probabilities == other.probabilities
     text = as_table(run.dataset, one)
     assert "had 30 items, oldest first, of which the model reads the last 20:" in text
     assert len(text.splitlines()[1].split()) == 20
-
-
-def test_unknown_names(dataset, tmp_path):
-    with pytest.raises(UserError) as caught:
-        known(dataset, [("--user", "UU2")], 0)
-    message = str(caught.value)
-    assert "datamaps.json lists all 4 under id2user; closest: U2" in message
-    with pytest.raises(UserError, match=r"item 'XYZ' is not in the data.*none is similar"):
-        newcomer(dataset, "I1,XYZ")
-    with pytest.raises(UserError, match="item '' is not"):
-        newcomer(dataset, "I1,")
-    with pytest.raises(UserError, match="item '' is not"):
-        newcomer(dataset, "")
-    users = tmp_path / "users.txt"
-    with pytest.raises(UserError, match="cannot be read"):
-        read_names(users)
-    users.write_text("")
-    with pytest.raises(UserError, match="the file is empty"):
-        read_names(users)
-    users.write_text("\ufeffU1 \n\nU2\n", encoding="utf-8")
-    names = read_names(users)
-    assert names[0][1] == "U1"
-    with pytest.raises(UserError, match=r"line 2: user ''"):
-        known(dataset, names, 0)
-    assert known(dataset, [("here", "U2")], 2)[0].history.tolist() == HISTORIES[2][:-2]

@@ -4,11 +4,12 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from utils import console, distributed
-from utils.errors import UserError, limit, plain
+from utils.console import printable
+from utils.errors import UserError, limit
 from utils.flag_types import path_name
 from utils.provenance import VERSION
 
@@ -22,11 +23,38 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
         return super()._get_help_string(action) or ""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def new_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that a script's flags are added to, group by group."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=_Formatter)
+    parser = _Parser(description=description, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"ELMRec {VERSION}")
     return parser
+
+
+def take_any_value(parser: argparse.ArgumentParser, flags: Collection[str]) -> list[str]:
+    """The command line, for ``parse_args``, so that flags take values that begin with a dash.
+
+    argparse takes each word that begins with a dash for a flag, and ``--user -0Ji0nOyFe`` for two.
+    The word after one of these flags is joined to it, if it is none of the parser's own flags.
+    """
+    own, words, joined = parser._option_string_actions, iter(sys.argv[1:]), []
+    for word in words:
+        if word == "--":
+            return [*joined, word, *words]
+        if word in {f"{flag}=--" for flag in flags}:  # argparse would make a list of it
+            parser.error(f"argument {word.removesuffix('=--')}: expected one argument")
+        value = next(words, None) if word in flags else None
+        if value is None:
+            joined.append(word)
+        elif value in own or value == "--":
+            joined += [word, value]
+        else:
+            joined.append(f"{word}={value}")
+    return joined
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -111,5 +139,5 @@ def run(main: Callable[[], None]) -> None:
 
 def _fail(message: str, code: int = 2) -> NoReturn:
     who = f" (process {distributed.rank()})" if distributed.world_size() > 1 else ""
-    print(f"error{who}: {plain(message)}", file=sys.stderr)
+    print(f"error{who}: {printable(message)}", file=sys.stderr)
     sys.exit(code)

@@ -1,8 +1,14 @@
-"""What a person at the terminal sees: lines with the time, and progress bars."""
+"""What a person at the terminal sees: lines with the time, and progress bars.
 
+Ids, names and texts come from files of other people. None of them may steer the terminal, break a
+line or turn its order round: all that is printed goes through ``printable``.
+"""
+
+import json
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -10,6 +16,24 @@ from typing import TextIO
 from tqdm import tqdm
 
 from utils import distributed
+from utils.errors import UserError
+
+# Control and format characters (those that turn the direction of writing are among the latter),
+# separators of lines and paragraphs, halves of surrogate pairs.
+_HIDDEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}
+_JOINERS = "\u200c\u200d"  # format characters that Persian words and emoji are written with
+
+
+def is_hidden(character: str) -> bool:
+    """Does a terminal obey this character in place of showing it?"""
+    return unicodedata.category(character) in _HIDDEN and character not in _JOINERS
+
+
+def printable(text: str) -> str:
+    """The text with each hidden character as Python escapes it: an escape is ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode("ascii") if is_hidden(c) else c for c in text)
 
 
 def progress(total: int, title: str, unit: str, shown: bool = True) -> tqdm:
@@ -21,10 +45,26 @@ def progress(total: int, title: str, unit: str, shown: bool = True) -> tqdm:
     )
 
 
+def printable_json(text: str) -> str:
+    """JSON in which no hidden character stands as it is; what it says is the same."""
+    if text.isprintable():
+        return text
+    return "".join(json.dumps(c)[1:-1] if is_hidden(c) else c for c in text)
+
+
 def say(message: str) -> None:
     """One line for the person at the terminal, with the time; of several processes, one speaks."""
     if distributed.is_main():
-        print(time.strftime("[%H:%M:%S] ") + message, flush=True)
+        print(time.strftime("[%H:%M:%S] ") + printable(message), flush=True)
+
+
+@contextmanager
+def by_product(what: str) -> Iterator[None]:
+    """Around the writing of ``what`` beside results: where it fails, that is said, no more."""
+    try:
+        yield
+    except UserError as error:
+        say(f"warning: {what} was not written, the results were. {error}")
 
 
 def open_streams() -> None:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from utils.errors import UserError, limit, plain
+from utils.console import printable, say
+from utils.errors import UserError, limit
 from utils.files import (
     BYTE_ORDER_MARK,
     MISSING,
@@ -105,7 +106,7 @@ def check_type(path: str | Path, value: Any, kind: type[T], line: int | None = N
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         problem, place = _PLACE.fullmatch(str(error)).group("problem", "place")
-        problem = plain(problem.replace("`", ""))[:200]
+        problem = printable(problem.replace("`", ""))[:200]
         at = f", line {line}" if line is not None else ""
         raise UserError(
             f"{path}{at}: {_entry(value, place or '')}{problem[:1].lower()}{problem[1:]}. The "
@@ -143,8 +144,12 @@ def read_json(path: str | Path, kind: type[T] = Any, missing: str = MISSING) -> 
     return value if kind is Any else check_type(path, value, kind)
 
 
-def read_jsonl(path: str | Path, kind: type[T] = Any) -> list[T]:
-    """Read what ``write_jsonl`` wrote; UserError, naming file and line, where it is broken."""
+def read_jsonl(path: str | Path, kind: type[T] = Any, growing: bool = False) -> list[T]:
+    """Read what ``write_jsonl`` wrote; UserError, naming file and line, where it is broken.
+
+    growing: the file is written a line at a time. A last line that is broken, as a kill or a full
+    disk leaves it, is left out, and this is said.
+    """
     rows = []
     check_file(path, MISSING)
     with readable_path(path, MISSING), Path(path).open("rb") as file:
@@ -153,6 +158,12 @@ def read_jsonl(path: str | Path, kind: type[T] = Any) -> list[T]:
             number += 1
             if len(line) > MAX_LINE:
                 raise UserError(f"{path}, line {number}: longer than {MAX_LINE:,} bytes.")
-            row = parse_json(path, line, number)
+            try:
+                row = parse_json(path, line, number)
+            except UserError as error:
+                if not growing or file.readline(1):
+                    raise
+                say(f"warning: {error} This last line is left out.")
+                break
             rows.append(row if kind is Any else check_type(path, row, kind, number))
     return rows

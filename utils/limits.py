@@ -12,7 +12,7 @@ Name = Annotated[str, Meta(max_length=1000)]
 Text = Annotated[str, Meta(max_length=1 << 17)]  # the longest argument that Linux passes on
 Checksum = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]  # SHA-256
 Checksums = Annotated[dict[Name, Checksum], Meta(max_length=100)]  # by the file's name
-Figures = Annotated[dict[Name, Figure], Meta(max_length=100)]  # by the metric's name
+Figures = Annotated[dict[Name, Figure], Meta(max_length=100_000)]  # by the metric's name
 Versions = Annotated[dict[Name, Name], Meta(max_length=100)]
 
 _Whole = Annotated[int, Meta(ge=-(2**62), le=2**62)]

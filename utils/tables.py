@@ -1,11 +1,12 @@
-"""Tables as text: Markdown, and CSV that a spreadsheet can open. A cell cannot break its table."""
+"""Tables as text: Markdown, and CSV that a spreadsheet can open. A cell cannot break its table, nor
+the terminal that it is printed on."""
 
 import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
 
-from utils.errors import plain
+from utils.console import printable
 
 # A spreadsheet runs a cell that begins with one; some take the wide forms for the same.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -16,7 +17,7 @@ _MARKUP = str.maketrans({mark: "\\" + mark for mark in "\\|`<["})
 
 def one_line(text: str) -> str:
     """The text with a space for each line break, other control characters as escapes."""
-    return plain(" ".join(text.splitlines()))
+    return printable(" ".join(text.splitlines()))
 
 
 def markdown_text(text: str) -> str:

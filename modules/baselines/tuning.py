@@ -19,10 +19,18 @@ from modules.data.candidates import test_candidates, valid_candidates
 from modules.data.dataset import HeldOut, RecDataset
 from modules.evaluation.record import ranking_figures, ranking_rows
 from modules.evaluation.reranking import Ranked, Seconds
+from modules.evaluation.seen import (
+    DROP,
+    KEEP,
+    Tested,
+    dropped_items,
+    users_to_test,
+    validated_users,
+)
 from modules.randomness import Stream, rng
 from modules.reports.page import write_report
 from modules.runs.results import write_results
-from utils.console import progress, say
+from utils.console import by_product, progress, say
 from utils.files import sweep
 from utils.locks import LOCK_FILE, locked
 from utils.metrics.catalogue import catalogue_figures
@@ -41,6 +49,10 @@ class Arena(NamedTuple):
     negative_num: int
     top_n: int
     decays: tuple[float, ...]
+    seen: str  # what is done about items that a user had: modules/evaluation/seen.py
+    tested: Tested
+    validated: np.ndarray  # (v,) users whose validation item is ranked in the catalogue
+    validation_seen: str  # as ``seen``, in that ranking
 
 
 class RankedExactly(NamedTuple):
@@ -49,6 +61,10 @@ class RankedExactly(NamedTuple):
     items: np.ndarray  # (n, k) best first, 0 behind the end of a short list
     scores: np.ndarray  # (n, k)
     ranks: np.ndarray  # (n,) exact 0-based rank of the target among all candidates
+
+    def of(self, users: np.ndarray) -> "RankedExactly":
+        """The rows of these users, where there is a row for each."""
+        return RankedExactly(*(part[users - 1] for part in self))
 
 
 class Choice(NamedTuple):
@@ -60,14 +76,26 @@ class Choice(NamedTuple):
 
 
 def make_arena(
-    dataset: RecDataset, seed: int, negative_num: int, top_n: int, decays: tuple[float, ...]
+    dataset: RecDataset,
+    seed: int,
+    negative_num: int,
+    top_n: int,
+    decays: tuple[float, ...],
+    seen: str = DROP,
 ) -> Arena:
-    """Equal scores go by popularity, then by chance: never by number, which would leak."""
+    """Equal scores go by popularity, then by chance: never by number, which would leak.
+
+    seen: what is done about items that a user had; how many test items these are is said.
+    """
     train = train_matrix(dataset)
     counts = np.asarray(train.sum(axis=0)).ravel()
     place = np.empty(len(counts), dtype=np.int64)
     place[np.lexsort((rng(seed, Stream.TIES).random(len(counts)), -counts))] = range(len(counts))
-    return Arena(dataset, train, place, seed, negative_num, top_n, decays)
+    tested = users_to_test(dataset, dataset.users, seen)
+    validated, how = validated_users(dataset, dataset.users, seen)
+    return Arena(
+        dataset, train, place, seed, negative_num, top_n, decays, seen, tested, validated, how
+    )
 
 
 # ---------------------------------------------------------------------------------- ranking
@@ -112,7 +140,8 @@ def rank_all(
     k: int,
     candidates: np.ndarray | None = None,
 ) -> RankedExactly:
-    """Rank every user's candidates, or the catalogue without what the user already had.
+    """Rank every user's candidates, or the catalogue: but for ``KEEP``, without what the user
+    already had.
 
     Args:
         histories: (U, I + 1) weighted, as the scorer takes them.
@@ -124,7 +153,8 @@ def rank_all(
     users = dataset.users
     targets = dataset.targets(users, held_out).astype(np.int64)
     last = dataset.items[dataset.offsets[1:] - held_out - 1]
-    had = weighted_histories(dataset, held_out, 1.0)
+    seen = arena.seen if held_out == HeldOut.TEST else arena.validation_seen
+    had = None if seen == KEEP else weighted_histories(dataset, held_out, 1.0)
     catalogue = np.arange(dataset.n_items + 1)[None]
     parts = []
     bar = progress(dataset.n_users, "ranking", "user")
@@ -134,7 +164,8 @@ def rank_all(
         if candidates is None:
             items = catalogue
             scores[:, 0] = -np.inf  # no item
-            scores[had[rows].nonzero()] = -np.inf
+            if had is not None:
+                scores[had[rows].nonzero()] = -np.inf
         else:
             items = candidates[rows]
             scores = np.take_along_axis(scores, items, axis=1)
@@ -172,6 +203,8 @@ def tune(arena: Arena, baseline: Baseline) -> dict[str, list[Choice]]:
                 histories = _task_histories(arena, task, HeldOut.VALIDATION, decay)
                 candidates = negatives if task == "direct" else None
                 ranks = rank_all(arena, score, histories, HeldOut.VALIDATION, 0, candidates).ranks
+                if task == "sequential":
+                    ranks = ranks[arena.validated - 1]
                 quality = ndcg(ranks, 10)
                 choices[task].append(Choice(setting, decay, quality))
                 say(f"  {task}, {setting}, decay {decay:g}: validation NDCG@10 {quality:.4f}")
@@ -218,27 +251,33 @@ def run_baseline(
                 **own,
             }
             write_results(folder, task, result, rows, trec)
-            write_report(folder)
+            with by_product("report.html"):
+                write_report(folder)
 
 
 def _test(
     arena: Arena, task: str, score: Scorer, best: Choice, folder: Path
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     dataset = arena.dataset
-    users = dataset.users
-    targets = dataset.test_items.astype(np.int64)
+    users = arena.tested.users
+    targets = dataset.targets(users, HeldOut.TEST).astype(np.int64)
     started = time.perf_counter()
     histories = _task_histories(arena, task, HeldOut.TEST, best.decay)
-    whole = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n)
+    whole = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n).of(users)
     ranked, candidates = whole, dataset.catalogue
+    dropped: list[np.ndarray] | None = dropped_items(dataset, users, HeldOut.TEST, arena.seen)
     result: dict[str, Any] = {}
     if task == "direct":
-        candidates, source = test_candidates(dataset, users, arena.negative_num, arena.seed, folder)
-        ranked = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n, candidates)
+        drawn, source = test_candidates(
+            dataset, dataset.users, arena.negative_num, arena.seed, folder
+        )
+        ranked = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n, drawn).of(users)
+        candidates, dropped = drawn[users - 1], None
         result["negatives"] = source
     lists = Ranked(ranked.items, ranked.scores, Seconds(0.0, 0.0, 0.0))
     result |= {
-        "users": dataset.n_users,
+        "users": len(users),
+        "target_seen": arena.tested.target_seen,
         "dataset": dataset.name,
         "protocol": "clean",
         "held_out_edges_seen": 0,
@@ -247,12 +286,12 @@ def _test(
         "seed": arena.seed,
         "setting": {**best.setting, "decay": best.decay},
         "seconds": {"ranking": time.perf_counter() - started},
-        **ranking_figures(lists, targets, candidates),
+        **ranking_figures(lists.items, targets, candidates, arena.top_n, dropped),
         "catalogue": catalogue_figures(
             whole.ranks,
             whole.items,
             dataset.popularity[1:],
-            dataset.lengths - (HeldOut.VALIDATION if task == "direct" else HeldOut.TEST),
+            dataset.lengths[users - 1] - (HeldOut.VALIDATION if task == "direct" else HeldOut.TEST),
             targets,
         ),
     }

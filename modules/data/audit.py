@@ -17,7 +17,8 @@ import numpy as np
 
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.reader import load_dataset
-from utils import cli
+from utils import cli, flag_types
+from utils.console import printable
 from utils.errors import UserError
 from utils.files import write_text
 from utils.json_files import write_json
@@ -91,10 +92,17 @@ def shape(dataset: RecDataset) -> dict[str, float]:
         "density": len(dataset.items) / (dataset.n_users * dataset.n_items),
         "users with a repeated item": float((distinct < dataset.lengths).mean()),
         "interactions that repeat": 1 - float(distinct.sum()) / len(dataset.items),
+        # Lists without what a user had can never hold these: docs/protocols.md.
+        "users whose test item is a repeat": _repeats(dataset, HeldOut.TEST),
+        "users whose validation item is a repeat": _repeats(dataset, HeldOut.VALIDATION),
         # Cold: in no user's train part.
         "users whose test item is cold": float(np.mean(~np.isin(dataset.test_items, train_items))),
         "items in no train part": 1 - len(train_items) / dataset.n_items,
     }
+
+
+def _repeats(dataset: RecDataset, held_out: HeldOut) -> float:
+    return float(dataset.target_had(dataset.users, held_out).mean())
 
 
 def length_histogram(dataset: RecDataset) -> dict[str, int]:
@@ -146,7 +154,7 @@ def as_text(figures: Mapping[str, Mapping[str, Any] | None]) -> str:
     for section, rows in figures.items():
         lines.append(section)
         for name, value in (rows or {"no explanation.json": ""}).items():
-            lines.append(f"    {name:<35} {_shown(name, value) if rows else ''}".rstrip())
+            lines.append(f"    {name:<40} {_shown(name, value) if rows else ''}".rstrip())
     return "\n".join(lines)
 
 
@@ -183,7 +191,12 @@ def main() -> None:
     """Read, count, print; write the files with --out."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
-    parser.add_argument("--out", metavar="FOLDER", help="folder for audit.json and audit.html")
+    parser.add_argument(
+        "--out",
+        type=flag_types.path_name,
+        metavar="FOLDER",
+        help="folder for audit.json and audit.html",
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace these two files in the folder of --out"
     )
@@ -199,12 +212,12 @@ def main() -> None:
     started = time.perf_counter()
     dataset = load_dataset(folder)
     figures = audit(dataset)
-    print(f"{dataset.name} ({time.perf_counter() - started:.1f} s)\n{as_text(figures)}")
+    print(f"{printable(dataset.name)} ({time.perf_counter() - started:.1f} s)\n{as_text(figures)}")
     if args.out:
         record = {"dataset": dataset.name, "fingerprints": dataset.fingerprints, **figures}
         write_json(Path(args.out) / _JSON, record)
         write_text(Path(args.out) / _PAGE, as_page(dataset.name, figures))
-        print(f"written: {args.out}/{_JSON}, {args.out}/{_PAGE}")
+        print(printable(f"written: {args.out}/{_JSON}, {args.out}/{_PAGE}"))
 
 
 if __name__ == "__main__":

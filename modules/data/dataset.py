@@ -102,6 +102,11 @@ class RecDataset:
         """What each of n users had before the target, oldest first."""
         return [self.history(user)[:-held_out] for user in users]
 
+    def target_had(self, users: np.ndarray, held_out: HeldOut) -> np.ndarray:
+        """(n,) users -> (n,) bool: is the item that is asked for one that the user had before?"""
+        rows = zip(self.had(users, held_out), self.targets(users, held_out))
+        return np.array([target in own for own, target in rows], dtype=bool)
+
     @property
     def test_items(self) -> np.ndarray:
         """(U,) the last item of each user."""

@@ -13,6 +13,7 @@ import json
 import numpy as np
 
 from utils import cli, flag_types
+from utils.console import printable
 from utils.files import write_text
 from utils.own_files import check_out
 
@@ -113,7 +114,7 @@ def main() -> None:
         check_out(args.folder / name, args.overwrite, "FOLDER")
     for name, text in files.items():
         write_text(args.folder / name, text)
-    print(f"demo set written to {args.folder}")
+    print(printable(f"demo set written to {args.folder}"))
 
 
 if __name__ == "__main__":

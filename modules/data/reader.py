@@ -107,8 +107,27 @@ def _read_maps(path: Path, content: bytes) -> tuple[tuple[str, ...], tuple[str, 
                     "each maps to a string."
                 )
             row.append(name)
+        _check_names(path, key, row)
         names.append(tuple(row))
     return names[0], names[1]
+
+
+def _check_names(path: Path, key: str, names: list[str]) -> None:
+    """UserError where an original id is blank or given twice: it could name neither. names: [0] is
+    no id."""
+    number_of: dict[str, int] = {}
+    for number, name in enumerate(names[1:], start=1):
+        if not name.strip():
+            raise UserError(
+                f"{path}: {key} {str(number)!r} is {limit(name)}, which is blank. Give each an "
+                "original id."
+            )
+        if name in number_of:
+            raise UserError(
+                f"{path}: {key} {str(number_of[name])!r} and {str(number)!r} are both "
+                f"{limit(name)}. Original ids must differ, each from all others."
+            )
+        number_of[name] = number
 
 
 def _read_rows(

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "ranker": ["Decoding", "Ranker"],
         "reranking": ["Ranked", "rerank"],
+        "seen": ["dropped_items", "most_dropped", "users_to_test"],
         "record": [
             "Ranking",
             "catalogue_record",

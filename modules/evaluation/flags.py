@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modules.data.reader import check_data_folder
+from modules.evaluation.seen import DROP, KEEP, LEAVE_OUT
 from modules.runs.record import read_record
 from modules.tasks import RANKING_TASKS
 from utils import distributed
@@ -81,6 +82,28 @@ def add_catalogue_flag(group: argparse._ActionsContainer) -> None:
         action="store_true",
         help="also the rank of the test item among all items: HR, NDCG, MRR up to @100, coverage, "
         "popularity, by history and item popularity",
+    )
+
+
+def add_seen_flags(parser: argparse._ActionsContainer, *others: str) -> None:
+    """What is done about items that a user already had. others: more names of ``--keep_seen``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--keep_seen",
+        *others,
+        dest="seen",
+        action="store_const",
+        const=KEEP,
+        default=DROP,
+        help="lists may hold items that their user already had; by default they do not, and a "
+        "test item that its user had before is a miss",
+    )
+    group.add_argument(
+        "--leave_out_seen",
+        dest="seen",
+        action="store_const",
+        const=LEAVE_OUT,
+        help="do not test users whose test item is one that they had before",
     )
 
 

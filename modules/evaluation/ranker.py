@@ -24,6 +24,7 @@ from modules.model.elmrec import ELMRec
 from modules.runs.run import Run
 from utils import distributed
 from utils.console import progress, say
+from utils.metrics.ranking import NOT_RANKED
 from utils.provenance import seconds_since_start
 from utils.runtime import Stopped
 
@@ -184,19 +185,19 @@ class Ranker:
         self,
         samples: EvaluationSet,
         targets: np.ndarray,
-        had: list[np.ndarray],
+        dropped: list[np.ndarray],
         added: AddedScores | None = None,
     ) -> np.ndarray:
-        """Exact 0-based ranks of n targets in the whole catalogue, without what each user had.
+        """Exact 0-based ranks of n targets in the whole catalogue, without what is dropped.
 
         Args:
             samples: n rows.
             targets: (n,) items.
-            had: n arrays of items; the target is none of them.
+            dropped: n arrays of items that are in no list of the row's user.
             added: as in ``rank``.
 
         Returns:
-            (n,) int64: how many items are more probable.
+            (n,) int64: how many items are more probable; NOT_RANKED where the target is dropped.
         """
         tree = self._tree(np.arange(1, len(self._trie.paths))[None])
         ranks = np.zeros(len(samples.users), dtype=np.int64)
@@ -211,8 +212,9 @@ class Ranker:
                 own = scores[np.arange(len(rows)), targets[rows] - 1, None]
                 ahead = scores > own
                 for row, user in enumerate(rows):
-                    ahead[row, had[user] - 1] = False
-                ranks[rows] = ahead.sum(axis=1)
+                    ahead[row, dropped[user] - 1] = False
+                    lost = targets[user] in dropped[user]
+                    ranks[user] = NOT_RANKED if lost else ahead[row].sum()
                 done.append(rows)
         distributed.merge_rows(done, ranks)
         return ranks

@@ -12,8 +12,9 @@ from modules.loader.batches import BatchSize
 from modules.loader.evaluation_set import EvaluationSet
 from modules.loader.ragged import recent_histories
 from modules.runs.run import Run
+from utils.console import say
 from utils.metrics.catalogue import catalogue_figures
-from utils.metrics.ranking import ranking_metrics
+from utils.metrics.ranking import known_cutoffs, ranking_metrics
 from utils.provenance import provenance
 
 LAST_ITEMS = 10  # of a history, in a user's row
@@ -67,19 +68,61 @@ class Ranking(NamedTuple):
     targets: np.ndarray  # (n,) their test items
     candidates: np.ndarray  # (n, C), or (1, C) for all
     ranked: Ranked
+    top_n: int  # items asked for
+    target_seen: int  # modules/evaluation/seen.py
+    dropped: list[np.ndarray] | None = None  # n arrays: what is in no list of each user
 
 
 def ranking_record(run: Run, ranking: Ranking, arguments: dict[str, Any]) -> dict[str, Any]:
     """The record of a ranking, metrics and the fingerprint of the candidates included."""
     ranked, method = ranking.ranked, ranking.ranker.decoding.method
     record = result_record(run, arguments, method, len(ranked.items), ranked.seconds)
-    return record | ranking_figures(ranked, ranking.targets, ranking.candidates)
+    figures = ranking_figures(
+        ranked.items, ranking.targets, ranking.candidates, ranking.top_n, ranking.dropped
+    )
+    return record | {"target_seen": ranking.target_seen} | figures
 
 
-def ranking_figures(ranked: Ranked, targets: np.ndarray, candidates: np.ndarray) -> dict[str, Any]:
-    """The metrics of n lists with (n,) targets, and the fingerprint of what was ranked."""
-    metrics = ranking_metrics(rank_of(ranked.items, targets))
-    return {"metrics": metrics, "candidates": fingerprint(candidates)}
+def ranking_figures(
+    lists: np.ndarray,
+    targets: np.ndarray,
+    candidates: np.ndarray,
+    top_n: int,
+    dropped: list[np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """The metrics of lists, as deep as the lists go, and the fingerprint of what was ranked.
+
+    Says how many lists are shorter than they could be; what they lack counts as a miss.
+
+    Args:
+        lists: (n, k), 0 = none.
+        targets: (n,) items.
+        candidates, top_n, dropped: as in ``Ranking``.
+    """
+    lengths, there = (lists > 0).sum(axis=1), _listable(candidates, dropped)
+    short = int((lengths < np.minimum(there, top_n)).sum())
+    if short:
+        say(
+            f"warning: {short:,} of {len(lists):,} lists have fewer than --top_n {top_n} items, "
+            "though there are more: what they lack counts as a miss. A larger --N or more "
+            "--num_beams fill them."
+        )
+    whole = bool((lengths == there).all())
+    cutoffs = known_cutoffs(int(lengths.max()), whole)
+    return {
+        "metrics": ranking_metrics(rank_of(lists, targets), cutoffs),
+        "whole_lists": whole,
+        "short_lists": short,
+        "candidates": fingerprint(candidates),
+    }
+
+
+def _listable(candidates: np.ndarray, dropped: list[np.ndarray] | None) -> np.ndarray:
+    """(n,) or (1,) how many different items each list could hold. What is dropped is among the
+    candidates."""
+    ordered = np.sort(candidates, axis=1)
+    different = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1)
+    return different - np.array([len(np.unique(own)) for own in dropped or [[]]])
 
 
 def catalogue_record(
@@ -88,14 +131,12 @@ def catalogue_record(
     """The entry "catalogue": exact ranks of the test items, and what the lists are like.
 
     Args:
-        ranking: its lists are of the whole catalogue.
+        ranking: its lists are of the whole catalogue, without what is dropped.
         held_out: the prompts know what comes before this one.
         added: as in ``Ranker.rank``.
     """
     dataset, users, targets = run.dataset, ranking.samples.users, ranking.targets
-    # An item that is bought again is a target all the same.
-    had = [own[own != t] for own, t in zip(dataset.had(users, HeldOut.TEST), targets)]
-    ranks = ranking.ranker.places(ranking.samples, targets, had, added)
+    ranks = ranking.ranker.places(ranking.samples, targets, ranking.dropped, added)
     lengths, popularity = dataset.lengths[users - 1] - held_out, dataset.popularity[1:]
     lists = ranking.ranked.items
     return {"catalogue": catalogue_figures(ranks, lists, popularity, lengths, targets)}

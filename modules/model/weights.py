@@ -19,7 +19,8 @@ from transformers import T5Config
 
 from modules.model.config import CONFIG_FILE, ELMRecConfig, own_config
 from modules.model.t5_config import T5Numbers
-from utils.errors import UserError, limit, plain
+from utils.console import printable
+from utils.errors import UserError, limit
 from utils.files import MISSING, check_file, read_file, readable, whole_file, write_text
 from utils.json_files import MAX_FILE, check_type, parse_json, to_json
 
@@ -202,7 +203,7 @@ def check_fit(
     expected: by the names of the file; the values do not count, so that they may be on "meta".
     """
     faults = [f"{name} is missing" for name in expected if name not in tensors]
-    faults += [f"{plain(name)[:60]} is left over" for name in tensors if name not in expected]
+    faults += [f"{printable(name)[:60]} is left over" for name in tensors if name not in expected]
     for name in expected.keys() & tensors.keys():
         want, have = expected[name], tensors[name]
         if want.shape != have.shape:

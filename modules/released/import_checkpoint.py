@@ -18,7 +18,7 @@ from modules import data, loader, released, runs
 from modules.presets import MAX_LAYERS
 from modules.randomness import Stream, rng
 from utils import cli, flag_types
-from utils.console import say
+from utils.console import printable, say
 from utils.errors import UserError
 from utils.files import check_file, whole_folder
 from utils.own_files import check_place
@@ -117,7 +117,7 @@ def main() -> None:
     )
     say(f"found in {args.model}:")
     for line in found:
-        print(f"    {line}")
+        print(f"    {printable(line)}")
     say(f"left out: {', '.join(left) or 'nothing'}")
     say(f"{view}; item numbers published")
 

@@ -22,7 +22,7 @@ from modules.runs.kinds import LogLine, RankedRow, Result
 from modules.runs.record import RunRecord
 from modules.runs.results import is_baseline, short_figure, title_of
 from modules.tasks import RANKING_TASKS, TASKS
-from utils import cli, distributed
+from utils import cli, distributed, flag_types
 from utils.console import say
 from utils.metrics.ranking import NOT_RANKED
 from utils.own_files import replace_own
@@ -167,7 +167,9 @@ def _reason(check: LogLine) -> str:
 
 def _breakdowns(run: RunResults) -> list[list[plots.Plot]]:
     """Plots by task, of the tasks that have any."""
-    shown = [list(_bars_by_group(task, run.ranked.get(task, []))) for task in RANKING_TASKS]
+    # Ranks are those in lists, which may not go as deep as the figure.
+    deep = [t for t in RANKING_TASKS if t in run.results and "HR@10" in run.results[t].metrics]
+    shown = [list(_bars_by_group(task, run.ranked.get(task, []))) for task in deep]
     return [row for row in shown if row]
 
 
@@ -249,11 +251,11 @@ def _value(value: object) -> str:
 def main() -> None:
     """Write ``report.html`` of the folder on the command line."""
     parser = cli.new_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("run", type=flag_types.path, metavar="RUN", help="folder of a run")
     parser.add_argument(
         "--baselines",
         nargs="+",
-        type=Path,
+        type=flag_types.path,
         metavar="FOLDER",
         help="of compare.py baselines, for comparison; default: those beside RUN, <data>-<name>",
     )

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.randomness import Stream, rng
-from modules.runs.results import method_of, other_run, owner_of, read_result, read_rows, same_data
+from modules.runs.results import (
+    method_of,
+    other_run,
+    owner_of,
+    read_result,
+    read_rows,
+    same_data,
+    seen_of,
+)
+from utils.console import printable
 from utils.errors import UserError, limit
 from utils.metrics.ranking import NOT_RANKED, shown_metrics
 from utils.metrics.significance import Paired, holm, paired_test
@@ -28,6 +37,7 @@ class RankedRun(NamedTuple):
     dataset: str
     fingerprints: dict[str, str]  # of the data folder's files; {} where not known
     candidates: str  # fingerprint
+    seen: str | None  # see ``seen_of``
     users: np.ndarray  # (U,)
     targets: np.ndarray  # (U,)
     ranks: np.ndarray  # (U,)
@@ -48,7 +58,8 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
     """A run's ranks; None where it was not evaluated on the task.
 
     Raises:
-        UserError: naming the file, where lists are too short or candidates are not recorded.
+        UserError: naming the file, where lists are too short, candidates are not recorded, or a
+            rank is not the target's place in its list.
     """
     owner, result = owner_of(folder), read_result(folder, task)
     if result is None:
@@ -57,10 +68,14 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
     if reason := other_run(folder, result, owner):
         raise UserError(f"{path}: {reason}")
     top_n = result.arguments.get("top_n")
-    if top_n is None or top_n < LONGEST:
+    if top_n is None:
+        raise UserError(f"{path}: does not say --top_n as a number. Evaluate the run again.")
+    missing = [name for name in shown_metrics() if name not in result.metrics]
+    if missing or not (result.whole_lists or top_n >= LONGEST):
         raise UserError(
-            f"{path}: lists of --top_n {top_n}; metrics up to @{LONGEST} need lists of {LONGEST}. "
-            f"Evaluate the run again with --top_n {LONGEST}."
+            f"{path}: lists of --top_n {top_n}, without {', '.join(missing) or 'deeper figures'}; "
+            f"metrics up to @{LONGEST} need lists of {LONGEST}. Evaluate the run again with "
+            f"--top_n {LONGEST}."
         )
     if result.candidates is None:
         raise UserError(
@@ -68,6 +83,14 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
             "Evaluate the run again."
         )
     rows = read_rows(folder, task, result)
+    for number, row in enumerate(rows, start=1):
+        if len(row.items) > top_n:
+            raise UserError(
+                f"{folder / task}.jsonl, line {number}: {len(row.items)} items, more than --top_n "
+                f"{top_n}. The file was changed; evaluate the run again."
+            )
+    if len(rows) < 2:
+        raise UserError(f"{folder / task}.jsonl: {len(rows)} users; a test needs two at least.")
     ranks = [NOT_RANKED if row.rank is None else row.rank for row in rows]
     users, targets = [row.user for row in rows], [row.target for row in rows]
     return RankedRun(
@@ -76,6 +99,7 @@ def read_ranked(folder: Path, task: str) -> RankedRun | None:
         result.dataset,
         result.fingerprints,
         result.candidates,
+        seen_of(result),
         *map(np.asarray, (users, targets, ranks)),
     )
 
@@ -102,7 +126,14 @@ def _check_comparable(task: str, a: Sequence[RankedRun], b: Sequence[RankedRun])
         if not np.array_equal(other.users, first.users):
             raise UserError(
                 f"{both} were tested on different users ({len(first.users):,} and "
-                f"{len(other.users):,} of them). Give both the same --limit_users."
+                f"{len(other.users):,} of them). Give both the same --limit_users, and "
+                "--leave_out_seen to both or to none."
+            )
+        if other.seen != first.seen:
+            raise UserError(
+                f"{both}: test items that their users had before were treated in two ways "
+                f"({first.seen} and {other.seen}). Give both the same of --keep_seen and "
+                "--leave_out_seen, or none."
             )
         unlike = np.flatnonzero(other.targets != first.targets)
         if unlike.size:
@@ -200,4 +231,4 @@ def describe_sides(runs: dict[str, tuple[list[Any], list[Any]]], level: float, t
     )
     if len(a) > 1 or len(b) > 1:
         lines.append("± is the standard deviation over runs; a user's figure is their mean.")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

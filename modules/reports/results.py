@@ -10,7 +10,7 @@ from modules.reports import plots
 from modules.reports.published_figures import published
 from modules.reports.sources import RunResults
 from modules.runs.kinds import Result
-from modules.runs.results import COLUMNS, same_data, short_figure, title_of
+from modules.runs.results import COLUMNS, same_data, seen_of, short_figure, title_of
 from modules.tasks import RANKING_TASKS
 
 UNLIKE = "*"  # behind the name of a baseline that ranked something else, as far as is known
@@ -97,8 +97,13 @@ def _name_of(run: RunResults, task: str, other: Result) -> str:
     result, name = run.results[task], title_of(other)
     if other.item_ids == "published" != result.item_ids:
         name += " (published numbers)"
-    same = (other.candidates, other.users) == (result.candidates, result.users)
+    same = _asked(other) == _asked(result)
     return name + ("" if same and same_data(run.first.fingerprints, other.fingerprints) else UNLIKE)
+
+
+def _asked(result: Result) -> tuple[str | None, int, str | None]:
+    """What must be equal for two results to be compared: what was ranked, for whom, and how."""
+    return result.candidates, result.users, seen_of(result)
 
 
 def _table(task: str, lines: list[_Line]) -> Table:
@@ -121,5 +126,6 @@ def _bars(task: str, lines: list[_Line]) -> list[plots.Plot]:
             for line in lines
             if column in line.metrics
         ]
-        shown.append(plots.bars(f"{task}: {column}", bars, column))
+        if bars:  # the lists may not go so deep
+            shown.append(plots.bars(f"{task}: {column}", bars, column))
     return shown

@@ -78,7 +78,7 @@ def _log(folder: Path) -> list[LogLine]:
     if not os.path.lexists(path):
         return []
     try:
-        return read_jsonl(path, LogLine)
+        return read_jsonl(path, LogLine, growing=True)
     except UserError as error:
         say(f"warning: the report is without the training: {error}")
         return []

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from modules.reports.published_figures import published
 from modules.runs.kinds import Catalogue, Group, Result
 from modules.runs.record import REQUIRED_DATA
-from modules.runs.results import COLUMNS, figure, method_of, owner_of, read_all_results
-from modules.tasks import TASKS
+from modules.runs.results import COLUMNS, figure, method_of, owner_of, read_all_results, seen_of
+from modules.tasks import RANKING_TASKS, TASKS
 from utils.errors import UserError
-from utils.metrics.catalogue import step_label
-from utils.tables import markdown, markdown_text, to_csv
+from utils.metrics.catalogue import FULL_CUTOFFS, step_label
+from utils.tables import markdown, markdown_text, one_line, to_csv
 
 
 class Entry(NamedTuple):
@@ -28,6 +28,8 @@ class Entry(NamedTuple):
     item_ids: str
     seed: str
     data: str  # code of the data folder's histories and ids; "" where not known
+    users: str  # or texts: how many the figures are means of
+    note: str  # what a reader of the figures must know
     metrics: dict[str, float]
     catalogue: Catalogue | None  # utils/metrics/catalogue.py; None where not recorded
 
@@ -57,8 +59,7 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
                 task,
                 "paper",
                 "published",
-                "",
-                "",
+                *("", "", "", ""),
                 row.metrics,
                 None,
             )
@@ -68,6 +69,7 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
 
 
 def _measured(folder: Path, task: str, result: Result) -> Entry:
+    codes = (result.fingerprints.get(name, "")[:4] for name in REQUIRED_DATA)
     return Entry(
         method_of(result),
         str(folder),
@@ -76,10 +78,19 @@ def _measured(folder: Path, task: str, result: Result) -> Entry:
         result.protocol,
         result.item_ids,
         str(result.seed),
-        "-".join(result.fingerprints.get(name, "")[:4] for name in REQUIRED_DATA).strip("-"),
+        "-".join(codes).strip("-"),
+        f"{result.users:,}",
+        _note(result),
         result.metrics,
         result.catalogue,
     )
+
+
+def _note(result: Result) -> str:
+    """What is said of test items that users had before: modules/evaluation/seen.py."""
+    ends = {"drop": "count as misses", "keep": "could be listed", "leave_out": "are left out"}
+    end = ends.get(seen_of(result) or "")
+    return f"test items that their user had before {end}: {result.target_seen:,}" if end else ""
 
 
 # ------------------------------------------------------------------------------------ tables
@@ -94,10 +105,11 @@ def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
     for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
         mine = [row for row in rows if (row.dataset, row.task) == (dataset, task)]
         columns = COLUMNS[task]
-        header = ["method", "protocol", "items", "seed", *columns, "from"]
+        rows_of = "users" if task in RANKING_TASKS else "texts"
+        header = ["method", "protocol", "items", "seed", rows_of, *columns, "from"]
         unlike = len({row.data for row in mine if row.data}) > 1
         lines = [
-            [row.method, row.protocol, row.item_ids, row.seed]
+            [row.method, row.protocol, row.item_ids, row.seed, row.users]
             + [figure(row.metrics.get(column)) for column in columns]
             + [f"{row.source} (data {row.data or 'not known'})" if unlike else row.source]
             for row in mine
@@ -106,6 +118,9 @@ def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
         parts.append(f"## {title}\n\n{markdown(header, lines)}")
         if unlike:
             parts.append(_UNLIKE)
+        notes = [one_line(f"{row.source}: {row.note}.") for row in mine if row.note]
+        if notes:
+            parts.append("\n".join(f"- {note}" for note in notes))
         if catalogue:
             parts += _catalogue_parts(title, [row for row in mine if row.catalogue])
     return "\n\n".join(parts) + "\n"
@@ -121,20 +136,21 @@ def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
     if not rows:
         return
     named = [_named_metrics(row.catalogue) for row in rows]
-    cutoffs = [name.removeprefix("HR@") for name in named[0] if name.startswith("HR@")]
+    cutoffs = [f"@{k}" for k in FULL_CUTOFFS]
     lines = [
-        [row.method, kind] + [figure(own.get(f"{kind}@{k}")) for k in cutoffs] + [row.source]
+        [row.method, kind] + [figure(own.get(kind + k)) for k in cutoffs] + [row.source]
         for kind in ("HR", "NDCG", "MRR")
         for row, own in zip(rows, named)
     ]
-    header = ["method", "metric", *(f"@{k}" for k in cutoffs), "from"]
+    header = ["method", "metric", *cutoffs, "from"]
     yield f"### {title}: the whole catalogue, exact ranks\n\n{markdown(header, lines)}"
     single = [_single_figures(row.catalogue) for row in rows]
+    spread = list(dict.fromkeys(name for own in single for name in own))  # of several depths
     lines = [
-        [row.method, row.source, *(figure(own.get(name)) for name in single[0])]
+        [row.method, row.source, *(figure(own.get(name)) for name in spread)]
         for row, own in zip(rows, single)
     ]
-    yield f"### {title}: what is listed\n\n{markdown(['method', 'from', *single[0]], lines)}"
+    yield f"### {title}: what is listed\n\n{markdown(['method', 'from', *spread], lines)}"
     for key, label in (
         ("by_history_length", "items before the target"),
         ("by_item_popularity", "train users of the target"),

@@ -67,6 +67,7 @@ class EvaluationArguments:
     top_n: Number | None = None
     negative_num: Number | None = None
     linear: Score = 0.0
+    seen: Name | None = None
 
 
 class _Step(TypedDict):
@@ -125,6 +126,9 @@ class Result:
         fingerprints: SHA-256 of each file of the data folder; {} in results of older versions.
         run_id: of the run, or of the baseline's record; "" in results of older versions.
         files: SHA-256 of each file that was written with this one; {} in older versions.
+        target_seen: of how many users is the target an item that they had before?
+        whole_lists: does every list hold all that could be listed?
+        short_lists: lists with fewer items than asked for, though there are more.
     """
 
     dataset: Name
@@ -148,6 +152,9 @@ class Result:
     fingerprints: Checksums = field(default_factory=dict)
     run_id: Name = ""
     files: Checksums = field(default_factory=dict)
+    target_seen: Count = 0
+    whole_lists: bool = False
+    short_lists: Count = 0
 
     def __post_init__(self) -> None:
         if self.training is None and not self.method:
@@ -181,8 +188,12 @@ class RankedRow:
     def __post_init__(self) -> None:
         if not len(self.items) == len(self.item_ids) == len(self.scores):
             raise ValueError("'items', 'item_ids' and 'scores' are not of one length")
-        if self.rank is not None and self.items[self.rank : self.rank + 1] != [self.target]:
-            raise ValueError(f"'rank' is {self.rank}, but the target is not at that place of items")
+        found = self.items.index(self.target) if self.target in self.items else None
+        if self.rank != found:
+            place = "not in 'items'" if found is None else f"at place {found} of 'items'"
+            raise ValueError(f"'rank' is {self.rank}, but the target is {place}")
+        if len(set(self.items)) < len(self.items):
+            raise ValueError("'items' holds an item twice")
         if len(self.last_item_ids) > (self.history_length or 0):
             raise ValueError("'last_item_ids' holds more items than 'history_length' says")
 

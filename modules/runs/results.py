@@ -26,7 +26,7 @@ from modules.runs.model_card import write_model_card
 from modules.runs.record import REQUIRED_DATA, RUN_FILE, RunRecord, model_title, read_record
 from modules.tasks import RANKING_TASKS, TASKS
 from utils import distributed
-from utils.console import say
+from utils.console import by_product, say
 from utils.errors import UserError, limit
 from utils.files import LOCK_FILE, sha256, sweep, whole_file
 from utils.json_files import check_type, read_json, read_jsonl, to_json, to_jsonl
@@ -165,6 +165,12 @@ def title_of(result: Result) -> str:
     return _with_linear(model_title(result.training.arguments).partition(",")[0], result)
 
 
+def seen_of(result: Result) -> str | None:
+    """What was done about items that users had before, where a test item is one; else None. Results
+    that differ in it are not comparable."""
+    return result.arguments.get("seen") if result.target_seen else None
+
+
 def figure(value: float | None) -> str:
     """Fractions with four digits, per cents with two, nothing where there is none."""
     if value is None:
@@ -255,7 +261,8 @@ def write_results(
         _write_together(folder, name, result, texts)
         owner = owner_of(folder)
         if isinstance(owner, RunRecord):
-            write_model_card(folder, owner, read_all_results(folder, owner, strict=False))
+            with by_product("README.md"):
+                write_model_card(folder, owner, read_all_results(folder, owner, strict=False))
     say(f"written: {folder / name}.json, {folder / name}.jsonl")
 
 

@@ -16,12 +16,13 @@ from modules.data.candidates import valid_candidates
 from modules.data.dataset import HeldOut
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
+from modules.evaluation.seen import DROP, KEEP, dropped_items, most_dropped, validated_users
 from modules.loader.batches import Batch, BatchSize
 from modules.loader.evaluation_set import EvaluationSet
 from modules.loader.ragged import recent_histories
 from modules.model.elmrec import ELMRec
 from modules.runs.run import Run, spread, tasks_of
-from modules.tasks import MAX_HISTORY, Task
+from modules.tasks import Task
 from modules.training.settings import Settings
 from utils import distributed
 from utils.metrics.ranking import hit_rate, ndcg
@@ -182,22 +183,23 @@ def validation_losses(
 def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[str, float]]:
     """A function that ranks for ``settings.eval_users`` evenly spread users, as the test scripts
     do, and gives HR@10 and NDCG@10 of each ranking task."""
-    users = run.users(settings.eval_users)
-    targets = run.dataset.targets(users, HeldOut.VALIDATION)
-    had = run.dataset.had(users, HeldOut.VALIDATION)
     rankings = []
     for task in sorted(set(tasks_of(run.dataset, settings.tasks)) - {Task.EXPLANATION}):
-        method = "auto" if task is Task.SEQUENTIAL else "exact"
+        users, seen, method = run.users(settings.eval_users), KEEP, "exact"
+        if task is Task.SEQUENTIAL:
+            (users, seen), method = validated_users(run.dataset, users, DROP), "auto"
+        dropped = dropped_items(run.dataset, users, HeldOut.VALIDATION, seen)
         ranker = Ranker.of(run, Decoding(method), show_progress=False)
-        rankings.append((task, ranker, *_ranking_set(run, task, users, settings)))
+        rankings.append((task, ranker, dropped, *_ranking_set(run, task, users, settings)))
 
     def measure(stop_asked: StopAsked = lambda: False) -> dict[str, float]:
         figures = {}
-        for task, ranker, samples, candidates in rankings:
-            ranked = ranker.rank(samples, candidates, TOP + MAX_HISTORY, stop_asked=stop_asked)
-            if task is Task.SEQUENTIAL:
-                ranked = rerank(ranked, had, TOP)
-            ranks = rank_of(ranked.items[:, :TOP], targets)
+        for task, ranker, dropped, samples, candidates in rankings:
+            k = TOP + most_dropped(dropped)
+            ranked = ranker.rank(samples, candidates, k, stop_asked=stop_asked)
+            ranked = rerank(ranked, dropped, TOP)
+            targets = run.dataset.targets(samples.users, HeldOut.VALIDATION)
+            ranks = rank_of(ranked.items, targets)
             figures[f"{task.label} HR@{TOP}"] = hit_rate(ranks, TOP)
             figures[f"{task.label} NDCG@{TOP}"] = ndcg(ranks, TOP)
         return figures

@@ -47,3 +47,13 @@ def test_published_figures_are_marked(run_folder):
     (found,) = [c for c in page.cells if c[:1] == ["POD (published)"] and ".0235" in c]
     assert found[1:] == [".0235", ".0537", ".0688", ".0395", ".0443"]
     assert "do not compare with protocol clean" in page.text
+
+
+@pytest.mark.parametrize(("count", "name"), [(0, "item-kNN"), (2, "item-kNN*")])
+def test_baselines_that_keep_what_users_had_are_marked(run_folder, count, name):
+    """Where a test item is one that its user had; else it makes no difference."""
+    arguments = {"negative_num": 99, "seen": "drop"}
+    change(run_folder / "sequential.json", arguments=arguments, target_seen=count)
+    other = run_folder.parent / "few-item_knn" / "sequential.json"
+    change(other, arguments=arguments | {"seen": "keep"}, target_seen=count)
+    assert [c[0] for c in page_of(run_folder).cells if c and "kNN" in c[0]] == [name]

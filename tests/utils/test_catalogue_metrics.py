@@ -75,3 +75,10 @@ def test_figures_together():
     assert found["coverage@2"] == 3 / 5
     assert [g["users"] for g in found["by_history_length"]] == [1, 2]
     assert [(g["low"], g["users"]) for g in found["by_item_popularity"]] == [(0, 1), (1, 1), (5, 1)]
+
+
+def test_lists_without_any_item_are_spread_over_nothing():
+    empty = np.zeros((3, 2), dtype=int)
+    numbers = np.array([6, 9, 6, 0, 2]), np.array([3, 7, 7]), np.array([1, 4, 5])
+    found = catalogue_figures(np.array([0, 1, 2]), empty, *numbers)
+    assert found.keys() == {"metrics", "by_history_length", "by_item_popularity"}

@@ -23,7 +23,7 @@ def test_distinct_by_hand():
     # 13 words of 8 kinds; 3 + 3 + 2 + 1 pairs of 6 kinds.
     assert distinct_n(TEXTS, 1) == pytest.approx(8 / 13)
     assert distinct_n(TEXTS, 2) == pytest.approx(6 / 9)
-    assert distinct_n(["word"], 2) == 0
+    assert distinct_n(["word"], 2) is None
 
 
 def test_unique_sentences_by_hand():
@@ -64,3 +64,8 @@ def test_diversity_by_hand_and_over_all_pairs():
 def test_figures_of_features_only_where_there_are_features():
     assert explanation_metrics(TEXTS, [""] * 4, [""]).keys() == {"distinct-1", "distinct-2", "USR"}
     assert {"FMR", "FCR", "DIV"} <= explanation_metrics(TEXTS, ["scent"] * 4, FEATURES).keys()
+
+
+def test_what_texts_say_nothing_about_is_left_out():
+    found = explanation_metrics(["", "word"], ["", ""], ["scent"])
+    assert found == {"distinct-1": 1, "USR": 1, "FCR": 0, "DIV": 0}

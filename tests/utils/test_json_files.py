@@ -67,3 +67,19 @@ def test_what_is_shown_of_a_wrong_value_is_short_and_plain():
             message = str(error.value)
             assert message.isprintable()
             assert len(message) < 400
+
+
+@pytest.mark.parametrize("rest", [b'{"user": 3, "ta', b"\0" * 9, b"\0" * 9 + b"\n", b"{\xe2\x82"])
+def test_a_file_that_grows_may_end_in_half_a_line(rest, tmp_path, capsys) -> None:
+    path = tmp_path / "log"
+    line = b'{"user": 3, "task": "direct"}\n'
+    path.write_bytes(line * 2 + rest)
+    assert read_jsonl(path, Row, growing=True) == [Row(3, "direct")] * 2
+    said = capsys.readouterr().out
+    assert f"warning: {path}" in said
+    assert "This last line is left out." in said
+    with pytest.raises(UserError):
+        read_jsonl(path, Row)
+    path.write_bytes(line + rest + b"\n" + line)
+    with pytest.raises(UserError):
+        read_jsonl(path, Row, growing=True)

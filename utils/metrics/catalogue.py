@@ -102,6 +102,15 @@ def breakdown(ranks: np.ndarray, values: np.ndarray, steps: Sequence[int]) -> li
     return groups
 
 
+def _spread(lists: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
+    k = lists.shape[1]
+    return {
+        f"coverage@{k}": coverage(lists, len(popularity)),
+        f"Gini@{k}": gini(lists, len(popularity)),
+        f"mean popularity rank@{k}": mean_popularity_rank(lists, popularity),
+    }
+
+
 def catalogue_figures(
     ranks: np.ndarray,
     lists: np.ndarray,
@@ -118,14 +127,12 @@ def catalogue_figures(
         history_lengths: (U,) items before the target.
         targets: (U,) items.
     """
-    k = lists.shape[1]
+    spread = _spread(lists, popularity) if (lists > 0).any() else {}  # of nothing there is none
     by_history = breakdown(ranks, history_lengths, HISTORY_STEPS)
     by_popularity = breakdown(ranks, popularity[targets - 1], POPULARITY_STEPS)
     return {
         "metrics": full_metrics(ranks),
-        f"coverage@{k}": coverage(lists, len(popularity)),
-        f"Gini@{k}": gini(lists, len(popularity)),
-        f"mean popularity rank@{k}": mean_popularity_rank(lists, popularity),
+        **spread,
         "by_history_length": [group._asdict() for group in by_history],
         "by_item_popularity": [group._asdict() for group in by_popularity],
     }

@@ -14,13 +14,13 @@ from utils.metrics.text import ngrams
 Words = tuple[str, ...]
 
 
-def distinct_n(texts: Sequence[str], n: int) -> float:
+def distinct_n(texts: Sequence[str], n: int) -> float | None:
     """Different n-grams over all n-grams of all texts (Li et al. 2016, arXiv 1510.03055).
 
-    0 where no text has n words.
+    None where no text has n words.
     """
     grams = [gram for text in texts for gram in ngrams(text.split(), n)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+    return len(set(grams)) / len(grams) if grams else None
 
 
 def unique_sentence_ratio(texts: Sequence[str]) -> float:
@@ -30,10 +30,10 @@ def unique_sentence_ratio(texts: Sequence[str]) -> float:
     return len({tuple(text.split()) for text in texts}) / len(texts)
 
 
-def feature_matching_ratio(texts: Sequence[str], features: Sequence[str]) -> float:
+def feature_matching_ratio(texts: Sequence[str], features: Sequence[str]) -> float | None:
     """FMR = 1/N sum [the text shows the feature of its own record].
 
-    Records without a feature ("") are left out of N; 0 where no record has one.
+    Records without a feature ("") are left out of N; None where no record has one.
     """
     if len(texts) != len(features):
         raise ValueError(
@@ -41,7 +41,7 @@ def feature_matching_ratio(texts: Sequence[str], features: Sequence[str]) -> flo
         )
     named = [(text, tuple(feature.split())) for text, feature in zip(texts, features)]
     hits = [bool(shown(text, {feature})) for text, feature in named if feature]
-    return sum(hits) / len(hits) if hits else 0.0
+    return sum(hits) / len(hits) if hits else None
 
 
 def feature_coverage(texts: Sequence[str], all_features: Collection[str]) -> float:
@@ -73,21 +73,22 @@ def shown(text: str, features: Collection[Words]) -> set[Words]:
 def explanation_metrics(
     texts: Sequence[str], features: Sequence[str], all_features: Collection[str]
 ) -> dict[str, float]:
-    """All of the above by name; those of features only where the data set names features.
+    """All of the above by name, but for those that these texts say nothing about; those of features
+    only where the data set names features.
 
     Args:
         texts: N generated texts.
         features: the feature of each text's record, "" where it has none.
         all_features: the features of the whole data set.
     """
-    scores = {f"distinct-{n}": distinct_n(texts, n) for n in (1, 2)}
+    scores: dict[str, float | None] = {f"distinct-{n}": distinct_n(texts, n) for n in (1, 2)}
     scores["USR"] = unique_sentence_ratio(texts)
     if any(feature.strip() for feature in all_features):
         scores["FMR"] = feature_matching_ratio(texts, features)
         scores["FCR"] = feature_coverage(texts, all_features)
         if len(texts) > 1:  # there is no pair of one text
             scores["DIV"] = feature_diversity(texts, all_features)
-    return scores
+    return {name: score for name, score in scores.items() if score is not None}
 
 
 def _named(features: Collection[str]) -> set[Words]:

@@ -1,6 +1,7 @@
 """Ranking metrics with one relevant item a user, as pure functions of 0-based ranks.
 
-A rank of ``NOT_RANKED`` (-1) means that the target is not in the list; such a user counts 0.
+A rank of ``NOT_RANKED`` (-1) means that the target is not in the list; such a user counts 0. What
+lies behind the end of a list that was cut is not known: ``known_cutoffs`` says how deep metrics go.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 NOT_RANKED = -1
-CUTOFFS = (1, 5, 10)
+CUTOFFS = (1, 5, 10)  # of tables and tests
+STEP = 5  # results go on with each multiple of this that the lists reach
 
 
 def user_hits(ranks: np.ndarray, k: int) -> np.ndarray:
@@ -62,8 +64,24 @@ def shown_metrics() -> dict[str, tuple[Callable[[np.ndarray, int], np.ndarray], 
     }
 
 
-def ranking_metrics(ranks: np.ndarray, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
-    """Every metric at every cut-off, by name: ``{"HR@1": ..., "NDCG@10": ...}``."""
+def known_cutoffs(depth: int, whole: bool) -> tuple[int, ...]:
+    """The cut-offs k at which ranks in lists give metrics: 1, 5, 10, 15, ... up to ``depth``.
+
+    Args:
+        depth: length of the lists, of the longest where they differ; of a target behind their
+            end nothing is known.
+        whole: every list holds all that could be listed. A target that is in none of the places is
+            then nowhere, so that 1, 5 and 10 are known whatever ``depth`` is.
+    """
+    deeper = range(CUTOFFS[-1] + STEP, depth + 1, STEP)
+    return tuple(k for k in (*CUTOFFS, *deeper) if whole or k <= max(depth, 1))
+
+
+def ranking_metrics(ranks: np.ndarray, cutoffs: Sequence[int]) -> dict[str, float]:
+    """Every metric at every cut-off, by name: ``{"HR@1": ..., "NDCG@10": ...}``.
+
+    cutoffs: where the ranks are of lists, none but ``known_cutoffs``.
+    """
     return {
         f"{name}@{k}": float(of_users(ranks, k).mean())
         for name, of_users in METRICS.items()

@@ -1,0 +1,135 @@
+"""Who is asked for: users of the data by their original ids, or somebody who is none by a history.
+
+Ids are what the raw data had, so that anything may stand in one: commas, dashes, blanks.
+"""
+
+import csv
+import difflib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from modules.data.dataset import RecDataset
+from utils.errors import UserError, limit
+
+NEWCOMER = 0  # the number of somebody who is not in the data
+
+
+class Person(NamedTuple):
+    """Somebody to recommend to."""
+
+    user: int  # NEWCOMER for somebody who is not in the data
+    name: str
+    history: np.ndarray  # (n,) items, oldest first, n >= 1
+
+
+class Name(NamedTuple):
+    """An original id that somebody wrote."""
+
+    where: str  # the flag, or the file and the line, for messages
+    text: str
+
+
+def read_names(flag: str, path: Path) -> list[Name]:
+    """The file of a flag, an original id on each line -> its lines; blank ones at the end are none.
+
+    Lines end as on any system. What else is a line end to Unicode may stand in an id.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{flag} {path}: cannot be read ({reason}).") from error
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise UserError(f"{flag} {path}: the file is empty. Each line is an original id.")
+    return [Name(f"{path}, line {n}", line) for n, line in enumerate(lines, start=1)]
+
+
+class _Numbers:
+    """Original ids -> numbers; blanks around an id do not matter where it has none itself."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._of = {name: number for number, name in enumerate(names) if number}
+
+    def get(self, text: str) -> int | None:
+        return self._of.get(text) or self._of.get(text.strip())
+
+
+def split_history(dataset: RecDataset, text: str) -> list[Name]:
+    """``--history``: original ids by commas, quoted as in CSV where they hold a comma.
+
+    A text that is an item as it stands, and is none when it is divided, need not be quoted.
+
+    Raises:
+        UserError: where a quotation mark is not closed.
+    """
+    number = _Numbers(dataset.item_names)
+    whole = [Name("--history", text)] if number.get(text) else None
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        if whole:
+            return whole
+        raise UserError(
+            f"--history {limit(text)}: {error}. Ids are quoted as in CSV: an id with a comma as "
+            '"a,b", a quotation mark in such an id twice. Or give --history_file.'
+        ) from error
+    parts = [part for row in rows for part in row] or [""]
+    if whole and any(number.get(part) is None for part in parts):
+        return whole
+    return [Name("--history", part) for part in parts]
+
+
+def known(
+    dataset: RecDataset, names: Sequence[Name], held_out: int, strict: bool = True
+) -> tuple[list[Person], list[Name]]:
+    """Users of the data set, and the names of those who are none.
+
+    Args:
+        names: of users.
+        held_out: so many of each user's last items are left out: 1 asks what a test asks.
+        strict: let nobody be unknown.
+
+    Raises:
+        UserError: where somebody, or without ``strict`` everybody, is unknown.
+    """
+    number = _Numbers(dataset.user_names)
+    users = [number.get(name.text) for name in names]
+    unknown = [name for name, user in zip(names, users) if user is None]
+    if unknown and (strict or len(unknown) == len(names)):
+        raise _unknown(dataset, unknown[0], "user", dataset.user_names)
+    people = []
+    for user in (user for user in users if user is not None):
+        history = dataset.history(user)
+        history = history[: len(history) - held_out]
+        people.append(Person(user, dataset.user_names[user], history))
+    return people, unknown
+
+
+def newcomer(dataset: RecDataset, names: Sequence[Name]) -> Person:
+    """Somebody who is not in the data. names: of items, oldest first."""
+    number = _Numbers(dataset.item_names)
+    items = []
+    for name in names:
+        item = number.get(name.text)
+        if item is None:
+            raise _unknown(dataset, name, "item", dataset.item_names)
+        items.append(item)
+    return Person(NEWCOMER, "somebody who is not in the data", np.array(items, dtype=np.int32))
+
+
+def _unknown(dataset: RecDataset, name: Name, what: str, names: Sequence[str]) -> UserError:
+    if not name.text.strip():
+        return UserError(f"{name.where}: blank, where the original id of a {what} must be.")
+    near = difflib.get_close_matches(name.text, names[1:], n=3)
+    return UserError(
+        f"{name.where}: {what} {limit(name.text)} is not in the data. "
+        f"{dataset.folder / 'datamaps.json'} lists all {len(names) - 1:,} under id2{what}"
+        + (f"; closest: {', '.join(map(limit, near))}." if near else "; none is similar.")
+    )
