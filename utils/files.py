@@ -16,7 +16,7 @@ from typing import BinaryIO
 from utils.errors import UserError, limit
 
 MISSING = "--checkpoint names a folder that pretrain.py wrote."
-LOCK_FILE = ".lock"  # in a folder that a process writes to (utils/locks.py)
+LOCK_FILE = ".elmrec.lock"  # in a folder that a process writes to (utils/locks.py)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8; some editors put it at the start of a file
 
 

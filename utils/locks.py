@@ -19,6 +19,8 @@ from utils.files import LOCK_FILE
 
 __all__ = ["LOCK_FILE", "check_free", "locked"]
 
+_HEAD = "process "  # how a lock begins: who holds it
+
 
 @contextmanager
 def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
@@ -33,6 +35,7 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     Raises:
         UserError: naming the process that holds it, or where it cannot be taken at all.
     """
+    _check_ours(path, what)
     made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,7 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
         ) from error
     try:
         script = Path(sys.argv[0]).name
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n{script}\n")
+        path.write_text(f"{_HEAD}{os.getpid()} on {socket.gethostname()}\n{script}\n")
         yield
     finally:
         if lock.lock_counter == 1:
@@ -58,6 +61,17 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
         for folder in made:
             with suppress(OSError):  # something is in it
                 folder.rmdir()
+
+
+def _check_ours(path: Path, what: str) -> None:
+    """UserError where a file of somebody else has the name of the lock."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_HEAD))
+    except OSError:  # not there; or taking the lock says what is wrong
+        return
+    if head and head != _HEAD.encode():
+        raise UserError(f"{what}: {path} is not a lock of this program. Move it away.")
 
 
 def check_free(path: Path, what: str) -> None:

@@ -55,7 +55,8 @@ def check_out(path: Path, overwrite: bool, flag: str = "--out") -> None:
     """
     if os.path.isdir(path):
         raise UserError(f"{flag} {path}: is a folder. Name a file.")
-    if os.path.lexists(path) and not overwrite:
+    resolved = path.resolve()  # new/../old is old, once the folder is made
+    if (os.path.lexists(path) or os.path.lexists(resolved)) and not overwrite:
         raise UserError(
             f"{flag} {path}: is there already. Name another file, or add --overwrite to replace it."
         )

@@ -111,6 +111,7 @@ def download(name: str, source: str | None, raw: bool, folder: Path) -> list[Pat
         )
     names = (published.dump,) if raw else (*NEEDED, *OPTIONAL)
     source = source or DUMPS
+    _check_free(folder, names)  # before a byte is written
     with locked(folder / LOCK_FILE, f"--out {folder}"):
         _check_free(folder, names)
         return _get(published, names, source, folder)

@@ -138,7 +138,7 @@ def test_the_second_of_two_downloads_is_refused(folder, tmp_path, server):
     assert failed == [f"{server.url}: has no sequential.txt. Give another source with --from."]
     download.download("few", str(folder), False, out)
     assert load_dataset(out).n_users == 4
-    assert not (out / ".lock").exists()
+    assert not (out / ".elmrec.lock").exists()
 
 
 def test_nothing_else_is_deleted_or_replaced(folder, tmp_path):

@@ -45,7 +45,7 @@ THEIRS = (
     ["sequential.txt", "datamaps.json", "explanation.json", "negative.txt"],
     [".hidden"],
     [".x.tmp"],
-    [".lock", "notes"],
+    [".elmrec.lock", "notes"],
     ["run.json", "thesis.txt"],
     ["sub/run.json"],
 )
@@ -64,8 +64,10 @@ def test_a_folder_of_somebodys_own_is_left_alone(names, flags, tmp_path) -> None
 
 def test_folders_that_can_become_a_run(tmp_path) -> None:
     (tmp_path / "empty").mkdir()
-    left = put(tmp_path / "left", ".lock")  # of a start that was killed
+    left = put(tmp_path / "left")  # of a start that was killed
+    left.mkdir()
     aside_of(left / "run.json").write_text("{")
+    (left / ".elmrec.lock").write_text("process 1 on some machine\npretrain.py\n")
     for name in ("empty", "left", "new/and/deep"):
         assert claim(Settings(checkpoint=str(tmp_path / name))) is None
     assert not list(left.iterdir())
@@ -101,10 +103,11 @@ def test_of_two_starts_at_once_one_has_the_folder(tmp_path) -> None:
     command += ["--save_minutes", 0.0001, "--checkpoint", tmp_path / "run"]
     first = start(*command, "--seed", 1, output=tmp_path / "first")
     until((tmp_path / "run" / "run.json").exists)
-    for flags in ([], ["--overwrite"], ["--resume"]):
-        second = script(*command, "--seed", 2, *flags)
-        assert second.returncode == 2
-        assert f"process {first.pid} on" in second.stderr or first.exitcode is not None
+    second = script(*command, "--seed", 2, "--overwrite")
+    assert second.returncode == 2
+    assert f"process {first.pid} on" in second.stderr
+    for flags in ([], ["--resume"]):  # refused for one reason or another
+        assert script(*command, "--seed", 2, *flags).returncode == 2
     first.join()
     assert first.exitcode == 0
     assert read_json(tmp_path / "run" / "run.json")["arguments"]["seed"] == 1

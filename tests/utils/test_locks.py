@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from utils.errors import UserError
-from utils.locks import locked
+from utils.locks import check_free, locked
 
 
 def hold(path: Path, held) -> None:
@@ -70,8 +70,19 @@ def test_a_lock_that_cannot_be_taken(tmp_path) -> None:
     victim.write_text("theirs")
     (tmp_path / ".lock").symlink_to(victim)  # planted
     with (
-        pytest.raises(UserError, match="no lock can be taken"),
+        pytest.raises(UserError, match="is not a lock of this program"),
         locked(tmp_path / ".lock", "--out x"),
     ):
         pass
     assert victim.read_text() == "theirs"
+
+
+def test_a_file_of_somebody_else_is_no_lock(tmp_path) -> None:
+    path = tmp_path / ".lock"
+    path.write_text("mine")
+    with pytest.raises(UserError, match=r"--out x: .*\.lock is not a lock of this program"):
+        check_free(path, "--out x")
+    assert path.read_text() == "mine"
+    path.write_text("")  # of a process that was killed before it could say its name
+    check_free(path, "--out x")
+    assert not path.exists()
