@@ -104,6 +104,10 @@ def check_type(path: str | Path, value: Any, kind: type[T], line: int | None = N
     """
     try:
         return msgspec.convert(value, kind)
+    except UnicodeEncodeError as error:  # half of a surrogate pair, where it is compared
+        raise UserError(
+            f"{path}: holds {limit(error.object)}, which is no text. Put the original back."
+        ) from error
     except msgspec.ValidationError as error:
         problem, place = _PLACE.fullmatch(str(error)).group("problem", "place")
         problem = printable(problem.replace("`", ""))[:200]

@@ -21,7 +21,7 @@ from modules.training.trainer import Trainer
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
-from utils.files import check_file, sha256, whole_folder, write_bytes
+from utils.files import check_file, readable, sha256, whole_folder, write_bytes
 from utils.json_files import check_type, read_json, write_json
 
 KEPT = 2
@@ -138,7 +138,8 @@ def load_state(folder: Path, trainer: Trainer, step: str, run_id: str) -> int:
             f"--resume: {path} was saved by {values['processes']} processes, and now there are "
             f"{distributed.world_size()}. Start as many."
         )
-    trainer.load_state(load_file(path / TENSORS), values)
+    with readable(f"--resume: {path}"):
+        trainer.load_state(load_file(path / TENSORS), values)
     return trainer.step
 
 
