@@ -203,25 +203,34 @@ def check_result_name(folder: Path, name: str, flag: str) -> None:
 
 
 def results_of(folder: Path, owner: RunRecord) -> list[str]:
-    """Names of the results in a run's folder that are the run's, ``exp.py --outf`` included."""
+    """Names of the results in a run's folder that are the run's, ``exp.py --outf`` included; and of
+    rows whose record a kill has removed."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json*")):
+        name = path.stem
         try:
-            result = read_result(folder, path.stem)
+            if path.suffix == ".json":
+                result = read_result(folder, name)
+                ours = result is not None and not other_run(folder, result, owner)
+            elif path.suffix == ".jsonl" and not os.path.lexists(path.with_suffix(".json")):
+                ours = bool(read_jsonl(path, ROWS.get(name, TextRow)))
+            else:
+                continue
         except UserError:  # another file
             continue
-        if result is not None and not other_run(folder, result, owner):
-            found.append(path.stem)
+        if ours:
+            found.append(name)
     return found
 
 
 def remove_result(folder: Path, name: str) -> None:
-    """Remove a result: the record first, so that what a kill leaves is none.
+    """Remove a result: the record first, so that what a kill leaves is none; the rows last, by
+    which what it left is known.
 
     Raises:
         UserError: where it cannot be removed.
     """
-    for ending in (".json", ".jsonl", *TREC_ENDINGS):
+    for ending in (".json", *TREC_ENDINGS, ".jsonl"):
         try:
             (folder / f"{name}{ending}").unlink(missing_ok=True)
         except OSError as error:

@@ -1,15 +1,13 @@
 """A run begun or continued in its folder, and trained there."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-from msgspec import Meta
 
 from modules.model.weights import CONFIG_FILE, WEIGHTS_FILE
 from modules.reports.page import REPORT
 from modules.runs.folder import check_data, write_run
+from modules.runs.kinds import LogLine
 from modules.runs.model_card import CARD, OLDER_CARDS
 from modules.runs.record import RUN_FILE, read_record
 from modules.runs.results import remove_result, results_of
@@ -38,14 +36,15 @@ def start_or_resume(run: Run, trainer: Trainer, step: str | None) -> Run:
     """
     if step is not None:
         run, at = resume_run(run, trainer, step)
+        if distributed.is_main():
+            distributed.note(mark_of(run.folder))
         say(f"continuing from step {at:,}")
     else:
         if distributed.is_main():
             clear_folder(run.folder)
+            distributed.note(mark_of(run.folder))  # from here on the folder holds this run or none
             write_run(run.folder, run.record, run.tokenizer, run.numbers)
         save_state(run.folder, trainer, run.record.run_id)
-    if distributed.is_main():
-        distributed.note(mark_of(run.folder))
     return run
 
 
@@ -56,7 +55,7 @@ def resume_run(run: Run, trainer: Trainer, step: str) -> tuple[Run, int]:
     check_same_run(record.arguments, run.record.arguments)
     at = load_state(folder, trainer, step, record.run_id)
     if distributed.is_main():
-        trim_log(folder / LOG_FILE, at)
+        trim_log(folder / LOG_FILE, at, validated=trainer.nth == 0)
         now = run.record
         note = {"command": now.command, "versions": now.versions, "commit": now.commit, "step": at}
         record = replace(record, resumed=[*record.resumed, note])
@@ -94,22 +93,21 @@ def clear_folder(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class LogLine:
-    """What is asked of a line of the log here."""
+def trim_log(path: Path, step: int, validated: bool) -> None:
+    """Drop the lines of the log behind a state: they will be written again. A line that cannot be
+    read, as a power failure leaves one, is dropped too, and said.
 
-    step: Annotated[int, Meta(ge=0)]
-
-
-def trim_log(path: Path, step: int) -> None:
-    """Drop the lines of the log behind a step: they will be written again. A line that cannot be
-    read, as a power failure leaves one, is dropped too, and said."""
+    Args:
+        step: of the state.
+        validated: the state is of after the validation at this step, if there is one.
+    """
     if not path.exists():
         return
     kept, bad = [], 0
     for line in read_file(path, "").splitlines(keepends=True):
         try:
-            if check_type(path, parse_json(path, line), LogLine).step <= step:
+            found = check_type(path, parse_json(path, line), LogLine)
+            if found.step < step or (found.step == step and (validated or not found.valid)):
                 kept.append(line)
         except UserError:
             bad += 1

@@ -230,7 +230,7 @@ def test_a_log_that_ends_in_rubbish_is_read_up_to_it(tail, whole, tmp_path) -> N
     log = tmp_path / "train_log.jsonl"
     good = (whole / "train_log.jsonl").read_bytes()
     log.write_bytes(good + tail)
-    trim_log(log, 10**9)
+    trim_log(log, 10**9, validated=True)
     assert log.read_bytes() == good
 
 
@@ -239,7 +239,7 @@ def test_a_log_that_is_no_file_is_an_error(whole, tmp_path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
         with pytest.raises(UserError, match="must be a file"):
-            trim_log(tmp_path / name, 5)
+            trim_log(tmp_path / name, 5, validated=True)
 
 
 def claim(settings: Settings) -> str | None:
