@@ -197,7 +197,7 @@ def _read_sequences(
         )
     order = np.argsort(np.asarray(users))  # lines may come in any order
     offsets = np.concatenate([[0], np.cumsum(lengths[order])])
-    starts = np.concatenate([[0], ends[:-1]])[order]
+    starts = np.array([0, *ends[:-1]], dtype=np.int64)[order]
     gather = np.repeat(starts - offsets[:-1], lengths[order]) + np.arange(len(values))
     return values[gather], offsets
 

@@ -44,9 +44,10 @@ def users_to_test(dataset: RecDataset, users: np.ndarray, seen: str) -> Tested:
         return Tested(users, count)
     if seen == DROP:
         say(
-            f"warning: {fact}. Lists leave out what a user had, so each of these users is a miss; "
-            "among sampled candidates the others are items that the user never had. --keep_seen "
-            "keeps what a user had in the lists, --leave_out_seen tests the other users alone."
+            f"warning: {fact}. Lists of the whole catalogue leave out what a user had, so there "
+            "each of these users is a miss; among sampled candidates the others are items that the "
+            "user never had. --keep_seen keeps what a user had in the lists, --leave_out_seen "
+            "tests the other users alone."
         )
         return Tested(users, count)
     if had.all():

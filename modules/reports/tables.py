@@ -30,6 +30,7 @@ class Entry(NamedTuple):
     data: str  # code of the data folder's histories and ids; "" where not known
     users: str  # or texts: how many the figures are means of
     note: str  # what a reader of the figures must know
+    negatives: str  # of the direct task, a user; "" where not known
     metrics: dict[str, float]
     catalogue: Catalogue | None  # utils/metrics/catalogue.py; None where not recorded
 
@@ -59,7 +60,7 @@ def entries(folders: Sequence[Path]) -> list[Entry]:
                 task,
                 "paper",
                 "published",
-                *("", "", "", ""),
+                *("", "", "", "", ""),
                 row.metrics,
                 None,
             )
@@ -80,15 +81,17 @@ def _measured(folder: Path, task: str, result: Result) -> Entry:
         str(result.seed),
         "-".join(codes).strip("-"),
         f"{result.users:,}",
-        _note(result),
+        _note(result, task),
+        str(result.arguments.get("negative_num", "")) if task == "direct" else "",
         result.metrics,
         result.catalogue,
     )
 
 
-def _note(result: Result) -> str:
+def _note(result: Result, task: str) -> str:
     """What is said of test items that users had before: modules/evaluation/seen.py."""
-    ends = {"drop": "count as misses", "keep": "could be listed", "leave_out": "are left out"}
+    dropped = "count as misses" if task == "sequential" else "are among the candidates"
+    ends = {"drop": dropped, "keep": "could be listed", "leave_out": "are left out"}
     end = ends.get(seen_of(result) or "")
     return f"test items that their user had before {end}: {result.target_seen:,}" if end else ""
 
@@ -119,6 +122,9 @@ def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
         if unlike:
             parts.append(_UNLIKE)
         notes = [one_line(f"{row.source}: {row.note}.") for row in mine if row.note]
+        if len({row.negatives for row in mine if row.negatives}) > 1:
+            known = [row for row in mine if row.negatives]
+            notes += [one_line(f"{row.source}: among {row.negatives} negatives.") for row in known]
         if notes:
             parts.append("\n".join(f"- {note}" for note in notes))
         if catalogue:

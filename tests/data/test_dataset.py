@@ -184,3 +184,16 @@ def test_a_simulated_leak_holds_its_share_of_all_pairs(dataset):
     assert keys <= set(dataset.pair_keys().tolist())
     held_out = {u * 13 + i for u, row in HISTORIES.items() for i in row[-2:]}
     assert view.held_out_edges == len(keys & held_out) > 0
+
+
+def test_a_data_set_of_one_user(tmp_path):
+    """The smallest there is: one line of four items, no negatives."""
+    (tmp_path / "sequential.txt").write_text("1 4 2 3 1\n")
+    maps = {"id2user": {"1": "a"}, "id2item": {str(i): f"i{i}" for i in range(1, 5)}}
+    (tmp_path / "datamaps.json").write_text(json.dumps(maps))
+    dataset = load_dataset(tmp_path)
+    assert dataset.items.tolist() == [4, 2, 3, 1]
+    assert dataset.offsets.tolist() == [0, 4]
+    (tmp_path / "negative.txt").write_text("1\n")
+    with pytest.raises(UserError, match=r"negative\.txt"):
+        load_dataset(tmp_path)

@@ -306,13 +306,27 @@ def test_tables_say_of_how_many_users(tmp_path):
 
 
 def test_tables_say_what_became_of_items_had_before(tmp_path):
-    for how, words in (("drop", "count as misses: 2"), ("keep", "could be listed: 2")):
+    for how, task, words in (
+        ("drop", "sequential", "count as misses: 2"),
+        ("drop", "direct", "are among the candidates: 2"),
+        ("keep", "sequential", "could be listed: 2"),
+    ):
         more = {"target_seen": 2, "arguments": {"top_n": 10, "seen": how}}
-        run = write_run(tmp_path / how, [0, -1, -1], **more)
+        run = write_run(tmp_path / (how + task), [0, -1, -1], task=task, **more)
         text = entries_as_markdown(entries([run]))
         assert f"- {run}: test items that their user had before {words}." in text.splitlines()
     run = write_run(tmp_path / "new", [0], target_seen=0)
     assert "had before" not in entries_as_markdown(entries([run]))
+
+
+def test_tables_say_how_many_negatives_where_they_differ(tmp_path):
+    runs = [
+        write_run(tmp_path / str(count), [0, 1], arguments={"top_n": 10, "negative_num": count})
+        for count in (5, 99)
+    ]
+    text = entries_as_markdown(entries(runs))
+    assert f"- {runs[0]}: among 5 negatives.\n- {runs[1]}: among 99 negatives." in text
+    assert "negatives" not in entries_as_markdown(entries(runs[:1]))
 
 
 def test_a_folder_may_have_a_comma_in_its_name(tmp_path):
