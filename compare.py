@@ -19,8 +19,7 @@ from modules.tasks import RANKING_TASKS
 from utils import cli, flag_types
 from utils.console import say
 from utils.errors import UserError
-from utils.files import write_text
-from utils.own_files import check_out
+from utils.own_files import check_out, write_out
 
 
 def parse_args() -> argparse.Namespace:
@@ -123,7 +122,7 @@ def print_table(args: argparse.Namespace) -> None:
     text = reports.entries_as_markdown(entries, args.catalogue)
     print(text)
     if args.out:
-        write_text(args.out, reports.entries_as_csv(entries) if args.out.suffix == ".csv" else text)
+        write_out(args.out, reports.entries_as_csv(entries) if args.out.suffix == ".csv" else text)
         say(f"written: {args.out}")
 
 

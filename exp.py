@@ -6,7 +6,6 @@ Writes explanation.json and explanation.jsonl (--outf names another file for the
 """
 
 import argparse
-from pathlib import Path
 
 from modules import decoding, evaluation, loader, reports, runs
 from modules.evaluation import flags
@@ -61,8 +60,7 @@ def parse_args() -> argparse.Namespace:
         )
     if not args.min_len < MAX_TOKENS:
         raise UserError(f"--min_len {args.min_len}: must be below {MAX_TOKENS}, where a text ends.")
-    flags.check_folders(args.data_dir, args.checkpoint)
-    runs.check_result_name(Path(args.checkpoint), args.outf, "--outf")
+    flags.check_folders(args.data_dir, args.checkpoint, args.outf, "--outf")
     return args
 
 

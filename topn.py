@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     flags.check_beams(args.decode, args.num_beams, args.top_n, "--top_n")
     flags.check_linear(args.linear, args.decode)
-    flags.check_folders(args.data_dir, args.checkpoint)
+    flags.check_folders(args.data_dir, args.checkpoint, "direct", "results of")
     return args
 
 

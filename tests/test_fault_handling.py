@@ -116,7 +116,7 @@ WRITING = [
         "jsonl: cannot be written (No space left",
     ),
     ("read-only folder", failing("os.open", errno.EROFS), "run: results cannot be written there"),
-    ("a folder for results", lambda place: (place.run / "sequential.jsonl").mkdir(), "Is a direct"),
+    ("a folder for results", lambda place: (place.run / "sequential.jsonl").mkdir(), "be a file"),
     ("a model of other data", other_model, "run: a model of 5 users and 12 items", "has 4 and 12"),
 ]
 

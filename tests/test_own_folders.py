@@ -141,12 +141,39 @@ def test_overwrite_removes_what_the_run_wrote_and_nothing_else(base, tmp_path) -
     assert json.loads((run / "run.json").read_text())["arguments"]["seed"] == 3
 
 
-def test_links_in_a_runs_folder_are_not_followed(base, tmp_path) -> None:
-    """A result that is a link is replaced by a file; what it points at stays."""
+RESULTS = ("sequential.json", "sequential.jsonl", "sequential.run.trec", "sequential.qrels.trec")
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_of_others_are_not_replaced(name, base, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(base / "run", run)
+    for own in RESULTS:
+        (run / own).unlink(missing_ok=True)
+    (run / name).write_text("mine")
+    before = snapshot(run)
+    done = script("seq_reranker.py", base / "few", "--checkpoint", run, "--trec")
+    assert done.returncode == 2
+    assert "would replace a file that no evaluation wrote" in done.stderr
+    assert snapshot(run) == before
+
+
+def test_a_hard_link_as_lock_is_not_written_to(base, tmp_path) -> None:
     run, victim = tmp_path / "run", tmp_path / "victim"
     shutil.copytree(base / "run", run)
     victim.write_text("theirs")
-    for name in ("sequential.jsonl", "report.html", "README.md", "train_log.jsonl"):
+    os.link(victim, run / ".elmrec.lock")
+    done = script("seq_reranker.py", base / "few", "--checkpoint", run)
+    assert done.returncode == 2
+    assert victim.read_text() == "theirs"
+
+
+def test_links_in_a_runs_folder_are_not_followed(base, tmp_path) -> None:
+    """A page that is a link is left; what it points at stays."""
+    run, victim = tmp_path / "run", tmp_path / "victim"
+    shutil.copytree(base / "run", run)
+    victim.write_text("theirs")
+    for name in ("report.html", "README.md", "train_log.jsonl"):
         (run / name).unlink()
         (run / name).symlink_to(victim)
     done = script("seq_reranker.py", base / "few", "--checkpoint", run)

@@ -57,7 +57,8 @@ class Launch(NamedTuple):
         )
         if launch.rank >= count:
             raise UserError(f"RANK={launch.rank}: must be below WORLD_SIZE={count}.")
-        _whole("MASTER_PORT", 0)
+        if _whole("MASTER_PORT", 0) > 65535:
+            raise UserError("MASTER_PORT: must be at most 65535.")
         return launch
 
 
@@ -144,8 +145,10 @@ def agree(store: Any, rank: int, world_size: int, seconds: float) -> str:
 
 
 def launched() -> bool:
-    """Has torchrun, or what sets the same variables, started this process?"""
-    return all(os.environ.get(name) for name in _LAUNCHER)
+    """Has torchrun, or what sets the same variables for several processes, started this one?"""
+    if not all(os.environ.get(name) for name in _LAUNCHER):
+        return False
+    return Launch.from_environment().world_size > 1 or "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def note(mark: str) -> None:

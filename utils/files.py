@@ -94,12 +94,12 @@ def whole_folder(target: str | Path) -> Iterator[Path]:
 
 
 _NEW, _OLD = ".tmp", ".old"  # endings of what is written or renamed aside
-_ASIDE = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}(?P<ending>\.tmp|\.old)", re.DOTALL)
+_ASIDE = re.compile(r"\.(?P<name>.+)\.elmrec-[0-9a-f]{16}(?P<ending>\.tmp|\.old)", re.DOTALL)
 
 
 def aside_of(path: Path, ending: str = _NEW) -> Path:
     """A hidden name beside a file or folder, which nobody can guess."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{ending}")
+    return path.with_name(f".{path.name}.elmrec-{secrets.token_hex(8)}{ending}")
 
 
 def sweep(folder: Path, only: str | None = None) -> None:

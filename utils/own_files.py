@@ -7,7 +7,7 @@ from pathlib import Path
 
 from utils.console import say
 from utils.errors import UserError
-from utils.files import check_writable, read_file, write_text
+from utils.files import check_writable, read_file, sweep, write_text
 
 
 def seal(text: str) -> str:
@@ -61,6 +61,12 @@ def check_out(path: Path, overwrite: bool, flag: str = "--out") -> None:
             f"{flag} {path}: is there already. Name another file, or add --overwrite to replace it."
         )
     check_place(path.parent, flag)
+
+
+def write_out(path: Path, text: str) -> None:
+    """Write a file that a flag names, and remove what a killed process left beside it."""
+    sweep(path.parent, only=path.name)
+    write_text(path, text)
 
 
 def check_place(folder: Path, flag: str) -> None:

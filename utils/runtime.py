@@ -88,7 +88,8 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """SIGINT and SIGTERM ask a run to stop instead of ending it; a second SIGINT ends it."""
+    """SIGINT, SIGTERM and SIGHUP (the terminal closes) ask a run to stop instead of ending it; a
+    second SIGINT ends it. A signal that is ignored, as SIGHUP under nohup, stays so."""
 
     def __init__(self) -> None:
         self.number = 0  # of the signal that came
@@ -98,7 +99,9 @@ class StopSignals:
         return self.number != 0
 
     def __enter__(self) -> "StopSignals":
-        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        heeded = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
+        self._before = {n: signal.signal(n, self._note) for n in heeded}
         return self
 
     def _note(self, number: int, frame: object) -> None:

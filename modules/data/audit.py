@@ -20,10 +20,9 @@ from modules.data.reader import load_dataset
 from utils import cli, flag_types
 from utils.console import printable
 from utils.errors import UserError
-from utils.files import write_text
-from utils.json_files import write_json
+from utils.json_files import to_json
 from utils.metrics.ranking import NOT_RANKED, hit_rate, ndcg
-from utils.own_files import check_out
+from utils.own_files import check_out, write_out
 from utils.pages import render
 
 CUTOFFS = (1, 5, 10)
@@ -215,8 +214,8 @@ def main() -> None:
     print(f"{printable(dataset.name)} ({time.perf_counter() - started:.1f} s)\n{as_text(figures)}")
     if args.out:
         record = {"dataset": dataset.name, "fingerprints": dataset.fingerprints, **figures}
-        write_json(Path(args.out) / _JSON, record)
-        write_text(Path(args.out) / _PAGE, as_page(dataset.name, figures))
+        write_out(Path(args.out) / _JSON, to_json(record))
+        write_out(Path(args.out) / _PAGE, as_page(dataset.name, figures))
         print(printable(f"written: {args.out}/{_JSON}, {args.out}/{_PAGE}"))
 
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from utils import cli, flag_types
 from utils.console import printable
-from utils.files import write_text
-from utils.own_files import check_out
+from utils.own_files import check_out, write_out
 
 GROUPS = {
     "tea": ("flavour", ["fresh", "smooth", "rich"], "a cup after lunch"),
@@ -113,7 +112,7 @@ def main() -> None:
     for name in files:
         check_out(args.folder / name, args.overwrite, "FOLDER")
     for name, text in files.items():
-        write_text(args.folder / name, text)
+        write_out(args.folder / name, text)
     print(printable(f"demo set written to {args.folder}"))
 
 

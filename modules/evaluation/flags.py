@@ -8,6 +8,7 @@ from pathlib import Path
 from modules.data.reader import check_data_folder
 from modules.evaluation.seen import DROP, KEEP, LEAVE_OUT
 from modules.runs.record import read_record
+from modules.runs.results import check_result_name
 from modules.tasks import RANKING_TASKS
 from utils import distributed
 from utils.errors import UserError, limit
@@ -168,12 +169,17 @@ def check_beams(decode: str, num_beams: int, wanted: int, what: str) -> None:
         )
 
 
-def check_folders(data_dir: str, checkpoint: str) -> None:
-    """UserError where ``--data_dir`` or ``--checkpoint`` cannot be what it must be, or a run trains
-    there: said here, it does not take the seconds that torch takes to load."""
+def check_folders(data_dir: str, checkpoint: str, result: str, flag: str) -> None:
+    """UserError where ``--data_dir`` or ``--checkpoint`` cannot be what it must be, a run trains
+    there, or a file of somebody else has the name of the result: said here, it does not take the
+    seconds that torch takes to load.
+
+    flag: that names the result, for errors.
+    """
     check_data_folder(data_dir)
     read_record(Path(checkpoint))
     check_writable(checkpoint)
+    check_result_name(Path(checkpoint), result, flag)
     if distributed.is_main():
         check_free(Path(checkpoint) / LOCK_FILE, f"--checkpoint {checkpoint}")
 

@@ -5,6 +5,7 @@ on something else than it was trained on unnoticed.
 """
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,15 @@ from utils.json_files import read_json, to_json, write_json
 from utils.provenance import versions
 
 NUMBERS_FILE = "item_numbers.json"
+# All that transformers reads of a tokenizer's folder.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "spiece.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
 
 
 def write_run(
@@ -55,6 +65,12 @@ def check_files(folder: Path, record: RunRecord) -> None:
             f"{folder / RUN_FILE}: 'files' does not name {NUMBERS_FILE} and the tokenizer. Put the "
             "original file back."
         )
+    for name in TOKENIZER_FILES:
+        if name not in record.files and os.path.lexists(folder / name):
+            raise UserError(
+                f"{folder / name}: a file of a tokenizer that {RUN_FILE} does not name; it would "
+                "change what the model reads. Move it away."
+            )
     for name, fingerprint in record.files.items():
         path = folder / Path(name).name
         check_file(path, "The model's folder is not complete.")

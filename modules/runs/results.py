@@ -191,10 +191,17 @@ def check_result_name(folder: Path, name: str, flag: str) -> None:
 
     flag: that gives the name.
     """
-    path = folder / f"{name}.jsonl"
+    rows = folder / f"{name}.jsonl"
+    rankings = [folder / f"{name}{ending}" for ending in TREC_ENDINGS]
     try:
-        if read_result(folder, name) is None and os.path.lexists(path):
-            read_jsonl(path, ROWS.get(name, TextRow))
+        result = read_result(folder, name)
+        if result is None and os.path.lexists(rows):
+            read_jsonl(rows, ROWS.get(name, TextRow))
+        named = result.files if result else {}
+        for path in (rows, *rankings):
+            ours = path.name in named if named else os.path.lexists(rows)
+            if os.path.lexists(path) and (not ours or path.is_symlink()):
+                raise UserError(f"{path}: is of no result.")
     except UserError as error:
         raise UserError(
             f"{flag} {name}: would replace a file that no evaluation wrote. Move it away, or give "
@@ -267,8 +274,13 @@ def write_results(
         texts |= trec_files(folder, name, rows)
     with locked(folder / LOCK_FILE, f"--checkpoint {folder}", WAIT):
         sweep(folder)
-        _write_together(folder, name, result, texts)
         owner = owner_of(folder)
+        if owner is not None and result.get("run_id", "") not in ("", owner.run_id):
+            raise UserError(
+                f"--checkpoint {folder}: holds another run than the one that was evaluated; it was "
+                "replaced meanwhile. Evaluate again."
+            )
+        _write_together(folder, name, result, texts)
         if isinstance(owner, RunRecord):
             with by_product("README.md"):
                 write_model_card(folder, owner, read_all_results(folder, owner, strict=False))
@@ -279,12 +291,14 @@ def _write_together(
     folder: Path, name: str, result: Mapping[str, Any], texts: Mapping[str, str]
 ) -> None:
     """Write the record and the files that it names. All are on the disk before the first takes
-    its name, and the record takes its name last: the stack ends with what was opened first."""
+    its name; the rows, by which a result half written is known, take theirs first, the record
+    last: the stack ends with what was opened first."""
     contents = {file: text.encode("utf-8", "backslashreplace") for file, text in texts.items()}
     checksums = {file: digest(content).hexdigest() for file, content in contents.items()}
     record = to_json({**result, "files": checksums}).encode("utf-8", "backslashreplace")
     with ExitStack() as stack:
-        for file, content in {f"{name}.json": record, **contents}.items():
+        backwards = dict(reversed(contents.items()))
+        for file, content in {f"{name}.json": record, **backwards}.items():
             out = stack.enter_context(whole_file(folder / file))
             out.write(content)
             out.flush()

@@ -4,6 +4,7 @@ A run's folder holds its record, run.json, which is the first file to come and t
 folder that is empty or does not exist can become one; no other is touched.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 from modules.runs.record import RUN_FILE, read_record
 from modules.tasks import TASKS
-from modules.training.log import LOG_FILE
+from modules.training.log import EVENTS, LOG_FILE
 from modules.training.settings import Settings
 from utils import distributed
 from utils.console import say
@@ -33,8 +34,8 @@ def saved_states(folder: Path) -> list[Path]:
     parent = folder / STATES
     if not parent.is_dir():
         return []
-    found = (path for path in parent.iterdir() if re.fullmatch(r"step-\d{8,18}", path.name))
-    return sorted((path for path in found if path.is_dir()), key=step_of)
+    found = (path for path in parent.iterdir() if re.fullmatch(r"step-[0-9]{8,18}", path.name))
+    return sorted((p for p in found if p.is_dir() and not p.is_symlink()), key=step_of)
 
 
 def step_of(state: Path) -> int:
@@ -92,6 +93,11 @@ def claim_folder(settings: Settings) -> Iterator[str | None]:
 
 def _step_to_continue(settings: Settings) -> str | None:
     folder, resume = settings.folder, settings.resume
+    if settings.shard and not distributed.launched():
+        raise UserError(
+            "--shard splits the model over the processes of torchrun, and this is one alone. Start "
+            "it with torchrun, or leave it out."
+        )
     check_own_folder(folder, RUN_FILE, "--checkpoint")
     holds_run = (folder / RUN_FILE).exists()
     before = read_record(folder).arguments if holds_run else {}
@@ -103,11 +109,12 @@ def _step_to_continue(settings: Settings) -> str | None:
             resume = "last"
     if resume is None and not settings.overwrite and holds_run:
         states = saved_states(folder)
-        at = f", at step {step_of(states[-1])}" if states else ""
+        at = f", at step {step_of(states[-1])}. --resume continues it," if states else "."
         raise UserError(
-            f"--checkpoint {folder}: holds a run{at}. --resume continues it, --overwrite starts "
-            "anew in its place; or name another folder."
+            f"--checkpoint {folder}: holds a run{at} --overwrite starts anew in its place; or name "
+            "another folder."
         )
+    _check_kinds(folder)
     check_writable(next(path for path in (folder, *folder.resolve().parents) if path.exists()))
     if resume is not None:
         if not holds_run:
@@ -117,6 +124,22 @@ def _step_to_continue(settings: Settings) -> str | None:
         now = settings.as_arguments()
         check_same_run(before, {name: value for name, value in now.items() if value is not None})
     return resume
+
+
+def _check_kinds(folder: Path) -> None:
+    """UserError where something in the folder is not what a run would write to: before it does."""
+    for name, is_kind, kind in (
+        (STATES, os.path.isdir, "folder"),
+        (EVENTS, os.path.isdir, "folder"),
+        (LOG_FILE, os.path.isfile, "file"),
+        ("model.safetensors", os.path.isfile, "file"),
+        ("config.json", os.path.isfile, "file"),
+    ):
+        path = folder / name
+        if os.path.lexists(path) and not is_kind(path):
+            raise UserError(
+                f"{path}: is no {kind}, and a run needs one of that name. Move it away."
+            )
 
 
 def mark_of(folder: Path) -> str:

@@ -4,6 +4,7 @@ The package tensorboard is optional, and imported only where ``--tensorboard`` a
 """
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,13 @@ EVENTS = "tensorboard"  # the folder by default, in the run's
 def event_folder(given: str | None, run: Path) -> str | None:
     """Where the event files go: ``--tensorboard``, "" = into the run's folder; None = none."""
     return None if given is None else given or str(run / EVENTS)
+
+
+def _quiet_for_tensorboard(failure: threading.ExceptHookArgs) -> None:
+    """Its writing thread hands a full disk on to ``Scalars``, which says so: no traceback too."""
+    thread = type(failure.thread).__module__
+    if not (thread.startswith("tensorboard") and isinstance(failure.exc_value, OSError)):
+        threading.__excepthook__(failure)
 
 
 class Scalars:
@@ -42,6 +50,7 @@ class Scalars:
             ) from error
         check_writable(folder)
         self._folder = folder
+        threading.excepthook = _quiet_for_tensorboard
         self._writer: SummaryWriter | None = SummaryWriter(folder, purge_step=done + 1)
 
     def write(self, line: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from modules.training.trainer import Trainer
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
-from utils.files import read_file, write_bytes
+from utils.files import read_file, sha256, write_bytes
 from utils.json_files import check_type, parse_json, write_json
 from utils.own_files import is_own
 from utils.pages import OLDER_PAGES
@@ -82,12 +82,15 @@ def clear_folder(folder: Path) -> None:
         shutil.rmtree(state)
     for events in (folder / EVENTS).glob("events.out.tfevents.*"):
         events.unlink()
-    for name in (STATES, EVENTS):  # unless something else is in them
-        if (folder / name).is_dir() and not any((folder / name).iterdir()):
-            (folder / name).rmdir()
-    names = [*record.files, WEIGHTS_FILE, CONFIG_FILE, LOG_FILE]
-    for path in (folder / Path(name).name for name in names):
-        path.unlink(missing_ok=True)
+    for path in (folder / STATES, folder / EVENTS):  # unless something else is in them
+        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+            path.rmdir()
+    for name in (WEIGHTS_FILE, CONFIG_FILE, LOG_FILE):
+        (folder / name).unlink(missing_ok=True)
+    for name, checksum in record.files.items():
+        path = folder / Path(name).name
+        if path.is_file() and sha256(path) == checksum:
+            path.unlink()
     for name, older in ((CARD, OLDER_CARDS), (REPORT, OLDER_PAGES)):
         if is_own(folder / name, older):
             (folder / name).unlink(missing_ok=True)

@@ -115,6 +115,47 @@ def test_of_two_starts_at_once_one_has_the_folder(tmp_path) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_shards_need_several_processes(tmp_path) -> None:
+    with pytest.raises(UserError, match="--shard splits the model over the processes of torchrun"):
+        claim(Settings(checkpoint=str(tmp_path / "run"), shard=True))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["state", "train_log.jsonl", "model.safetensors"])
+def test_what_a_run_cannot_write_to_is_named_before_it_is_cleared(name, tmp_path) -> None:
+    command = ["pretrain.py", write_data(tmp_path / "few"), *RUN, "--max_steps", 2]
+    command += ["--checkpoint", tmp_path / "run"]
+    assert script(*command).returncode == 0
+    path = tmp_path / "run" / name
+    if name == "state":
+        shutil.rmtree(path)
+        path.write_text("mine")
+    else:
+        path.unlink()
+        path.mkdir()
+    before = sorted(path.name for path in (tmp_path / "run").rglob("*"))
+    done = script(*command, "--overwrite")
+    assert done.returncode == 2
+    assert f"{path}: is no " in done.stderr
+    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == before
+
+
+def test_states_on_another_disk(tmp_path) -> None:
+    """The folder of the states is a link; so is one state, which is then somebody's own."""
+    command = ["pretrain.py", write_data(tmp_path / "few"), *RUN, "--max_steps", 2]
+    command += ["--checkpoint", tmp_path / "run"]
+    assert script(*command).returncode == 0
+    (tmp_path / "run" / "state").rename(tmp_path / "disk")
+    (tmp_path / "run" / "state").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "step-00000001").symlink_to(tmp_path / "disk" / "step-00000002")
+    for flag in ("--resume", "--overwrite"):
+        done = script(*command, flag)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "run" / "state").is_symlink()
+        assert (tmp_path / "disk" / "step-00000001").is_symlink()
+        assert (tmp_path / "disk" / "step-00000002" / "state.json").is_file()
+
+
 def test_a_run_that_was_stopped_before_it_began_needs_no_flag(tmp_path) -> None:
     command = ["pretrain.py", write_data(tmp_path / "few"), *RUN, "--max_steps", 2]
     command += ["--checkpoint", tmp_path / "run"]

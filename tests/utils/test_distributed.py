@@ -60,6 +60,7 @@ def environment(monkeypatch, **variables: str) -> None:
         {"WORLD_SIZE": ""},
         {"RANK": "7", "WORLD_SIZE": "1"},
         {"TORCHELASTIC_RESTART_COUNT": "2"},
+        {**TORCHRUN, "RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "nowhere.invalid"},
     ],
 )
 def test_what_another_launcher_left_makes_no_group(left_over, monkeypatch) -> None:
@@ -89,6 +90,7 @@ def test_what_torchrun_says(monkeypatch) -> None:
         ({"LOCAL_RANK": "1.5"}, "LOCAL_RANK is '1.5'"),
         ({"TORCHELASTIC_RESTART_COUNT": "x"}, "TORCHELASTIC_RESTART_COUNT is 'x'"),
         ({"MASTER_PORT": "http"}, "MASTER_PORT is 'http'"),
+        ({"MASTER_PORT": "99999"}, "MASTER_PORT: must be at most 65535"),
         ({"MASTER_ADDR": ""}, "MASTER_ADDR is not set. Start them with torchrun"),
         ({"RANK": "", "MASTER_PORT": ""}, "RANK, MASTER_PORT is not set"),
     ],

@@ -45,9 +45,11 @@ def test_a_kill_between_two_renames_is_mended_by_the_next_start(tmp_path) -> Non
     os.replace(tmp_path / "step", aside_of(tmp_path / "step", ".old"))
     fill(aside_of(tmp_path / "step"), b"new")
     write_bytes(aside_of(tmp_path / "model"), b"half a file")
-    (tmp_path / ".notes.tmp").touch()  # somebody's own
+    theirs = [".a.0123456789abcdef.old", ".notes.tmp"]  # somebody's own
+    for name in theirs:
+        (tmp_path / name).touch()
     sweep(tmp_path)
-    assert names(tmp_path) == [".notes.tmp", "step"]
+    assert names(tmp_path) == [*theirs, "step"]
     assert (tmp_path / "step" / "a").read_bytes() == b"old"
 
 
