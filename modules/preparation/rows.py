@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.preparation import formats
+from modules.preparation.clock import Clock, Times
 from modules.preparation.columns import BadLines, Columns
 from modules.preparation.formats import Asked, Format
 from modules.preparation.roles import USER_AND_ITEM, Roles, find_roles, is_time_name
-from modules.preparation.times import Clock, Times, problem_of, read_moment
+from modules.preparation.times import problem_of, read_moment
 from utils.errors import UserError, limit
 from utils.files import check_file
 
@@ -105,6 +106,8 @@ def read_rows(
     for chunk in chunks:
         done(chunk.share)
         yield _rows(chunk, dict(zip(roles, names)), needed, clock, bad)
+    if clock:
+        clock.check_sizes()
 
 
 def _rows(
