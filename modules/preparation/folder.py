@@ -68,6 +68,7 @@ def prepare_folder(
     if _text_role(raw, options):
         require_tagger()  # now, not after the first pass
         require_language(options.language)
+    raw = raw.with_texts(_text_role(raw, options))
     kept, counts = _read(raw, options)
     dataset = _dataset(folder, kept)
     sampler = NegativeSampler(dataset, options.negative_num)

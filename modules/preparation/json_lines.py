@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from modules.preparation.columns import BadLines, Columns, Sample
-from modules.preparation.lines import TOO_LONG, blocks, first_block, opened
+from modules.preparation.lines import TOO_LONG, blocks, first_block, is_utf8, opened
 from utils.errors import UserError, limit
 
 LOOK_AHEAD = 1000  # lines whose keys count as the columns: not every record has all
@@ -186,14 +186,6 @@ def _hint(line: bytes | None) -> str:
         return ". It is one JSON array: convert it, as with `jq -c '.[]'`"
     if start[:1] == b"{" and start.count(b"{") > start.count(b"}"):
         return ". An object over several lines, as it seems: convert it, as with `jq -c .`"
-    if line is not None and not _is_utf8(line):
+    if line is not None and not is_utf8(line):
         return ". Save the file as UTF-8"
     return ""
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

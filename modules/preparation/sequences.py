@@ -10,7 +10,7 @@ from pathlib import Path
 from modules.preparation.columns import BadLines, Columns
 from modules.preparation.lines import TOO_LONG, blocks, first_block, opened
 from modules.preparation.records import BLANK, split
-from modules.preparation.tables import CANDIDATES
+from modules.preparation.table_format import CANDIDATES
 from utils.errors import UserError
 
 NAMES = ("user", "item")
