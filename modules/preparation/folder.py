@@ -176,7 +176,15 @@ def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, dict[str, int
             "leave-one-out needs a test item, a validation item and two more"
         )
     numbers = rng(options.seed, Stream.PREPARE_NUMBERS)
-    kept = keep(data, options.min_rating, options.core, options.numbering, numbers)
+    try:
+        kept = keep(data, options.min_rating, options.core, options.numbering, numbers)
+    except UserError as error:
+        if bad.count <= len(data.users):
+            raise
+        raise UserError(
+            f"{bad.first[0]}. {bad.count:,} of the {len(data.users) + bad.count:,} rows are bad. "
+            f"Of the others: {error}"
+        ) from error
     counts = {
         "rows": {"read": len(data.users) + bad.count, "bad": bad.count}
         | kept.left_out

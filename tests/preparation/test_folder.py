@@ -44,10 +44,10 @@ def test_where_users_and_items_went(tmp_path):
     )
     assert f"7 {expected}" in flat(done.stdout)
     assert "6 items = 0 rated below 2 + 0 repeated pairs + 1 users" in flat(done.stdout)
-    assert "had 5 of them, so no negative is left to draw (users with too few items left: 5)" in (
+    assert "had 5 of them, so no negative is left to draw (users without an item left: 5)" in (
         done.stderr
     )
-    assert re.search(r"out has 5 items, and user 'U\d' had 5", done.stderr)
+    assert re.search(r"the data have 5 items, and user 'U\d' had 5", done.stderr)
     options = replace(OPTIONS, strict=False, negative_num=1, min_rating=2.0)
     raw.write_text(raw.read_text() + "".join(f"X,I{i},1,3\n" for i in "01234"[:4]))
     with pytest.raises(UserError, match=r"user 'U\d' had 5"):
