@@ -45,7 +45,7 @@ def sample(path: Path, given: set[str]) -> Sample:
         stream.seek(0)
         for number, line in islice(_numbered(stream), LOOK_AHEAD):
             if number == 1 and line is not None and line.strip() == b"[":
-                raise UserError(f"{path}, line 1: {limit('[')}{_ARRAY}")
+                raise UserError(f"{path}, line 1: {limit('[')}{_ARRAY}.")
             record = _record(line, check_keys=True) if line is not None else TOO_LONG
             if isinstance(record, str):
                 problem = problem or f"{path}, line {number}: {record}{_hint(line)}"

@@ -15,7 +15,7 @@ from modules.preparation.table_format import CANDIDATES
 from utils.errors import UserError, limit
 
 NAMES = ("user", "item")
-_COLON = "the user is {}, with a colon; it must be `user item item ...`. Take the colons out"
+_COLON = "the user is {}, with a colon; the line must be `user item item ...`"
 
 
 def chunks(path: Path, sep: str, wanted: list[str], bad: BadLines) -> Iterator[Columns]:
@@ -33,8 +33,8 @@ def chunks(path: Path, sep: str, wanted: list[str], bad: BadLines) -> Iterator[C
                 fields = split(line.decode("utf-8", "surrogateescape"), sep)
                 if len(fields) == 1:
                     bad.add(number, "line", "1 field, must be a user and one item or more")
-                elif fields and fields[0].endswith(":"):
-                    bad.add(number, "line", _COLON.format(limit(fields[0])))
+                elif fields and ": " in f"{fields[0]} ":
+                    bad.add(number, "line", f"{_COLON.format(limit(fields[0]))}. Take colons out")
                 elif fields:
                     user, *items = fields
                     numbers += [number] * len(items)
@@ -61,8 +61,12 @@ def kind_of_text(path: Path, user_and_item: set[str]) -> str:
     if not rows or user_and_item & {name.strip(' "').lower() for name in cells}:
         return "csv"
     if sep != BLANK:
-        widths = {line.count(sep) for line in lines}
-        if len(widths) > 2 or rows[0][0].endswith(":"):
+        if rows[0][0].endswith(":"):
+            raise UserError(
+                f"{path}, line 1: {_COLON.format(limit(rows[0][0]))}. Take it, and {sep!r}, out, "
+                f"as with `tr {shlex.quote(':' + sep)} ' '`, and give --format sequences."
+            )
+        if len({line.count(sep) for line in lines}) > 2:
             raise UserError(
                 f"{path}: has lines of different lengths, separated by {sep!r}. If it is a file of "
                 f"histories, user item item ..., give --format sequences{_sep_flag(sep)}; if it is "

@@ -50,8 +50,10 @@ def test_a_colon_after_the_user(tmp_path):
     rows, bad = read(path, kind="sequences")
     assert pairs_of(rows) == [("u2", "i2")]
     assert "line 1: the user is 'u0:', with a colon" in bad.first[0]
-    with pytest.raises(UserError, match="give --format sequences --sep ,"):
-        read(write(path, "u0: i1, i2\n", "u1: i3, i4\n"))
+    write(path, "u0: i1, i2\n", "u1: i3, i4\n")
+    with pytest.raises(UserError, match=r"with a colon; .*`tr :, ' '`, and give --format seq"):
+        read(path)
+    assert read(path, kind="sequences", asked=Asked(sep=","))[1].count == 2
 
 
 def test_pairs(tmp_path):
