@@ -132,12 +132,12 @@ def _check_header(path: Path, lines: list[str], table: Table) -> None:
 def _with_width_of_rows(path: Path, lines: list[str], table: Table) -> Table:
     """The table; with a column without a name, where all rows have an empty field more than the
     header. UserError where all have a field more that is not empty."""
-    rows = lines[table.header_lines :][:SAMPLE_ROWS]
-    found = parse(rows, table, len(rows))
+    first = lines[table.header_lines :][:SAMPLE_ROWS]
+    found = parse(first, table, len(first))
     rows = [
         row
         for start, row in zip(found.starts, found.rows)
-        if row and (table.quoted != "no" or MARK not in rows[start]) and start not in found.stray
+        if row and (table.quoted != "no" or MARK not in first[start]) and start not in found.stray
     ]
     width = len(table.names) + 1
     if {len(row) for row in rows} != {width}:

@@ -55,6 +55,14 @@ def test_where_users_and_items_went(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_cause_comes_first_where_most_rows_are_bad(tmp_path):
+    raw = tmp_path / "a.json"
+    raw.write_text('{"user": "u", "item": "i"}\n' + '{"user": "u", "item": "i"},\n' * 9)
+    options = replace(OPTIONS, strict=False, explanation="none")
+    with pytest.raises(UserError, match=r"line 2: .* a comma after .*9 of the 10 rows are bad"):
+        prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", options, {})
+
+
 def test_the_log_and_stats_name_what_went(prepared):
     base, printed = prepared
     stats = json.loads((base / "out" / "stats.json").read_text())
