@@ -66,6 +66,7 @@ def chunks(
                 yield Columns(numbers, "line", [[row[k] for row in rows] for k in places], share())
         for numbers, rows in reader.finish():
             yield Columns(numbers, "line", [[row[k] for row in rows] for k in places], 1.0)
+        reader.check_longest()
 
 
 class _TableReader:
@@ -107,7 +108,6 @@ class _TableReader:
         """The rows of the lines that are left."""
         if self._lines:
             yield self._take(more=False)
-        self._check_longest()
 
     def _take(self, more: bool) -> tuple[list[int], list[list[str]]]:
         """more: further lines may follow, so that a field that is open at the end may go on."""
@@ -174,9 +174,9 @@ class _TableReader:
     def _is_row(self, line: str) -> bool:
         return self._looks_like_row(fields_alone(line, self._table))
 
-    def _check_longest(self) -> None:
-        """UserError where one row, among rows of one line, takes much of the file: its first mark
-        may be a stray one."""
+    def check_longest(self) -> None:
+        """For the end of the file: UserError where one row, among rows of one line, takes much of
+        it. Its first mark may be a stray one."""
         lines, number = self._longest
         much = lines >= MANY_LINES and lines * 10 > self._at and self._several * 2 < self._count
         if much and self._table.quoted == "yes":
