@@ -21,7 +21,7 @@ from modules.preparation.formats import FORMATS, Asked
 from modules.preparation.language import LANGUAGES
 from modules.preparation.roles import GUESSES
 from modules.preparation.rows import RawFile, open_raw
-from modules.preparation.tables import QUOTED, SEPARATORS
+from modules.preparation.table_format import QUOTED, SEPARATORS
 from utils import cli
 from utils.console import say
 from utils.errors import UserError

@@ -126,7 +126,7 @@ def newcomer(dataset: RecDataset, names: Sequence[Name]) -> Person:
 
 def _unknown(dataset: RecDataset, name: Name, what: str, names: Sequence[str]) -> UserError:
     if not name.text.strip():
-        return UserError(f"{name.where}: blank, where the original id of a {what} must be.")
+        return UserError(f"{name.where}: blank, where the {what}'s original id must be.")
     near = difflib.get_close_matches(name.text, names[1:], n=3)
     return UserError(
         f"{name.where}: {what} {limit(name.text)} is not in the data. "

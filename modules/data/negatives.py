@@ -53,17 +53,24 @@ class NegativeSampler:
 def _too_many(dataset: RecDataset, count: int, distinct: np.ndarray) -> str:
     """Why ``count`` negatives cannot be drawn. distinct: (U + 1,) items that each user had."""
     most = int(distinct.argmax())
-    free = dataset.n_items - int(distinct[most])
-    users = int((dataset.n_items - distinct[1:] < max(count, 1)).sum())
+    left = dataset.n_items - distinct[1:]  # (U,)
+    free, free_of_most_users = int(left.min()), int(np.sort(left)[(len(left) - 1) // 4])
     said = (
-        f"--negative_num {count}: {dataset.folder} has {dataset.n_items:,} items, and user "
+        f"--negative_num {count}: the data have {dataset.n_items:,} items, and user "
         f"{limit(dataset.user_names[most])} had {int(distinct[most]):,} of them"
     )
     if free:
         return f"{said}, so between 1 and {free} negatives can be drawn. Give a number in between."
+    smaller = ""
+    if 0 < free_of_most_users < count:
+        smaller = (
+            f"Give --negative_num {free_of_most_users} or less, which most users have left, and "
+            "leave the others out of the data"
+        )
     return (
-        f"{said}, so no negative is left to draw (users with too few items left: {users:,}). Leave "
-        "such users out of the data, or keep more items, as with a lower --core of prepare.py."
+        f"{said}, so no negative is left to draw (users without an item left: "
+        f"{int((left == 0).sum()):,}). {smaller or 'Leave such users out of the data'}, or keep "
+        "more items, if filters of prepare.py took some."
     )
 
 

@@ -36,7 +36,7 @@ class BadLines:
         self.path, self.strict = path, strict
         self.count = 0
         self._first: list[tuple[int, str]] = []
-        self._remarks: dict[str, tuple[int, str]] = {}  # text -> count, first place
+        self._remarks: dict[str, tuple[int, str, int]] = {}  # text -> count, first place, lines
 
     def add(self, number: int, unit: str, problem: str) -> None:
         """Count one. number, unit: 7, "line". Raises UserError under --strict."""
@@ -47,10 +47,11 @@ class BadLines:
         insort(self._first, (number, message))  # within a chunk they do not come in order
         del self._first[self.SHOWN :]
 
-    def remark(self, text: str, number: int, unit: str, count: int = 1) -> None:
-        """Count rows that a remark is about. number: of the first of them."""
-        before, place = self._remarks.get(text, (0, f"{unit} {number}"))
-        self._remarks[text] = before + count, place
+    def remark(self, text: str, number: int, unit: str, count: int = 1, lines: int = 0) -> None:
+        """Count rows that a remark is about. number: of the first of them; lines: that they take,
+        where they take several."""
+        before, place, lines_before = self._remarks.get(text, (0, f"{unit} {number}", 0))
+        self._remarks[text] = before + count, place, lines_before + lines
 
     @property
     def first(self) -> list[str]:
@@ -61,6 +62,6 @@ class BadLines:
     def remarks(self) -> list[str]:
         """``rows with a field of several lines: 3 (the first: line 6)``, one for each text."""
         return [
-            f"{text}: {count:,} (the first: {place})"
-            for text, (count, place) in self._remarks.items()
+            f"{text}: {count:,} ({f'{lines:,} lines; ' if lines else ''}the first: {place})"
+            for text, (count, place, lines) in self._remarks.items()
         ]

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from modules.data.dataset import MIN_HISTORY, HeldOut
+from modules.preparation.clock import ranks
 from modules.preparation.rows import Rows
-from modules.preparation.times import ranks
 from utils.errors import UserError
 from utils.files import whole_file
 

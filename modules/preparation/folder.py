@@ -15,6 +15,7 @@ from modules.data.negatives import NegativeSampler
 from modules.preparation.explanations import SPLITS, Wanted, explain_pairs
 from modules.preparation.features import require_tagger
 from modules.preparation.filters import (
+    Interactions,
     Kept,
     gather,
     keep,
@@ -68,6 +69,7 @@ def prepare_folder(
     if _text_role(raw, options):
         require_tagger()  # now, not after the first pass
         require_language(options.language)
+    raw = raw.with_texts(_text_role(raw, options))
     kept, counts = _read(raw, options)
     dataset = _dataset(folder, kept)
     sampler = NegativeSampler(dataset, options.negative_num)
@@ -174,8 +176,7 @@ def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, dict[str, int
             f"--core {options.core}: users with fewer than {MIN_HISTORY} items are left out too; "
             "leave-one-out needs a test item, a validation item and two more"
         )
-    numbers = rng(options.seed, Stream.PREPARE_NUMBERS)
-    kept = keep(data, options.min_rating, options.core, options.numbering, numbers)
+    kept = _kept(data, bad, options)
     counts = {
         "rows": {"read": len(data.users) + bad.count, "bad": bad.count}
         | kept.left_out
@@ -195,6 +196,20 @@ def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, dict[str, int
             "it; only their order in the file then says which is the last"
         )
     return kept, counts
+
+
+def _kept(data: Interactions, bad: BadLines, options: Options) -> Kept:
+    """``keep``; where nothing is left because most rows are bad, the error says why they are."""
+    numbers = rng(options.seed, Stream.PREPARE_NUMBERS)
+    try:
+        return keep(data, options.min_rating, options.core, options.numbering, numbers)
+    except UserError as error:
+        if bad.count <= len(data.users):
+            raise
+        raise UserError(
+            f"{bad.first[0]}. {bad.count:,} of the {len(data.users) + bad.count:,} rows are bad. "
+            f"Of the others: {error}"
+        ) from error
 
 
 def _text_role(raw: RawFile, options: Options) -> str | None:

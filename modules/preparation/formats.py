@@ -22,7 +22,7 @@ from modules.preparation.columns import BadLines, Columns, Sample
 from modules.preparation.extras import require
 from modules.preparation.lines import UNREADABLE
 from modules.preparation.records import BLANK, Table
-from modules.preparation.tables import DELIMITERS
+from modules.preparation.table_format import DELIMITERS, find_table
 from utils.errors import UserError
 
 TEXT = "text"  # of .txt: by what is in it
@@ -49,7 +49,7 @@ class Asked:
     """What flags say of how to read; None: to be found."""
 
     sep: str | None = None
-    quoted: str | None = None  # of tables.QUOTED
+    quoted: str | None = None  # of table_format.QUOTED
     escape: str | None = None
     no_time: bool = False  # take the file's order
 
@@ -104,7 +104,7 @@ def find_format(
         if kind in DELIMITERS:
             return Format(
                 kind,
-                tables.find_table(path, kind, header, asked.sep, asked.quoted, asked.escape),
+                find_table(path, kind, header, asked.sep, asked.quoted, asked.escape),
             )
     return Format(kind)
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice, repeat
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from modules.preparation.columns import BadLines, Columns, Sample
-from modules.preparation.lines import TOO_LONG, blocks, first_block, opened
+from modules.preparation.lines import TOO_LONG, blocks, first_block, is_utf8, opened
 from utils.errors import UserError, limit
 
 LOOK_AHEAD = 1000  # lines whose keys count as the columns: not every record has all
@@ -17,6 +18,11 @@ MAX_LOOSE = 1 << 18  # bytes of a line that is tried as a Python dict: the parse
 MAX_KEYS = 100_000  # columns that are told apart
 MAX_SHOWN = 200  # characters of a value that is kept as an example of its column
 _CONVERT_MAP = "jq -r 'to_entries[] | [.key] + .value | map(tostring) | join(\" \")'"
+_ARRAY = ". It is one JSON array: convert it, as with `jq -c '.[]'`"
+_ROWS = (
+    ". Its rows are arrays, without the columns' names: make it a table, as with `jq -r @csv`, and "
+    "give that with --columns"
+)
 
 
 class _Twice(ValueError):
@@ -33,15 +39,19 @@ def sample(path: Path, given: set[str]) -> Sample:
         UserError: naming the first line, where none of them is an object.
     """
     values: dict[str, list[Any]] = {}
-    problem, only_lists = "", True
+    problem, only_lists, objects, wrapped = "", True, 0, None
     with opened(path) as (stream, _):
         first_block(path, stream)
         stream.seek(0)
         for number, line in islice(_numbered(stream), LOOK_AHEAD):
+            if number == 1 and line is not None and line.strip() == b"[":
+                raise UserError(f"{path}, line 1: {limit('[')}{_ARRAY}.")
             record = _record(line, check_keys=True) if line is not None else TOO_LONG
             if isinstance(record, str):
                 problem = problem or f"{path}, line {number}: {record}{_hint(line)}"
                 continue
+            objects += 1
+            wrapped = wrapped or next(filter(_holds_objects, record.items()), (None,))[0]
             only_lists = only_lists and all(isinstance(value, list) for value in record.values())
             for key, value in record.items():
                 values.setdefault(key, []).append(value if _is_small(value) else None)
@@ -52,6 +62,12 @@ def sample(path: Path, given: set[str]) -> Sample:
             f"{problem or f'{path}: is empty'}. The file cannot be read as json: none of its first "
             f"{LOOK_AHEAD:,} lines is an object with a key. It must have one JSON object a line."
         )
+    if wrapped is not None and objects == 1:
+        inner = f".{wrapped}" if wrapped.isidentifier() else f".[{json.dumps(wrapped)}]"
+        raise UserError(
+            f"{path}: is one object, with the records in its key {limit(wrapped)}; it must be one "
+            f"object a line. Convert it, as with `jq -c '{inner}[]' {path.name} > rows.json`."
+        )
     if only_lists:
         raise UserError(
             f"{path}: is an object of users and their items; it must be one interaction a line. "
@@ -59,6 +75,11 @@ def sample(path: Path, given: set[str]) -> Sample:
             "with --format sequences."
         )
     return Sample([*values, *_later(path, given - set(values))], values)
+
+
+def _holds_objects(item: tuple[str, Any]) -> bool:
+    """Is the value of a key a list of objects?"""
+    return isinstance(item[1], list) and any(isinstance(one, dict) for one in item[1][:1])
 
 
 def _later(path: Path, names: set[str]) -> list[str]:
@@ -146,7 +167,7 @@ def _record(line: bytes, check_keys: bool) -> dict[str, Any] | str:
     except ValueError as broken:
         record = _loose(line)
         if record is None:
-            return f"not a JSON object ({broken})"
+            return f"not a JSON object ({broken}{_cause(line)})"
     except RecursionError:
         return "not a JSON object (nested too deep)"
     if isinstance(record, dict):
@@ -179,21 +200,34 @@ def _loose(line: bytes) -> dict[str, Any] | None:
     return record if is_record else None
 
 
+def _cause(line: bytes) -> str:
+    """Why a line that has an object may be none."""
+    line = line.strip()
+    if b"\r" in line:
+        return "; its lines end with CR alone, as it seems: convert it, as with `tr '\\r' '\\n'`"
+    if re.search(rb"\}\s*\{", line):
+        return "; several objects on one line, as it seems: convert it, as with `jq -c .`"
+    if line.endswith(b"},"):
+        return "; a comma after the object: take it out, as with `sed 's/,$//'`"
+    return ""
+
+
 def _hint(line: bytes | None) -> str:
     """What a first line that is no object may show about the file."""
     start = (line or b"").lstrip()
     if start.startswith(b"["):
-        return ". It is one JSON array: convert it, as with `jq -c '.[]'`"
+        return _ROWS if _is_plain_list(start) else _ARRAY
     if start[:1] == b"{" and start.count(b"{") > start.count(b"}"):
         return ". An object over several lines, as it seems: convert it, as with `jq -c .`"
-    if line is not None and not _is_utf8(line):
+    if line is not None and not is_utf8(line):
         return ". Save the file as UTF-8"
     return ""
 
 
-def _is_utf8(line: bytes) -> bool:
+def _is_plain_list(line: bytes) -> bool:
+    """A list of values, none an object?"""
     try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
         return False
-    return True
+    return bool(values) and not any(isinstance(value, (dict, list)) for value in values)

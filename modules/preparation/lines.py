@@ -16,6 +16,8 @@ from utils.files import BYTE_ORDER_MARK
 BLOCK = 1 << 20  # bytes that are read at a time
 MAX_LINE = 1 << 22  # bytes of a line; a row is far shorter, and its objects take 25 times as much
 TOO_LONG = f"longer than {MAX_LINE >> 20} MiB; a row must be shorter"
+LINE_ENDS = (b"\n", b"\r")  # of tables
+NOT_UTF8 = "has bytes that are not UTF-8. Save the file as UTF-8"
 UNREADABLE = (OSError, EOFError, zlib.error)
 
 _GZIP = b"\x1f\x8b"
@@ -97,3 +99,12 @@ def first_block(path: Path, stream: BinaryIO, ends: tuple[bytes, ...] = (b"\n",)
             "`jq -c '.[]'` makes an array so."
         )
     return block
+
+
+def is_utf8(line: bytes) -> bool:
+    """Are the bytes text in UTF-8?"""
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

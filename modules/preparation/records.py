@@ -34,6 +34,7 @@ class Table:
     escape: str | None = None  # a character before a mark that ends no field
     names: tuple[str, ...] = ()
     header_lines: int = 0  # lines that the header takes
+    utf8: str | None = None  # a column of texts; a row where it is no UTF-8 is bad
 
     def describe(self) -> str:
         """For the log: ``fields separated by ',', quoted``."""
@@ -111,4 +112,6 @@ def parse(lines: list[str], table: Table, most: int | None = None, more: bool = 
         if MARK in lines[at]:
             stray.add(at)
         at += 1
+        if len(rows) == most:
+            break
     return Records(starts, rows, stray, at)

@@ -4,13 +4,13 @@ Columns are guessed by names that people use. A guess that may be wrong is an er
 flag to say it with: two columns of one name, or a column of times that nobody named.
 """
 
-import re
+import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from modules.preparation.columns import Sample
-from modules.preparation.times import in_epoch, read_moment
+from modules.preparation.time_columns import check_no_times
 from utils.errors import UserError, limit
 
 # Names that people use, the most likely first: Amazon's dumps, RecBole, common tables.
@@ -25,11 +25,6 @@ GUESSES = {
 }  # fmt: skip
 USER_AND_ITEM = {name.lower() for role in ("user", "item") for name in GUESSES[role]}
 _TIMES = {name.lower() for name in GUESSES["time"]}
-
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-_WORDS_OF_TIMES = {"time", "times", "date", "datetime", "timestamp", "ts", "created", "when"}
-_WORDS_OF_IDS = {"id", "isbn", "asin", "code", "phone", "key"}
-_MOST_ARE = 0.9  # share of a column's first values that must be times
 
 
 class Roles(NamedTuple):
@@ -70,7 +65,9 @@ def find_roles(
             "or remove all but one."
         )
     if no_time and given.get("time") is not None:
-        raise UserError(f"--time {given['time']} and --no_time: leave one of them out.")
+        raise UserError(
+            f"--time {shlex.quote(given['time'])} and --no_time: leave one of them out."
+        )
     known = dict(zip(short, sample.names))
     found = {role: _column(path, role, known, given.get(role)) for role in GUESSES}
     for role in ("user", "item"):
@@ -86,7 +83,7 @@ def find_roles(
     if no_time:
         found["time"] = None
     elif found["time"] is None:
-        _check_no_times(path, sample, set(found.values()))
+        check_no_times(path, sample, set(found.values()))
     return Roles(**found)
 
 
@@ -94,7 +91,7 @@ def _column(path: Path, role: str, known: dict[str, str], given: str | None) -> 
     if given is not None:
         if given not in known and given not in known.values():
             raise UserError(
-                f"--{role} {given}: {path} has no such column. Name one that it has: "
+                f"--{role} {shlex.quote(given)}: {path} has no such column. Name one that it has: "
                 f"{limit(', '.join(known), 300)}."
             )
         return known.get(given, given)
@@ -111,31 +108,3 @@ def _column(path: Path, role: str, known: dict[str, str], given: str | None) -> 
         if same:
             return known[same[0]]
     return None
-
-
-def _check_no_times(path: Path, sample: Sample, taken: set[str | None]) -> None:
-    """UserError where a column that has no role holds times: their order would be lost."""
-    for name in sample.names:
-        if name not in taken and _holds_times(name, sample.values.get(name, [])):
-            value = next(value for value in sample.values[name] if not _is_empty(value))
-            raise UserError(
-                f"{path}: the column {limit(name)} seems to hold times ({limit(value)}). Give "
-                f"--time {name}, or --no_time if the rows stand in the order of time."
-            )
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _holds_times(name: str, values: list[Any]) -> bool:
-    """Dates; numbers that are seconds (or a finer unit) of our time; or numbers, if the name says
-    that they are times."""
-    moments = [read_moment(value) for value in values if not _is_empty(value)]
-    times = [moment for moment in moments if moment is not None]
-    if not times or len(times) < _MOST_ARE * len(moments):
-        return False
-    words = {word.lower() for word in _WORD.findall(name)}
-    if words & _WORDS_OF_TIMES or all(moment.is_date for moment in times):
-        return True
-    return not words & _WORDS_OF_IDS and all(in_epoch(moment.whole) for moment in times)

@@ -1,13 +1,13 @@
 """Raw reviews and interactions: which rows are good.
 
 A row is good when it has a user, an item and, where the file has such a column, a time (and a
-rating, where one is needed). Text never makes a row bad, so the k-th good row is the same row
-whatever is read of it: the passes of prepare.py rely on that.
+rating, where one is needed). Reading the text never makes a row bad, so the k-th good row is the
+same row whatever is read of it: the passes of prepare.py rely on that.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.preparation import formats
+from modules.preparation.clock import Clock, Times
 from modules.preparation.columns import BadLines, Columns
 from modules.preparation.formats import Asked, Format
+from modules.preparation.lines import NOT_UTF8
 from modules.preparation.roles import USER_AND_ITEM, Roles, find_roles, is_time_name
-from modules.preparation.times import Clock, Times, problem_of, read_moment
+from modules.preparation.times import problem_of, read_moment
 from utils.errors import UserError, limit
 from utils.files import check_file
 
@@ -33,6 +35,15 @@ class RawFile:
     how: Format
     roles: Roles
     no_time: bool = False  # the user says that there is none
+
+    def with_texts(self, role: str | None) -> "RawFile":
+        """The file, whose rows are bad where the column of ``role`` is not UTF-8. It is so in every
+        pass, whether the texts are read in it or not."""
+        table = self.how.table
+        if table is None or role is None:
+            return self
+        table = replace(table, utf8=getattr(self.roles, role))
+        return replace(self, how=replace(self.how, table=table))
 
 
 class Rows(NamedTuple):
@@ -105,6 +116,8 @@ def read_rows(
     for chunk in chunks:
         done(chunk.share)
         yield _rows(chunk, dict(zip(roles, names)), needed, clock, bad)
+    if clock:
+        clock.check_sizes()
 
 
 def _rows(
@@ -129,7 +142,7 @@ def _rows(
             wrong |= {k: role for k, value in enumerate(made[role]) if value is None}
     for k in sorted(wrong):
         role = wrong[k]
-        problem = f"the {role}, {columns[role]!r}, is {limit(raw[role][k])}; it must be "
+        problem = f"the {role}, {columns[role]!r}, is {_shown(raw[role][k])}; it must be "
         bad.add(chunk.numbers[k], chunk.unit, problem + _must_be(role, raw[role][k]))
     for role in ("user", "item"):
         _remark_blanks(role, raw[role], made[role], chunk, bad)
@@ -167,15 +180,24 @@ def _row_test(raw: RawFile) -> Callable[[list[str]], bool]:
     place = {name: k for k, name in enumerate(raw.how.table.names)}
     at = {role: place.get(name) for role, name in raw.roles._asdict().items()}
 
+    width = len(raw.how.table.names)
+    needed = [at[role] for role in ("user", "item", "time", "rating") if at[role] is not None]
+
     def looks_like_row(fields: list[str]) -> bool:
+        is_whole = len(fields) == width
+        if len(fields) <= max(needed):
+            return False
         ids = fields[at["user"]], fields[at["item"]]
         if not all(name.strip() for name in ids):
+            return False
+        have_blanks = any(letter.isspace() for name in ids for letter in name)
+        if have_blanks and not is_whole:  # as in prose, where a comma is not what separates fields
             return False
         if at["time"] is not None:
             return read_moment(fields[at["time"]]) is not None
         if at["rating"] is not None:
             return _number(fields[at["rating"]]) is not None
-        return not any(letter.isspace() for name in ids for letter in name)
+        return is_whole and not have_blanks
 
     return looks_like_row
 
@@ -238,11 +260,18 @@ def _words(value: Any) -> str:
         return value.encode("utf-8", "replace").decode("utf-8")
 
 
+def _shown(value: Any) -> str:
+    """For messages; a byte that is not UTF-8 as \\xe4."""
+    return limit(value).replace("\\udc", "\\x") if isinstance(value, str) else limit(value)
+
+
 def _must_be(role: str, value: Any) -> str:
     if role == "time":
         return problem_of(value)
     if role == "rating":
         return "a number"
+    if isinstance(value, str) and not _is_unicode(value):
+        return f"an id, but {NOT_UTF8}"
     if isinstance(value, float):
         return "an id: it is a float; ids are strings or whole numbers"
     return "an id: text in UTF-8, or a whole number"

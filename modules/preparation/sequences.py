@@ -4,16 +4,18 @@ The files of P5, OpenP5, S3-Rec and IDGenRec are so. There is no time: the order
 order of the history. ``user item`` a line, as SASRec has it, is a table of two columns (tables.py).
 """
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from modules.preparation.columns import BadLines, Columns
 from modules.preparation.lines import TOO_LONG, blocks, first_block, opened
 from modules.preparation.records import BLANK, split
-from modules.preparation.tables import CANDIDATES
-from utils.errors import UserError
+from modules.preparation.table_format import CANDIDATES
+from utils.errors import UserError, limit
 
 NAMES = ("user", "item")
+_COLON = "the user is {}, with a colon; the line must be `user item item ...`"
 
 
 def chunks(path: Path, sep: str, wanted: list[str], bad: BadLines) -> Iterator[Columns]:
@@ -31,6 +33,8 @@ def chunks(path: Path, sep: str, wanted: list[str], bad: BadLines) -> Iterator[C
                 fields = split(line.decode("utf-8", "surrogateescape"), sep)
                 if len(fields) == 1:
                     bad.add(number, "line", "1 field, must be a user and one item or more")
+                elif fields and ": " in f"{fields[0]} ":
+                    bad.add(number, "line", f"{_COLON.format(limit(fields[0]))}. Take colons out")
                 elif fields:
                     user, *items = fields
                     numbers += [number] * len(items)
@@ -50,11 +54,24 @@ def kind_of_text(path: Path, user_and_item: set[str]) -> str:
     """
     with opened(path) as (stream, _):
         block = first_block(path, stream).decode("utf-8", "replace")
-    rows = [line.split() for line in block.split("\n")[:1000] if line.strip()]
-    first = block.split("\n", 1)[0]
-    if not rows or any(sep in first for sep in CANDIDATES if sep != BLANK):
+    lines = [line for line in block.splitlines()[:1000] if line.strip()]
+    rows = [line.split() for line in lines]
+    sep = next((sep for sep in CANDIDATES if lines and sep != BLANK and sep in lines[0]), BLANK)
+    cells = set(split(lines[0], sep)) if lines else set()
+    if not rows or user_and_item & {name.strip(' "').lower() for name in cells}:
         return "csv"
-    if user_and_item & {name.strip('"').lower() for name in rows[0]}:
+    if sep != BLANK:
+        if rows[0][0].endswith(":"):
+            raise UserError(
+                f"{path}, line 1: {_COLON.format(limit(rows[0][0]))}. Take it, and {sep!r}, out, "
+                f"as with `tr {shlex.quote(':' + sep)} ' '`, and give --format sequences."
+            )
+        if len({line.count(sep) for line in lines}) > 2:
+            raise UserError(
+                f"{path}: has lines of different lengths, separated by {sep!r}. If it is a file of "
+                f"histories, user item item ..., give --format sequences{_sep_flag(sep)}; if it is "
+                "a table, --format csv."
+            )
         return "csv"
     widths, users = {len(row) for row in rows}, {row[0] for row in rows}
     if widths == {2}:
@@ -65,3 +82,8 @@ def kind_of_text(path: Path, user_and_item: set[str]) -> str:
         f"{path}: its format is not sure. Give --format sequences (user item item ..., a line a "
         "user), --format pairs (user item, a line an interaction), or --format csv with --columns."
     )
+
+
+def _sep_flag(sep: str) -> str:
+    """What names a separator of histories; blanks and tabs need none."""
+    return "" if sep == "\t" else f" --sep {shlex.quote(sep)}"

@@ -1,151 +1,40 @@
-"""Tables of text: how one is written, found out from its first lines; and its rows, in chunks.
+"""The rows of tables of text, in chunks. How a table is written is found by table_format.py.
 
 How lines become rows is in records.py. Here a row gets the table's width, or is a bad line.
 """
 
-import csv
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from modules.preparation.columns import BadLines, Columns, Sample
-from modules.preparation.lines import TOO_LONG, blocks, first_block, opened
-from modules.preparation.records import (
-    BLANK,
-    MARK,
-    Records,
-    Table,
-    fields_alone,
-    lines_of,
-    parse,
-    reader_of,
-    split,
+from modules.preparation.lines import (
+    LINE_ENDS,
+    NOT_UTF8,
+    TOO_LONG,
+    blocks,
+    first_block,
+    is_utf8,
+    opened,
 )
+from modules.preparation.records import MARK, Records, Table, fields_alone, lines_of, parse
+from modules.preparation.table_format import SAMPLE_ROWS
 from utils.errors import UserError
 
-DELIMITERS = {"csv": ",", "tsv": "\t", "inter": "\t"}
-SEPARATORS = {"tab": "\t", "blank": BLANK, " ": BLANK, "\\t": "\t", "comma": ",", "semicolon": ";"}
-CANDIDATES = ("\t", "::", ";", "|", ",", BLANK)  # tried in this order where the own does not fit
-QUOTED = ("no", "yes", "lines")
-SAMPLE_ROWS = 1000
-_ENDS = (b"\n", b"\r")
+MANY_LINES = 20  # that one row takes, if they are a tenth of the file and such rows are rare
 _STRAY = "rows with a quotation mark that encloses nothing, read as they stand"
+_SEVERAL = "rows with a field of several lines"
+_WHAT_TO_GIVE = (
+    "If such marks are part of the text, give --quoted no; if they enclose texts of several lines, "
+    "--quoted lines"
+)
 _ESCAPED = "\\" + MARK  # as MySQL and Spark write a mark inside a field
 _READ_ESCAPED = f"rows with {_ESCAPED} inside a field, read as they stand (see --escape)"
-
-
-# ------------------------------------------------------------------------------- what it is
-
-
-def find_table(
-    path: Path,
-    kind: str,
-    header: list[str] | None,
-    sep: str | None,
-    quoted: str | None,
-    escape: str | None,
-) -> Table:
-    """Find out how a table is written, from its first lines.
-
-    Args:
-        kind: a key of DELIMITERS, whose separator is taken if it splits the first line.
-        header: names of the columns, for a table without a header line.
-        sep, quoted, escape: as given by flags; None: to be found.
-
-    Raises:
-        UserError: where it is empty, or flags do not fit it.
-    """
-    with opened(path) as (stream, _):
-        lines = lines_of(first_block(path, stream, _ENDS))
-    if not lines or not lines[0].strip():
-        raise UserError(
-            f"{path}: cannot be read as {kind}: it is empty, or its first line is. Begin with the "
-            "names of the columns, or with a row and --columns."
-        )
-    tried = [sep] if sep else [DELIMITERS[kind], *CANDIDATES]
-    for one in tried:
-        table = _quoting(kind, lines, one, quoted, escape)
-        first = _first_row(lines, table)
-        if len(first) == len(header) if header else len(first) > 1:
-            break
-    else:
-        table = _quoting(kind, lines, tried[0], quoted, escape)
-        first = _first_row(lines, table)
-    if header:
-        return replace(table, names=tuple(header))
-    end = parse(lines, replace(table, names=tuple(first)), 1).end
-    shown = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in first]
-    table = replace(table, names=tuple(name.strip() for name in shown), header_lines=end)
-    _check_header(path, lines, table)
-    _check_width(path, lines, table)
-    return table
-
-
-def _quoting(
-    kind: str, lines: list[str], sep: str, quoted: str | None, escape: str | None
-) -> Table:
-    """How marks are read: CSV is quoted; others are where the first line's fields all are."""
-    one_character = len(sep) == 1 or sep == BLANK
-    if not one_character and (escape or quoted not in (None, "no")):
-        raise UserError(
-            f"--quoted, --escape: fields separated by {sep!r}, which is more than one character, "
-            "cannot be quoted. Leave the flag out."
-        )
-    if quoted is None:
-        marks = [part[:1] + part[-1:] for part in split(lines[0].rstrip("\r\n"), sep)]
-        all_marked = all(ends == MARK * 2 for ends in marks)
-        is_csv = kind == "csv" and sep != BLANK
-        quoted = "yes" if one_character and (is_csv or all_marked or escape) else "no"
-    if escape and quoted == "no":
-        raise UserError("--escape: has a meaning only between quotation marks. Add --quoted yes.")
-    if escape == sep:
-        raise UserError(f"--escape {escape}: is what separates the fields. Name another character.")
-    return Table(sep, quoted, escape)
-
-
-def _first_row(lines: list[str], table: Table) -> list[str]:
-    """The fields of the first row; a quoted one may be of several lines."""
-    if table.quoted == "no":
-        return split(lines[0].rstrip("\r\n"), table.sep)
-    try:
-        return next(reader_of(iter(lines), table), [])
-    except csv.Error:
-        return split(lines[0].rstrip("\r\n"), table.sep)
-
-
-def _check_header(path: Path, lines: list[str], table: Table) -> None:
-    """UserError where a mark in the header opens a name that seems to hold rows."""
-    inside = lines[1 : table.header_lines] if table.quoted == "yes" else []
-    if any(len(fields_alone(line, table)) == len(table.names) for line in inside):
-        raise UserError(
-            f"{path}, line 1: a quotation mark opens a name that ends in line {table.header_lines}"
-            ", and lines inside of it look like rows. If marks are part of names, give --quoted "
-            "no; if they enclose names of several lines, --quoted lines."
-        )
-
-
-def _check_width(path: Path, lines: list[str], table: Table) -> None:
-    """UserError where all rows have a field more than the header: R's way with row names."""
-    rows = lines[table.header_lines :][:SAMPLE_ROWS]
-    found = parse(rows, table, len(rows))
-    widths = {
-        len(row)
-        for start, row in zip(found.starts, found.rows)
-        if row and (table.quoted != "no" or MARK not in rows[start]) and start not in found.stray
-    }
-    if widths == {len(table.names) + 1}:
-        raise UserError(
-            f"{path}, line {table.header_lines + 1}: each row has {len(table.names) + 1} fields, "
-            f"the header {len(table.names)}: a column of row names without a name, as R's "
-            "write.table writes it. Write it with row.names = FALSE, or put one more name at the "
-            "start of the header."
-        )
 
 
 def sample(path: Path, table: Table) -> Sample:
     """The columns, and what the first rows hold."""
     with opened(path) as (stream, _):
-        lines = lines_of(first_block(path, stream, _ENDS))[table.header_lines :][:SAMPLE_ROWS]
+        lines = lines_of(first_block(path, stream, LINE_ENDS))[table.header_lines :][:SAMPLE_ROWS]
     rows = [row for row in parse(lines, table, len(lines)).rows if len(row) == len(table.names)]
     columns = map(list, zip(*rows)) if rows else ([] for _ in table.names)
     return Sample(list(table.names), dict(zip(table.names, columns)))
@@ -164,7 +53,7 @@ def chunks(
     """The wanted columns, chunk after chunk.
 
     Args:
-        looks_like_row: of the fields of a line inside a quoted field, as many as the table has.
+        looks_like_row: of the fields of a line inside a quoted field.
 
     Raises:
         UserError: where a field of several lines may hold rows.
@@ -172,11 +61,12 @@ def chunks(
     places = [table.names.index(name) for name in wanted]
     reader = _TableReader(path, table, bad, looks_like_row)
     with opened(path) as (stream, share):
-        for block in blocks(stream, _ENDS):
+        for block in blocks(stream, LINE_ENDS):
             for numbers, rows in reader.read(block):
                 yield Columns(numbers, "line", [[row[k] for row in rows] for k in places], share())
         for numbers, rows in reader.finish():
             yield Columns(numbers, "line", [[row[k] for row in rows] for k in places], 1.0)
+        reader.check_longest()
 
 
 class _TableReader:
@@ -194,6 +84,10 @@ class _TableReader:
         self._lines: list[str] = []  # that are in no row yet
         self._at = 1  # number of the first of them in the file
         self._header = table.header_lines  # lines of it that are still to come
+        self._utf8 = table.names.index(table.utf8) if table.utf8 else None
+        self._is_utf8 = True  # is the file, up to here?
+        self._count = self._several = 0  # rows; rows of several lines
+        self._longest = (0, 0)  # lines of the longest row; its number
 
     def read(self, block: bytes | None) -> Iterator[tuple[list[int], list[list[str]]]]:
         """The rows that end in a block. None: a line that is too long."""
@@ -202,6 +96,7 @@ class _TableReader:
             self._bad.add(self._at, "line", TOO_LONG)
             self._at += 1
             return
+        self._is_utf8 = self._is_utf8 and is_utf8(block)
         lines = lines_of(block)
         skipped = min(self._header, len(lines))
         self._header -= skipped
@@ -223,10 +118,14 @@ class _TableReader:
             self._check_several_lines(found)
         numbers = [self._at + k for k in starts]
         rows = found.rows
-        if found.stray or set(map(len, rows)) != {width}:
+        self._count += len(rows)
+        check_utf8 = self._utf8 is not None and not self._is_utf8
+        if check_utf8 or found.stray or set(map(len, rows)) != {width}:
             numbers, rows = [], []
             for start, row in zip(starts, found.rows):
-                if len(row) == width:
+                if check_utf8 and len(row) == width and _is_broken(row[self._utf8]):
+                    self._bad.add(self._at + start, "line", f"the text, {table.utf8!r}, {NOT_UTF8}")
+                elif len(row) == width:
                     numbers.append(self._at + start)
                     rows.append(row)
                     if start in found.stray:
@@ -257,25 +156,37 @@ class _TableReader:
             if end - start < 2:
                 continue
             number = self._at + start
-            self._bad.remark("rows with a field of several lines", number, "line")
-            if self._table.quoted == "lines":
-                continue
-            inside = range(start + 1, end)
+            self._bad.remark(_SEVERAL, number, "line", lines=end - start)
+            self._several += 1
+            self._longest = max(self._longest, (end - start, number))
+            inside = range(start + 1, end) if self._table.quoted == "yes" else ()
             row = next((k for k in inside if self._is_row(self._lines[k])), None)
             if row is not None:
-                escape = _ESCAPED in self._lines[start] and not self._table.escape
+                advice = _WHAT_TO_GIVE
+                if _ESCAPED in self._lines[start] and not self._table.escape:
+                    advice += f"; if {_ESCAPED} is a mark inside a field, --escape '\\'"
                 raise UserError(
                     f"{self._path}, line {number}: a quotation mark opens a field that ends in "
                     f"line {self._at + end - 1}, and line {self._at + row}, inside of it, looks "
-                    "like a row. If such marks are part of the text, give --quoted no; if they "
-                    "enclose texts of several lines, --quoted lines"
-                    + (
-                        f"; if {_ESCAPED} is a mark inside a field, --escape '\\'."
-                        if escape
-                        else "."
-                    )
+                    f"like a row. {advice}."
                 )
 
     def _is_row(self, line: str) -> bool:
-        fields = fields_alone(line, self._table)
-        return len(fields) == len(self._table.names) and self._looks_like_row(fields)
+        return self._looks_like_row(fields_alone(line, self._table))
+
+    def check_longest(self) -> None:
+        """For the end of the file: UserError where one row, among rows of one line, takes much of
+        it. Its first mark may be a stray one."""
+        lines, number = self._longest
+        much = lines >= MANY_LINES and lines * 10 > self._at and self._several * 2 < self._count
+        if much and self._table.quoted == "yes":
+            raise UserError(
+                f"{self._path}, line {number}: a quotation mark opens a field that ends in line "
+                f"{number + lines - 1}, {lines} of the file's {self._at - 1:,} lines. "
+                f"{_WHAT_TO_GIVE}."
+            )
+
+
+def _is_broken(text: str) -> bool:
+    """Has it halves of surrogate pairs, from bytes that are not UTF-8?"""
+    return not text.isascii() and any("\udc80" <= letter <= "\udcff" for letter in text)

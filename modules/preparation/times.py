@@ -5,21 +5,14 @@ decimal fractions keep their order, which floats would lose. Dates are seconds s
 without a zone is UTC. All forms are read by the patterns here, whatever the version of Python and
 the language of the machine.
 
-A column of times has one unit. Where numbers stand among dates, or seconds among milliseconds, the
-order of the rows would be wrong without a word: that is an error.
+clock.py holds a column of them to one unit.
 """
 
 import re
 from datetime import date, datetime
 from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
-
-from modules.preparation.columns import BadLines
-from utils.errors import UserError, limit
 
 PARTS = 18  # decimal places of a unit that are kept
 FORMS = (
@@ -60,9 +53,6 @@ _MONTHS = {
     for name in (full, full[:3], full[:4])  # "sept" too
 }
 _DAY, _EPOCH = 86_400, date(1970, 1, 1).toordinal()
-_UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
-# Seconds from 1980 to 2100. No real column reaches from there to a thousand times as much.
-_SINCE, _UNTIL = 315_532_800, 4_102_444_800
 
 
 class Moment(NamedTuple):
@@ -148,7 +138,8 @@ def _moment(found: dict[str, str | None]) -> Moment | None:
         else:
             month = found.get("month") or _MONTHS.get((found["name"] or "").lower(), 0)
             day = date(int(found["year"]), int(month), int(found["day"]))
-        datetime(1970, 1, 1, hour, minute, second)  # ValueError: no such time of the day
+        if (hour, minute, second) != (24, 0, 0) or found.get("half"):  # ISO's end of the day
+            datetime(1970, 1, 1, hour, minute, second)  # ValueError: no such time of the day
     except ValueError:
         return None
     whole = (day.toordinal() - _EPOCH) * _DAY + hour * 3600 + minute * 60 + second
@@ -171,128 +162,3 @@ def problem_of(value: Any) -> str:
     if isinstance(value, str) and _SWAPPABLE.fullmatch(value.strip()):
         return f"{FORMS}. Which of its numbers is the month is not sure: write 2011-11-05"
     return FORMS
-
-
-class Times(NamedTuple):
-    """Times of a chunk, sorted by ``wholes``, of equal ones by ``parts``."""
-
-    wholes: np.ndarray  # (n,) int64
-    parts: np.ndarray  # (n,) int64
-
-
-class Clock:
-    """Reads a column of times, chunk after chunk, and holds it to one unit."""
-
-    def __init__(self, path: Path, column: str, bad: BadLines) -> None:
-        """bad: takes the remark that some dates have a zone and some have none."""
-        self._path, self._column, self._bad = path, column, bad
-        self._is_date: bool | None = None  # None: no time was read yet
-        self._unit: int | None = None  # index of _UNITS, once a number shows it
-        self._has_zone: bool | None = None
-
-    def read(self, values: list, numbers: Any, unit: str) -> tuple[Times, list[int]]:
-        """The times of a chunk, and the places of values that are none (their times are 0).
-
-        Args:
-            numbers, unit: where the values are in the file, as in Columns.
-
-        Raises:
-            UserError: naming the first line whose unit is not that of the lines before.
-        """
-        wholes = _whole_numbers(values)
-        if wholes is not None:
-            wrong, parts = [], np.zeros(len(wholes), dtype=np.int64)
-            moments = [Moment(0, 0, False, False)]  # in the place of all: numbers have no zone
-        else:
-            read = list(map(read_moment, values))
-            first = next((moment for moment in read if moment is not None), None)
-            if first is None:
-                return Times(*np.zeros((2, len(values)), dtype=np.int64)), list(range(len(values)))
-            wrong = [k for k, moment in enumerate(read) if moment is None] if None in read else []
-            none = first._replace(whole=0, part=0)
-            moments = [moment or none for moment in read] if wrong else read
-            wholes, parts = (np.array(part, np.int64) for part in list(zip(*moments))[:2])
-        try:
-            self._check_kind(moments, numbers, unit)
-            if self._is_date is False:
-                self._check_magnitude(wholes, wrong)
-        except _UnitChanged as changed:
-            raise UserError(
-                f"{self._path}, {unit} {numbers[changed.at]}: the time, {self._column!r}, is "
-                f"{limit(values[changed.at])}, {changed.reason}. A column of times must have one "
-                "unit, else the order of the rows is wrong. Convert such rows, or take them out."
-            ) from None
-        return Times(wholes, parts), wrong
-
-    def _check_kind(self, moments: list[Moment], numbers: Any, unit: str) -> None:
-        """Numbers or dates, not both; a remark where only some dates have a zone."""
-        if self._is_date is None:
-            _, _, self._is_date, self._has_zone = moments[0]
-        if set(zip(*list(zip(*moments))[2:])) == {(self._is_date, self._has_zone)}:
-            return
-        for k, moment in enumerate(moments):
-            if moment.is_date is not self._is_date:
-                one, other = ("a date", "numbers") if moment.is_date else ("a number", "dates")
-                raise _UnitChanged(k, f"{one}; the rows before it have {other}")
-            if moment.has_zone is not self._has_zone:
-                self._bad.remark(
-                    "rows whose time has a zone, among rows whose time has none and is taken as UTC"
-                    if moment.has_zone
-                    else "rows whose time has no zone and is taken as UTC, among rows with one",
-                    numbers[k],
-                    unit,
-                )
-
-    def _check_magnitude(self, wholes: np.ndarray, wrong: list[int]) -> None:
-        found = {}  # unit -> the first place
-        for k in range(len(_UNITS)):
-            inside = (wholes >= _SINCE * 1000**k) & (wholes < _UNTIL * 1000**k)
-            inside[wrong] = False
-            if inside.any():
-                found[k] = int(inside.argmax())
-        for k, at in sorted(found.items(), key=lambda pair: pair[1]):
-            if self._unit is None:
-                self._unit = k
-            if k != self._unit:
-                before = f"the rows before it have {_UNITS[self._unit]}"
-                raise _UnitChanged(at, f"by its size {_UNITS[k]} since 1970; {before}")
-
-
-class _UnitChanged(Exception):
-    """at: place in the chunk."""
-
-    def __init__(self, at: int, reason: str) -> None:
-        super().__init__(reason)
-        self.at, self.reason = at, reason
-
-
-def _whole_numbers(values: list) -> np.ndarray | None:
-    """(n,) int64 where all values are whole numbers, or all are texts of some; else None."""
-    kinds = set(map(type, values))
-    if kinds == {str}:
-        joined = "".join(values)
-        if "_" in joined or not joined.isascii():  # int() takes more than a number
-            return None
-    elif kinds != {int}:
-        return None
-    try:
-        return np.array(list(map(int, values)), dtype=np.int64)
-    except (ValueError, OverflowError):
-        return None
-
-
-def in_epoch(whole: int) -> bool:
-    """Is a number a time from 1980 to 2100, in one of the units since 1970?"""
-    return any(_SINCE <= whole // 1000**k < _UNTIL for k in range(len(_UNITS)))
-
-
-def ranks(wholes: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """(n,) int64 in the order of the times, equal where the times are equal."""
-    if not parts.any():
-        return wholes
-    order = np.lexsort((parts, wholes))
-    new = np.zeros(len(order), dtype=np.int64)
-    new[1:] = (np.diff(wholes[order]) != 0) | (np.diff(parts[order]) != 0)
-    rank = np.empty_like(new)
-    rank[order] = np.cumsum(new)
-    return rank

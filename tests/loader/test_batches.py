@@ -183,6 +183,20 @@ def test_too_many_negatives_name_the_largest_number(dataset):
     NegativeSampler(dataset, 6)
 
 
+def test_one_user_with_all_items_is_told_from_the_others():
+    """User 1 had all ten items, the others four of them."""
+    items = [*range(1, 11), *([1, 2, 3, 4] * 19)]
+    ends = np.cumsum([0, 10, *[4] * 19])
+    names = ("", *map(str, range(20))), ("", *map(str, range(10)))
+    data = RecDataset("x", Path("x"), *names, np.array(items, np.int32), ends, None, None, {})
+    with pytest.raises(UserError) as error:
+        NegativeSampler(data, 99)
+    assert "the data have 10 items, and user '0' had 10 of them" in str(error.value)
+    assert "users without an item left: 1). Give --negative_num 6 or less" in str(error.value)
+    with pytest.raises(UserError, match=r"left: 1\)\. Leave such users out of the data, or keep"):
+        NegativeSampler(data, 5)
+
+
 @pytest.mark.parametrize("task", [Task.SEQUENTIAL, Task.DIRECT])
 @pytest.mark.parametrize("tokens", [None, 12])
 def test_processes_and_accumulation_deal_out_the_same_step(task, tokens, dataset, pieces):

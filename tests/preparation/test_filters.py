@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modules.preparation.clock import Times
 from modules.preparation.filters import Kept, gather, keep, write_histories
 from modules.preparation.rows import Rows
-from modules.preparation.times import Times
 from utils.errors import UserError
 
 # (user, item, time, rating), few of each so that pairs repeat and times tie.

@@ -44,15 +44,23 @@ def test_where_users_and_items_went(tmp_path):
     )
     assert f"7 {expected}" in flat(done.stdout)
     assert "6 items = 0 rated below 2 + 0 repeated pairs + 1 users" in flat(done.stdout)
-    assert "had 5 of them, so no negative is left to draw (users with too few items left: 5)" in (
+    assert "had 5 of them, so no negative is left to draw (users without an item left: 5)" in (
         done.stderr
     )
-    assert re.search(r"out has 5 items, and user 'U\d' had 5", done.stderr)
+    assert re.search(r"the data have 5 items, and user 'U\d' had 5", done.stderr)
     options = replace(OPTIONS, strict=False, negative_num=1, min_rating=2.0)
     raw.write_text(raw.read_text() + "".join(f"X,I{i},1,3\n" for i in "01234"[:4]))
     with pytest.raises(UserError, match=r"user 'U\d' had 5"):
         prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", options, {})
     assert not (tmp_path / "out").exists()
+
+
+def test_the_cause_comes_first_where_most_rows_are_bad(tmp_path):
+    raw = tmp_path / "a.json"
+    raw.write_text('{"user": "u", "item": "i"}\n' + '{"user": "u", "item": "i"},\n' * 9)
+    options = replace(OPTIONS, strict=False, explanation="none")
+    with pytest.raises(UserError, match=r"line 2: .* a comma after .*9 of the 10 rows are bad"):
+        prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", options, {})
 
 
 def test_the_log_and_stats_name_what_went(prepared):

@@ -27,14 +27,32 @@ NO_LINES = [
     (json.dumps(json.loads(ROW), indent=1), "line 1: not a JSON object .* over several lines"),
     (f"\n\n{json.dumps(json.loads(ROW), indent=1)}", "line 3: not a JSON object .* `jq -c .`"),
     ("[" + ROW.strip() + "]", "line 1: .* is one JSON array: convert it, as with `jq -c '..]'`"),
-    (json.dumps([json.loads(ROW)], indent=1), "is one JSON array"),
     (ROW.replace("u", "é").encode("latin-1") * 3, "line 1: byte 3 is not UTF-8. Save the file"),
     ("user,item\nu,i\n", "line 1: not a JSON object"),
     ('"a"\n7\n', "line 1: 'a' is not a JSON object"),
     ("", "is empty"),
     ("\n \n", "is empty"),
     ("{}\n{}\n", "is an object with a key"),
+    (ROW.replace("\n", "\r") * 3, "lines end with CR alone, as it seems: convert it"),
+    (ROW.strip() * 3 + "\n", "several objects on one line, as it seems: convert it, as with `jq"),
+    (ROW.replace("\n", ",\n") * 3, "a comma after the object: take it out"),
 ]
+OTHER_SHAPES = [
+    (json.dumps([json.loads(ROW)], indent=1), "is one JSON array"),
+    (f"[\n{ROW.strip()},\n{ROW}]\n", "line 1: .* is one JSON array: convert it, as with"),
+    ('["u", "i", 1]\n["u", "j", 2]\n', "rows are arrays, without the columns' names: .* --columns"),
+    (json.dumps({"data": [json.loads(ROW)] * 2}), "in its key 'data'; .* `jq -c '.data..' a.json"),
+    (
+        json.dumps({"x y": [json.loads(ROW)] * 2, "n": 2}),
+        "in its key 'x y'; .* `jq -c .*x y",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), OTHER_SHAPES)
+def test_another_shape_is_named(tmp_path, content, message):
+    with pytest.raises(UserError, match=message):
+        read(write(tmp_path / "a.json", content))
 
 
 @pytest.mark.parametrize(("content", "message"), NO_LINES)

@@ -24,10 +24,34 @@ TIMES = [
     ("foo", "1577836800"),
     ("foo", "1577836800000"),
     ("foo", "1577836800.25"),
+    ("day", "20200205"),
+    ("foo", "20200205"),
+    ("stamp", "20200205000700"),
+    ("foo", "202002050007"),
+    ("year", "2014"),
+    ("days", "18262.0049"),
+    ("hours", "438288.1"),
+]
+UNREADABLE = [
+    *(("foo", "05.02.2020"), ("visited", "05/02/2020"), ("foo", "05-02-2020 00:07")),
+    *(("review_date", "02/05/2020 12:07:00 AM"), ("bought", "05-Feb-20"), ("bought", "02/05/20")),
+    *(("日期", "2020年02月05日"), ("month", "2020-02"), ("foo", "02/2020"), ("Datum", "5.2.2020")),
+    *(("foo", "February 05th, 2020"), ("foo", "Wed, 05 Feb 20"), ("foo", "5. Februar 2020")),
+    *(("foo", "5 de febrero de 2020"), ("foo", "Wed 05/02/2020"), ("foo", "/Date(1577836800000)/")),
+    *(("clock", "12:07 AM"), ("foo", "Feb 2020"), ("foo", "2020-02-30")),
 ]
 NO_TIMES = [
-    *(("hours", "7.5"), ("playtime_forever", "90"), ("review_id", "1577836800"), ("year", "2014")),
+    *(
+        ("hours", "7.5"),
+        ("playtime_forever", "90"),
+        ("review_id", "1577836800"),
+        ("release_year", "2014"),
+    ),
     *(("event_time", ""), ("event_time", "morning"), ("isbn", "0316769487"), ("note", "may 5")),
+    *(("release_year", "2014"), ("duration", "3:45")),
+    *(("ip", "10.0.0.1"), ("version", "1.2.3"), ("phone", "555-12-1234")),
+    *(("price", "12.50"), ("order_id", "20200205"), ("count", "20"), ("days", "12"), ("n", "2020")),
+    *(("size", "10-12"), ("size", "10/12"), ("foo", "20201399"), ("foo", "Apollo 13"), ("foo", "")),
 ]
 NO_TIME = Asked(no_time=True)
 
@@ -48,6 +72,20 @@ def test_a_column_of_times_must_be_named(tmp_path, name, value, ending):
         read(path)
     assert all(row[2] for row in read(path, time=name)[0])
     assert [row[2] for row in read(path, asked=NO_TIME)[0]] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+@pytest.mark.parametrize(("name", "value"), UNREADABLE)
+def test_dates_that_cannot_be_read(tmp_path, name, value, ending):
+    path = table(tmp_path, name, value, ending)
+    with pytest.raises(UserError, match=rf"'{name}' seems to hold times .* a time must be a num"):
+        read(path)
+    assert len(read(path, asked=NO_TIME)[0]) == 3
+
+
+def test_a_name_with_a_blank_can_be_pasted(tmp_path):
+    with pytest.raises(UserError, match="Give --time 'Purchase Date', or"):
+        read(table(tmp_path, "Purchase Date", "2020-01-01", "csv"))
 
 
 @pytest.mark.parametrize("ending", ["csv", "json"])

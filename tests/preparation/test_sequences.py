@@ -35,6 +35,27 @@ def test_histories(tmp_path, end):
     assert pairs_of(read(path, kind="sequences", asked=Asked(sep=","))[0]) == EXPECTED
 
 
+@pytest.mark.parametrize(("sep", "flag"), [("\t", "sequences;"), (",", "sequences --sep ,;")])
+def test_histories_with_another_separator(tmp_path, sep, flag):
+    lines = [sep.join(["u", *map(str, range(k + 3))]) + "\n" for k in range(5)]
+    path = write(tmp_path / "a.txt", *lines)
+    with pytest.raises(UserError, match=f"lines of different lengths.* give --format {flag}"):
+        read(path)
+    asked = Asked(sep=None if sep == "\t" else sep)
+    assert len(read(path, kind="sequences", asked=asked)[0]) == sum(range(3, 8))
+
+
+def test_a_colon_after_the_user(tmp_path):
+    path = write(tmp_path / "a.txt", "u0: i1 i2\n", "u1: i1\n", "u2 i2\n")
+    rows, bad = read(path, kind="sequences")
+    assert pairs_of(rows) == [("u2", "i2")]
+    assert "line 1: the user is 'u0:', with a colon" in bad.first[0]
+    write(path, "u0: i1, i2\n", "u1: i3, i4\n")
+    with pytest.raises(UserError, match=r"with a colon; .*`tr :, ' '`, and give --format seq"):
+        read(path)
+    assert read(path, kind="sequences", asked=Asked(sep=","))[1].count == 2
+
+
 def test_pairs(tmp_path):
     lines = [f"{user} {item}\n" for user, item in EXPECTED]
     for name, kind in (("inter.txt", None), ("inter.txt.gz", None), ("inter", "pairs")):

@@ -5,7 +5,9 @@ import io
 
 import pytest
 
+from modules.preparation.columns import BadLines
 from modules.preparation.formats import Asked
+from modules.preparation.rows import open_raw, read_rows
 from tests.preparation.test_rows import read, write
 from utils.errors import UserError
 
@@ -71,7 +73,8 @@ def test_two_lone_marks_never_make_a_pair(tmp_path, texts):
     assert len(read(path, asked=NO)[0]) == 48
     rows, bad = read(path, asked=LINES)
     assert len(rows) == 48 - (last - first)
-    assert bad.remarks == [f"rows with a field of several lines: 1 (the first: line {first})"]
+    (remark,) = bad.remarks
+    assert remark.endswith(f"lines: 1 ({last - first + 1} lines; the first: line {first})")
 
 
 def test_two_lone_marks_that_make_a_row_of_another_width(tmp_path):
@@ -90,8 +93,42 @@ def test_a_mark_in_the_header_takes_in_no_row(tmp_path):
         read(path)
     assert len(read(path, asked=NO)[0]) == 48
     write(path, 'user,item,time,"review\n', *rows_with({}))  # never closed
-    assert len(read(path)[0]) == 48
+    rows, bad = read(path)
+    assert (len(rows), bad.count) == (48, 0)
     write(path, 'user,item,time,"review\nin words"\n', *rows_with({}))
+    assert len(read(path)[0]) == 48
+
+
+def test_a_stray_mark_in_a_header_is_no_row(tmp_path):
+    for header, names in (('user,item,"note', 3), ('user,item,time,"review', 4), ('"user,item', 2)):
+        lines = [",".join(("u", f"i{k}", f"{k}", "k")[:names]) + "\n" for k in range(9)]
+        path = write(tmp_path / "a.csv", header, "\n", *lines)
+        rows, bad = read(path, user='"user' if names == 2 else None)
+        assert (len(rows), bad.count) == (9, 0)
+
+
+@pytest.mark.parametrize("last", ['c, d"', '10"', '"'])
+@pytest.mark.parametrize("commas", [0, 1, 5])
+def test_a_mark_that_swallows_rows_with_commas_in_their_texts(tmp_path, last, commas):
+    """The lines inside have more fields than the table."""
+    texts = {5: '"10 inch', 30: last} | {k: "a" + ", b" * commas for k in range(6, 30)}
+    path = write(tmp_path / "a.csv", HEADER, *rows_with(texts))
+    with pytest.raises(UserError, match=r"line 7: a quotation mark opens .* line 8, inside of it"):
+        read(path)
+    rows, bad = read(path, asked=NO)
+    assert len(rows) + bad.count == 48
+
+
+def test_a_mark_that_swallows_much_of_a_file(tmp_path):
+    """Lines that look like no row: the times cannot be read."""
+    lines = rows_with({5: '"10 inch', 30: '10"'})
+    lines = [line.replace(",10", ",at 10") if 5 < k <= 30 else line for k, line in enumerate(lines)]
+    path = write(tmp_path / "a.csv", HEADER, *lines)
+    with pytest.raises(UserError, match=r"line 7: .* ends in line 32, 26 of the file's 49 lines"):
+        read(path)
+    assert read(path, asked=LINES)[1].remarks[0].endswith("1 (26 lines; the first: line 7)")
+    text = "\n".join(["a long text"] * 25)
+    write(path, HEADER, *rows_with({k: f'"{text}"' for k in range(30)}))  # most rows are so
     assert len(read(path)[0]) == 48
 
 
@@ -109,7 +146,7 @@ def test_texts_of_several_lines_that_hold_commas(tmp_path):
     path = write(tmp_path / "a.csv", out.getvalue())
     rows, bad = read(path)
     assert [(row[0], row[3]) for row in rows] == [(f"u{k}", text) for k in range(9)]
-    assert bad.remarks == ["rows with a field of several lines: 9 (the first: line 2)"]
+    assert bad.remarks == ["rows with a field of several lines: 9 (45 lines; the first: line 2)"]
 
 
 @pytest.mark.parametrize("block", [7, 50, 1 << 20])
@@ -215,6 +252,56 @@ def test_row_names_without_a_name(tmp_path):
             ("user", "item", "time"), ("1", "u", "i", 3), ("2", "u", "j", 4))]  # fmt: skip
         with pytest.raises(UserError, match=r"line 2: each row has 4 fields, the header 3: a col"):
             read(write(tmp_path / name, *lines))
+
+
+def test_other_rows_of_one_field_more(tmp_path):
+    """No row names: the advice for them would make the next column the user."""
+    for field in ("February 05th, 2020", "Wed, 05 Feb 2020", "nice, good"):
+        path = write(tmp_path / "a.csv", "user,item,date\n", *(f"u,i{k},{field}\n" for k in "ab"))
+        with pytest.raises(UserError, match="has 4 fields, the header 3: is ',' in a"):
+            read(path)
+    write(path, HEADER, *(f"{k},i,7,'nice, good'\n" for k in (5, 7)))
+    with pytest.raises(UserError, match=r"header 4: is ',' in .* enclosed in \", not in '"):
+        read(path)
+
+
+def test_a_separator_at_the_end_of_each_row(tmp_path):
+    path = write(tmp_path / "a.csv", "user,item,time\n", "1,a,7,\n", "2,b,8,\n")
+    assert read(path)[0] == [("1", "a", 7, ""), ("2", "b", 8, "")]
+
+
+FIRST_LINES = [
+    ("sep=;\n", "'sep=;' is a note for Excel"),
+    ('"sep=,"\n', "is a note for Excel"),
+    ("# made by x\n", "seems to be a comment"),
+    ("// made by x\n", "seems to be a comment"),
+    ("\n", "its first line is"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), FIRST_LINES)
+def test_a_first_line_that_is_no_header(tmp_path, line, message):
+    with pytest.raises(UserError, match=message):
+        read(write(tmp_path / "a.csv", line, "user;item\n", "u;i\n"))
+
+
+def test_bytes_that_are_not_utf_8(tmp_path):
+    """In a text that is read, the row is bad in every pass; in one that is not, it is good."""
+    lines = [f"u,i{k},{k},{'café' if k % 3 == 1 else 'coffee'}\n" for k in range(9)]
+    path = write(tmp_path / "a.csv", HEADER, "".join(lines).encode("latin-1"))
+    raw = open_raw(path, None, None, {})
+    for texts, count in ((None, 0), ("text", 3)):
+        for text in (None, texts):
+            bad = BadLines(path, False)
+            rows = read_rows(raw.with_texts(texts), bad, lambda share: None, text=text)
+            assert sum(len(chunk.users) for chunk in rows) == 9 - count
+            assert bad.count == count
+    assert bad.first[0].endswith(
+        "line 3: the text, 'review', has bytes that are not UTF-8. Save the file as UTF-8"
+    )
+    rows, bad = read(write(path, HEADER, "u,K\xe4se,5,x\nu,ok,6,é\n".encode("latin-1")))
+    assert len(rows) == 1
+    assert "is 'K\\xe4se'; it must be an id, but has bytes that are not UTF-8. Save" in bad.first[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modules.preparation.clock import Clock, ranks
 from modules.preparation.columns import BadLines
 from modules.preparation.filters import gather
 from modules.preparation.rows import open_raw, read_rows
-from modules.preparation.times import PARTS, Clock, ranks, read_moment
+from modules.preparation.times import PARTS, read_moment
 from tests.preparation.test_rows import read, write
 from utils.errors import UserError
 
@@ -55,6 +56,8 @@ DATES = [
     ("2020.01.01 12:00", NOON),
     ("2020-01-01 12:00 PM", NOON),
     ("2020-01-01", NOON - 43200),
+    ("2019-12-31T24:00:00", NOON - 43200),
+    ("2019-12-31 24:00", NOON - 43200),
     ("2011/11/05 10:00", utc(2011, 11, 5, 10)),
     ("Tue Apr 03 18:00:09 +0000 2012", utc(2012, 4, 3, 18, 0, 9)),
     ("Tue Apr 03 11:00:09 -0700 2012", utc(2012, 4, 3, 18, 0, 9)),
@@ -76,8 +79,15 @@ DATES = [
 ]
 NO_TIMES = [
     *("", "soon", "05.11.2011", "11/05/2011", "2011-02-30", "2011-13-01", "Foo 5, 2011", "Nov 5"),
-    *("31 1, 2014", "2011-01-01T25:00:00", "2011-01-01T10:61", "2020-W60-1", "13:00 PM"),
-    *("nan", "inf", "1e999", "9" * 19, "9" * 5000, "0x10", "1_000", "１２"),
+    *(
+        "31 1, 2014",
+        "2011-01-01T25:00:00",
+        "2011-01-01T24:00:01",
+        "2011-01-01T10:61",
+        "2020-W60-1",
+        "13:00 PM",
+    ),
+    *("2011-01-01T24:00:01", "nan", "inf", "1e999", "9" * 19, "9" * 5000, "0x10", "1_000", "１２"),
     *(None, True, [], {}, float("nan"), 2**63),
 ]
 
@@ -180,8 +190,41 @@ def test_one_unit_a_column(tmp_path, monkeypatch, times, message, block):
         read(path)
 
 
+SECOND = 1_580_861_220
+TWO_SIZES = [
+    *((SECOND, "20200205"), (SECOND, "20200205000700"), (SECOND, "2020020500"), (SECOND, 2020)),
+    *((SECOND * 1000, "20200205"), (SECOND * 1000, "20200205000700"), (SECOND, 18297.0049)),
+    *((SECOND * 1000, "202002050007"), (SECOND, "202002050007"), ("20200205", "20200205000700")),
+    *(("2020020500", "20200205"), ("202002050007", "20200205000700"), (SECOND, 43866.0049)),
+    *((SECOND, SECOND // 60), (SECOND, SECOND * 10), (SECOND, SECOND * 100)),
+    *((SECOND * 10**6, 132253348200000000), (SECOND * 10**9, 132253348200000000)),
+]
+
+
+@pytest.mark.parametrize("block", [40, 1 << 20])
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("one", "other"), TWO_SIZES)
+def test_two_sizes_of_numbers(tmp_path, monkeypatch, one, other, swapped, block):
+    monkeypatch.setattr("modules.preparation.lines.BLOCK", block)
+    one, other = (other, one) if swapped else (one, other)
+    rows = [f"u,i{k},{time}\n" for k, time in enumerate([one, one, one, other, one, other])]
+    path = write(tmp_path / "a.csv", "user,item,time\n", *rows)
+    with pytest.raises(UserError, match=rf"line 5: the time, 'time', is .*{other}.*one unit"):
+        read(path)
+
+
+@pytest.mark.parametrize("step", [1, 60, 86_400, 35_000_000])
+@pytest.mark.parametrize("unit", [1, 1000, 10**6])
+def test_counters_from_0_are_of_one_unit(tmp_path, step, unit):
+    """Times since the first row, in any unit that the rest of the file does not contradict."""
+    numbers = [k * step * unit for k in range(60)]
+    write(tmp_path / "a.csv", "user,item,time\n", *(f"u,i{t},{t}\n" for t in numbers))
+    assert len(read(tmp_path / "a.csv")[0]) == len(numbers)
+
+
 ONE_UNIT = [
     *(["0", "1577836800"], ["20200101", "20200102"], ["1", "99999999"], ["-5", "7"]),
+    *(["0", "-1", "999", "1577836800"], ["2020020500", "2024123123"], ["978300760", "1046454590"]),
     *(["0.5", "3"], ["315000000000", "1577923200000"]),
 ]
 
