@@ -18,8 +18,8 @@ from modules.loader.tokenizer import train_tokenizer
 from modules.model.backbone import build_backbone
 from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
-from modules.runs.results import write_results
 from modules.runs.run import open_run
+from modules.runs.writing import write_results
 from tests.conftest import process, random_t5, script
 from tests.faults import (
     change,

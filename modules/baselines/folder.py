@@ -8,7 +8,8 @@ from typing import Any
 from modules.data.dataset import RecDataset
 from modules.runs.kinds import BaselineRecord
 from modules.runs.record import RUN_FILE, run_id_of
-from modules.runs.results import BASELINE_FILE, read_result, remove_result
+from modules.runs.results import BASELINE_FILE, read_result
+from modules.runs.writing import remove_result
 from modules.tasks import TASKS
 from utils.errors import UserError
 from utils.files import foreign

@@ -29,7 +29,7 @@ from modules.evaluation.seen import (
 )
 from modules.randomness import Stream, rng
 from modules.reports.page import write_report
-from modules.runs.results import write_results
+from modules.runs.writing import write_results
 from utils.console import by_product, progress, say
 from utils.files import sweep
 from utils.locks import LOCK_FILE, locked

@@ -8,7 +8,7 @@ from pathlib import Path
 from modules.data.reader import check_data_folder
 from modules.evaluation.seen import DROP, KEEP, LEAVE_OUT
 from modules.runs.record import read_record
-from modules.runs.results import check_result_name
+from modules.runs.writing import check_result_name
 from modules.tasks import RANKING_TASKS
 from utils import distributed
 from utils.errors import UserError, limit

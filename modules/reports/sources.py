@@ -7,13 +7,7 @@ from typing import NamedTuple
 
 from modules.runs.kinds import LogLine, RankedRow, Result, TextRow
 from modules.runs.record import RunRecord
-from modules.runs.results import (
-    is_baseline,
-    owner_of,
-    read_all_results,
-    read_rows,
-    same_data,
-)
+from modules.runs.results import is_baseline, owner_of, read_all_results, read_rows, same_data
 from modules.tasks import RANKING_TASKS, TASKS
 from utils.console import say
 from utils.errors import UserError, limit

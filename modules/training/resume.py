@@ -10,8 +10,8 @@ from modules.runs.folder import check_data, write_run
 from modules.runs.kinds import LogLine
 from modules.runs.model_card import CARD, OLDER_CARDS
 from modules.runs.record import RUN_FILE, read_record
-from modules.runs.results import remove_result, results_of
 from modules.runs.run import Run
+from modules.runs.writing import remove_result, results_of
 from modules.training.claim import STATES, check_same_run, mark_of, saved_states
 from modules.training.events import EpochReport, FitResult
 from modules.training.log import EVENTS, LOG_FILE, TrainingLog, event_folder

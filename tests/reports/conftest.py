@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from modules.reports.page import build
 from modules.reports.sources import read_results
 from modules.runs.record import read_record
-from modules.runs.results import write_results
+from modules.runs.writing import write_results
 from tests.pages import Page
 from tests.reports.hostile import READERS, read
 from utils.json_files import write_json, write_jsonl

@@ -9,15 +9,8 @@ import pytest
 
 from modules.runs.kinds import RankedRow
 from modules.runs.record import read_record
-from modules.runs.results import (
-    check_result_name,
-    owner_of,
-    read_all_results,
-    read_result,
-    read_rows,
-    same_data,
-    write_results,
-)
+from modules.runs.results import owner_of, read_all_results, read_result, read_rows, same_data
+from modules.runs.writing import check_result_name, write_results
 from tests.reports.conftest import FINGERPRINTS, change, record, result, rows
 from utils.errors import UserError
 from utils.json_files import write_json
