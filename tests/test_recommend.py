@@ -241,7 +241,7 @@ def test_a_newcomers_node_is_the_mean_of_the_items(prompts, model, tokenizer, ow
     with torch.no_grad():
         for rows, batch in samples:
             calls.clear()
-            states, mask = NewcomerModel(model, history).eval().encode(batch)
+            states, mask = NewcomerModel(model, prompts, history).eval().encode(batch)
             assert bool(calls) is not own_encoder  # the model's own encoder was asked for, or not
             plain, _ = model.encode(batch)
             for row, line in zip(rows, range(len(rows))):
