@@ -33,16 +33,20 @@ class Prompts:
         """Whether the task's targets are each predicted from the state of one token."""
         return self.causal and task is Task.SEQUENTIAL
 
+    def drops_edges(self, task: Task) -> bool:
+        """Whether the edges that the task's training samples ask about leave the graph."""
+        return self.drop_own_edges and self.schemes[task] is WholeWords.GRAPH
+
     def user_has_node(self, task: Task) -> bool:
         """Whether a user's mention carries the user's node. Where all edges of the user leave the
         graph, in training, it would tell nothing; so it is left out at test time too."""
-        in_graph = self.schemes[task] is WholeWords.GRAPH
-        return in_graph and not (self.drop_own_edges and self.reads_left_to_right(task))
+        hidden = self.drops_edges(task) and self.reads_left_to_right(task)
+        return self.schemes[task] is WholeWords.GRAPH and not hidden
 
     def own_edges(self, task: Task, samples: Samples) -> torch.Tensor | None:
         """(2, n) int64 nodes of the edges that training samples ask about; item 0: all edges of the
         user, each of which is a target in turn. None: no edge leaves the graph."""
-        if not self.drop_own_edges or self.schemes[task] is not WholeWords.GRAPH:
+        if not self.drops_edges(task):
             return None
         items = np.zeros_like(samples.users)
         if not self.reads_left_to_right(task):
@@ -58,9 +62,8 @@ class Prompts:
     def batch(self, task: Task, samples: Samples, pad_to: int = 1) -> Batch:
         """A batch of one task. pad_to: prompt lengths are padded to a multiple of this."""
         causal = self.reads_left_to_right(task)
-        scheme = self.schemes[task]
-        batch = make_batch(task, samples, self.pieces, scheme, causal, pad_to)
-        if scheme is WholeWords.GRAPH and not self.user_has_node(task):
+        batch = make_batch(task, samples, self.pieces, self.schemes[task], causal, pad_to)
+        if causal and self.drops_edges(task):
             nodes = batch.whole_word_ids
             batch = batch._replace(whole_word_ids=nodes.where(nodes > self.pieces.n_users, 0))
         return batch

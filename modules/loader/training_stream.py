@@ -126,10 +126,12 @@ class TrainingStream:
 
     def edges_ahead(self, steps: int) -> torch.Tensor | None:
         """``Batch.own_edges`` of the next steps together; the stream stays where it is."""
+        if not self._prompts.drops_edges(self.task):
+            return None
         place = self.state()
         edges = [self._prompts.own_edges(self.task, self._draw()) for _ in range(steps)]
         self.load_state(*place)
-        return torch.cat(edges, dim=1) if edges and edges[0] is not None else None
+        return torch.cat(edges, dim=1)
 
     def _draw(self) -> Samples:
         """The samples of the next step, all processes'."""
