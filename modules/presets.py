@@ -80,6 +80,9 @@ BACKBONES = {
 # Names of PROPAGATIONS (modules/model/graph.py), for the flag: torch is not loaded for it.
 GRAPH_ENCODERS = ("lightgcn",)
 
+# What becomes of the edges that a training step asks about (docs/protocols.md).
+OWN_EDGES = ("keep", "drop")
+
 
 def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
     """The settings of a data set, and where they are from, for the log."""

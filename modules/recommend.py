@@ -21,6 +21,7 @@ from modules.evaluation.reranking import Ranked, rerank
 from modules.evaluation.seen import most_dropped
 from modules.evaluation.texts import write_texts
 from modules.loader.batches import Batch, BatchSize
+from modules.loader.prompts import Prompts
 from modules.loader.ragged import Ragged
 from modules.model.elmrec import ELMRec
 from modules.people import NEWCOMER, Person
@@ -48,19 +49,19 @@ class Answer(NamedTuple):
 class NewcomerModel(nn.Module):
     """The model for one person who is not in its graph.
 
-    Where the graph is read, the person's mention carries the mean of the propagated nodes of the
-    history's items, for there is no node of the person's own.
+    Where mentions of users carry their nodes, the person's carries the mean of the propagated nodes
+    of the history's items, for there is no node of the person's own.
     """
 
-    def __init__(self, model: ELMRec, history: np.ndarray) -> None:
+    def __init__(self, model: ELMRec, prompts: Prompts, history: np.ndarray) -> None:
         super().__init__()
-        self.t5, self._model = model.t5, model
+        self.t5, self._model, self._prompts = model.t5, model, prompts
         self._nodes = torch.from_numpy(history.astype(np.int64)) + model.config.n_users
 
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """As ``ELMRec.encode``, for prompts in the short form, which begin with the user."""
         embeds, mask = self._model.embed(batch)  # (B, K + S, D)
-        if self._model.schemes[batch.task] is WholeWords.GRAPH:
+        if self._prompts.user_has_node(batch.task):
             table = self._model.whole_word_table(WholeWords.GRAPH)
             mean = table[self._nodes.to(table.device)].mean(dim=0) - table[0]
             # User 0 is no node, so that the first id other than 0 is the first item's.
@@ -75,7 +76,7 @@ def newcomer_remark(run: Run, explained: int) -> str:
     """What a reader of a newcomer's answer must know. explained: texts that are generated."""
     text = "not in the data: the prompt says user_0, which training never used"
     tasks = [Task.SEQUENTIAL] + [Task.EXPLANATION] * (explained > 0)
-    by_graph = [t.label for t in tasks if run.prompts.schemes[t] is WholeWords.GRAPH]
+    by_graph = [t.label for t in tasks if run.prompts.user_has_node(t)]
     if by_graph:
         text += (
             f"; not in the graph either: for the {' and '.join(by_graph)} task, the mean of the "
@@ -91,7 +92,7 @@ def _run_for(run: Run, people: Sequence[Person]) -> Run:
         return run
     if len(people) > 1:
         raise ValueError("a newcomer is asked for alone")
-    return replace(run, model=NewcomerModel(run.model, strange[0].history).eval())
+    return replace(run, model=NewcomerModel(run.model, run.prompts, strange[0].history).eval())
 
 
 # ---------------------------------------------------------------------------------- answers

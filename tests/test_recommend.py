@@ -15,6 +15,7 @@ from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph
 from modules.people import NEWCOMER, Name, Person, known, newcomer, split_history
 from modules.recommend import NewcomerModel, as_table, newcomer_remark, recommend
+from modules.runs.run import Run
 from modules.tasks import METHODS, Task, WholeWords
 from tests.conftest import HISTORIES, N_ITEMS, process, script, write_folder
 from tests.test_scripts import SMALL
@@ -241,7 +242,7 @@ def test_a_newcomers_node_is_the_mean_of_the_items(prompts, model, tokenizer, ow
     with torch.no_grad():
         for rows, batch in samples:
             calls.clear()
-            states, mask = NewcomerModel(model, history).eval().encode(batch)
+            states, mask = NewcomerModel(model, prompts, history).eval().encode(batch)
             assert bool(calls) is not own_encoder  # the model's own encoder was asked for, or not
             plain, _ = model.encode(batch)
             for row, line in zip(rows, range(len(rows))):
@@ -269,6 +270,24 @@ def test_where_no_graph_is_read_a_newcomer_needs_none(run):
     assert "for the sequential task" in newcomer_remark(run, 0)
     (third,) = recommend(run, [person], 5, 0, 4)
     assert third.probabilities != pytest.approx(answer.probabilities, rel=1e-3)
+
+
+def test_where_users_have_no_node_nobody_has_one(run):
+    """Known users and a newcomer are told by their items alone, as in training."""
+    prompts = replace(run.prompts, causal=True, drop_own_edges=True)
+    run = reading(replace(run, prompts=prompts), dict.fromkeys(Task, WholeWords.GRAPH))
+    run.model.graph_values.zero_()  # so that no item hears of its users
+
+    def chances(run: Run, who: Person) -> list[float]:
+        return recommend(run, [who], 5, 0, 4)[0].probabilities
+
+    told = replace(run, prompts=replace(run.prompts, drop_own_edges=False))
+    for who in (stranger(run.dataset, "I3,I7"), Person(2, "U2", np.array([3, 7]))):
+        before = chances(run, who)
+        assert chances(told, who) != before
+        run.model.nodes.weight.data[1:5] += 3.0
+        assert chances(run, who) == before
+    assert "graph" not in newcomer_remark(run, 0)
 
 
 def test_a_long_history_is_read_from_its_end(run):

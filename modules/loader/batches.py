@@ -38,6 +38,9 @@ class Batch(NamedTuple):
     # (N, 2) int64: row and position of the encoder state that each target is predicted from; None:
     # from all states of its own row.
     target_places: torch.Tensor | None = None
+    # (2, n) int64: the nodes of the edges that the whole step asks about, which the graph of the
+    # step is without; item 0: all edges of the user. None: the whole graph.
+    own_edges: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; to a GPU from pinned memory, which nobody waits for."""

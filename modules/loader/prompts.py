@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 
 from modules.loader.batches import Batch, BatchSize, Samples, make_batch, prompt_lengths
 from modules.loader.evaluation_set import EvaluationSet
@@ -20,15 +21,39 @@ class Prompts:
         pieces: id words and templates, tokenised.
         schemes: the whole-word ids of each task.
         causal: sequential prompts are read from left to right.
+        drop_own_edges: the edges that a training step asks about leave the graph of that step.
     """
 
     pieces: PromptPieces
     schemes: dict[Task, WholeWords]
     causal: bool = False
+    drop_own_edges: bool = False
 
     def reads_left_to_right(self, task: Task) -> bool:
         """Whether the task's targets are each predicted from the state of one token."""
         return self.causal and task is Task.SEQUENTIAL
+
+    def drops_edges(self, task: Task) -> bool:
+        """Whether the edges that the task's training samples ask about leave the graph."""
+        return self.drop_own_edges and self.schemes[task] is WholeWords.GRAPH
+
+    def user_has_node(self, task: Task) -> bool:
+        """Whether a user's mention carries the user's node. Where all edges of the user leave the
+        graph, in training, it would tell nothing; so it is left out at test time too."""
+        hidden = self.drops_edges(task) and self.reads_left_to_right(task)
+        return self.schemes[task] is WholeWords.GRAPH and not hidden
+
+    def own_edges(self, task: Task, samples: Samples) -> torch.Tensor | None:
+        """(2, n) int64 nodes of the edges that training samples ask about; item 0: all edges of the
+        user, each of which is a target in turn. None: no edge leaves the graph."""
+        if not self.drops_edges(task):
+            return None
+        items = np.zeros_like(samples.users)
+        if not self.reads_left_to_right(task):
+            explained = samples.target_items is None  # the one item of each prompt
+            items = samples.items.flat if explained else samples.target_items
+            items = items.astype(np.int64) + self.pieces.n_users
+        return torch.from_numpy(np.stack([samples.users, items]).astype(np.int64))
 
     def lengths(self, task: Task, samples: Samples) -> np.ndarray:
         """(B,) tokens of each prompt, end mark included."""
@@ -37,7 +62,11 @@ class Prompts:
     def batch(self, task: Task, samples: Samples, pad_to: int = 1) -> Batch:
         """A batch of one task. pad_to: prompt lengths are padded to a multiple of this."""
         causal = self.reads_left_to_right(task)
-        return make_batch(task, samples, self.pieces, self.schemes[task], causal, pad_to)
+        batch = make_batch(task, samples, self.pieces, self.schemes[task], causal, pad_to)
+        if causal and self.drops_edges(task):
+            nodes = batch.whole_word_ids
+            batch = batch._replace(whole_word_ids=nodes.where(nodes > self.pieces.n_users, 0))
+        return batch
 
     # --------------------------------------------------------------------- evaluation sets
 

@@ -3,10 +3,12 @@
 Every draw takes its generator as an argument; the data set is never changed.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.negatives import NegativeSampler, shuffled_candidates
@@ -112,6 +114,27 @@ class TrainingStream:
         return self
 
     def __next__(self) -> TrainStep:
+        samples = self._draw()
+        own_edges = self._prompts.own_edges(self.task, samples)
+        batches, shares = [], []
+        for part in self._parts(samples):
+            chosen = samples.select(part)
+            batch = self._prompts.batch(self.task, chosen, self.plan.pad_to)
+            batches.append(batch._replace(own_edges=own_edges))
+            shares.append(len(chosen.targets.flat) / len(samples.targets.flat))
+        return TrainStep(batches, shares)
+
+    def edges_ahead(self, steps: int) -> torch.Tensor | None:
+        """``Batch.own_edges`` of the next steps together; the stream stays where it is."""
+        if not self._prompts.drops_edges(self.task):
+            return None
+        place = self.state()
+        edges = [self._prompts.own_edges(self.task, self._draw()) for _ in range(steps)]
+        self.load_state(*place)
+        return torch.cat(edges, dim=1)
+
+    def _draw(self) -> Samples:
+        """The samples of the next step, all processes'."""
         if self._at + self.plan.samples > self.size:
             self._order, self._at = self._shuffled(), 0
         rows = self._order[self._at : self._at + self.plan.samples]
@@ -121,13 +144,7 @@ class TrainingStream:
             Task.SEQUENTIAL: self._sequential,
             Task.DIRECT: self._direct,
         }[self.task]
-        samples = draw(rows)
-        batches, shares = [], []
-        for part in self._parts(samples):
-            chosen = samples.select(part)
-            batches.append(self._prompts.batch(self.task, chosen, self.plan.pad_to))
-            shares.append(len(chosen.targets.flat) / len(samples.targets.flat))
-        return TrainStep(batches, shares)
+        return draw(rows)
 
     def _shuffled(self) -> np.ndarray:
         """The order of a pass. Causal steps hold histories of like length, for fewer pads."""
@@ -201,3 +218,16 @@ class TrainingStream:
         return Samples(
             users, Ragged.of_matrix(candidates), targets, self._templates(rows), target_items
         )
+
+
+def task_of_step(streams: Mapping[Task, TrainingStream], step: int) -> Task:
+    """The task of a step, counted from 0: tasks take turns."""
+    return list(streams)[step % len(streams)]
+
+
+def edges_ahead(streams: Mapping[Task, TrainingStream], steps: range) -> torch.Tensor | None:
+    """``Batch.own_edges`` of the steps that come next, of all tasks together."""
+    turns = Counter(task_of_step(streams, step) for step in steps)
+    found = [streams[task].edges_ahead(n) for task, n in turns.items()]
+    found = [edges for edges in found if edges is not None]
+    return torch.cat(found, dim=1) if found else None

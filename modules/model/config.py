@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.model.graph import PROPAGATIONS
-from modules.presets import MAX_LAYERS, MAX_PROMPTS
+from modules.presets import MAX_LAYERS, MAX_PROMPTS, OWN_EDGES
 from modules.tasks import METHODS, Task, WholeWords, schemes
 from utils.errors import UserError, limit
 from utils.flag_types import LARGEST
@@ -31,6 +31,8 @@ class ELMRecConfig:
             item, as in SASRec (Kang & McAuley 2018).
         whole_words: for ablations: whole-word ids by task, where they are not the method's.
         propagation: what makes W of E0, by its name in ``PROPAGATIONS`` (modules/model/graph.py).
+        own_edges: ``drop``: the edges that a training step asks about leave the graph of that step,
+            and causal prompts tell no user by a node; ``keep``: as published.
     """
 
     n_users: int
@@ -43,10 +45,12 @@ class ELMRecConfig:
     causal: bool = False
     whole_words: dict[str, str] = field(default_factory=dict)
     propagation: str = "lightgcn"
+    own_edges: str = "keep"
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the entry, its value and the limit."""
-        for name, known in (("method", METHODS), ("propagation", PROPAGATIONS)):
+        names = {"method": METHODS, "propagation": PROPAGATIONS, "own_edges": OWN_EDGES}
+        for name, known in names.items():
             value = getattr(self, name)
             if type(value) is not str or value not in known:
                 raise ValueError(f"{name!r} is {limit(value)}, none of {', '.join(known)}")

@@ -22,7 +22,7 @@ from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
 from modules.model.config import CONFIG_FILE, ELMRecConfig
 from modules.model.encoder import encode
-from modules.model.graph import PROPAGATIONS, Graph
+from modules.model.graph import PROPAGATIONS, Graph, without_edges
 from modules.model.loss import ContinuationLoss
 from modules.model.weights import (
     PREFIX,
@@ -87,39 +87,51 @@ class ELMRec(nn.Module):
 
     # ---------------------------------------------------------------------------- the paper
 
-    def whole_word_table(self, scheme: WholeWords) -> torch.Tensor:
+    def whole_word_table(
+        self, scheme: WholeWords, own_edges: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """W: (U + I + 1, D) propagated graph features, or (512, D) positions.
 
         In evaluation it is made once, and again where E0 has changed; where gradients are asked
         for it is made anew each time.
+
+        own_edges: ``Batch.own_edges``, which the graph is then without.
         """
         if scheme is WholeWords.POSITION:
             return self.positions.weight
         if self.frozen is not None:
             return self.frozen
         features = self.nodes.weight
-        if torch.is_grad_enabled() or self.training:
-            return self._propagate(features)
+        if torch.is_grad_enabled() or self.training or own_edges is not None:
+            return self._propagate(features, own_edges)
         origin = features.data_ptr(), features._version
         if self._propagated is None or self._propagated[1] != origin:
             self._propagated = self._propagate(features), origin
         return self._propagated[0]
 
-    def _propagate(self, features: torch.Tensor) -> torch.Tensor:
+    def _propagate(
+        self, features: torch.Tensor, own_edges: torch.Tensor | None = None
+    ) -> torch.Tensor:
         graph = Graph(self.graph_crow, self.graph_col, self.graph_values)
+        if own_edges is not None:
+            graph = without_edges(graph, *own_edges.to(features.device))
         return PROPAGATIONS[self.config.propagation](features, graph, self.config.graph_layers)
 
-    def freeze_table(self, gradient: torch.Tensor | None = None) -> None:
+    def freeze_table(
+        self, own_edges: torch.Tensor | None = None, gradient: torch.Tensor | None = None
+    ) -> None:
         """Keep W as it is now for the next steps, and add up its gradient meanwhile.
 
         On a large graph the two propagations of a step cost more than the rest of it. A table
         that is a few steps old differs little, for one step moves E0 by little.
 
-        gradient: what was added up before, where a run continues; empty for nothing yet.
+        Args:
+            own_edges: ``Batch.own_edges`` of all these steps, which the graph is then without.
+            gradient: what was added up before, where a run continues; empty for nothing yet.
         """
         features = self.nodes.weight.detach().requires_grad_()
         with torch.enable_grad():
-            self._made = self._propagate(features), features
+            self._made = self._propagate(features, own_edges), features
         self.frozen = self._made[0].detach().requires_grad_()
         if gradient is not None and gradient.numel():
             self.frozen.grad = gradient
@@ -139,7 +151,7 @@ class ELMRec(nn.Module):
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """[p ; E + alpha W]: (B, K + S, D) and its attention mask (B, K + S)."""
         tokens = self.t5.shared(batch.input_ids)
-        table = self.whole_word_table(self.schemes[batch.task])
+        table = self.whole_word_table(self.schemes[batch.task], batch.own_edges)
         # padding_idx: row 0 is used as it is, and not trained.
         whole_words = nn.functional.embedding(batch.whole_word_ids, table, padding_idx=0)
         embeds = tokens + self.config.alpha * whole_words  # (B, S, D)

@@ -56,6 +56,33 @@ def normalized_adjacency(edges: np.ndarray, n_users: int, n_items: int) -> Graph
     )
 
 
+def without_edges(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> Graph:
+    """A_hat of the graph without some edges; degrees are counted anew on what is left, so that no
+    node is known by a gap in its norm.
+
+    A step asks whether a user takes an item, and the train graph says so: each edge that is asked
+    for leaves the graph of its step, and the answer is not shown with the question.
+
+    Args:
+        users: (n,) nodes; a pair may come twice, or be no edge.
+        items: (n,) nodes of the other side; 0: all edges of the user.
+    """
+    n = len(graph.crow) - 1
+    degrees = graph.crow.diff()
+    row = torch.repeat_interleave(torch.arange(n, device=graph.col.device), degrees)
+    keep = torch.ones_like(graph.values)
+    every = torch.zeros(n, dtype=torch.bool, device=graph.col.device)
+    every[users[items == 0]] = True
+    keep[every[row] | every[graph.col]] = 0.0
+    key = row * n + graph.col  # ascending: rows follow each other, columns ascend in each
+    ends = torch.cat([users * n + items, items * n + users])
+    place, after = (torch.searchsorted(key, ends, right=right) for right in (False, True))
+    keep[place[after > place]] = 0.0
+    left = torch.zeros(n, dtype=keep.dtype, device=keep.device).index_add_(0, row, keep)
+    scale = torch.where(left > 0, left.clamp(min=1.0).rsqrt(), 0.0)
+    return graph._replace(values=keep * scale[row] * scale[graph.col])
+
+
 class _Propagate(torch.autograd.Function):
     """W is linear in E0 and A_hat symmetric, so the gradient of W is the same propagation."""
 

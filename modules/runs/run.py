@@ -123,5 +123,6 @@ def open_run(
     if writes:
         check_writable(folder)
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers, record.own_tokens)
-    prompts = Prompts(pieces, model.schemes, model.config.causal)
+    config = model.config
+    prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop")
     return Run(folder, record, dataset, tokenizer, numbers, prompts, model, machine)

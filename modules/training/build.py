@@ -63,6 +63,7 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         causal=settings.causal,
         whole_words=settings.whole_words,
         propagation=settings.propagation,
+        own_edges=settings.own_edges,
     )
     graph = item_loss = None
     if config.has_graph:
@@ -76,7 +77,7 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         torch.manual_seed(settings.seed + distributed.rank())
     arguments = settings.as_arguments() | {"precision": machine.precision}
     record = RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
-    prompts = Prompts(pieces, model.schemes, config.causal)
+    prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop")
     run = Run(settings.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
     say(_describe(run, settings))
     return run

@@ -57,6 +57,10 @@ CHECKS = (
         "--graph_every {s.graph_every}: --method {s.method} has no graph. Leave it out.",
     ),
     Check(
+        lambda s: not s.has_graph and s.own_edges == "drop",
+        "--own_edges {s.own_edges}: --method {s.method} has no graph. Leave it out.",
+    ),
+    Check(
         lambda s: s.tensorboard is not None and find_spec("tensorboard") is None,
         "--tensorboard: the package tensorboard is missing. Install it with pip install "
         "tensorboard, or leave the flag out: train_log.jsonl has the same numbers.",

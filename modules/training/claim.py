@@ -27,6 +27,8 @@ FREE = {
     "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
     "log_interval", "checkpoint", "data_dir", "tensorboard", "model_version", "preset",
 }  # fmt: skip
+# Settings that earlier versions did not have: what they did, where it is not today's default.
+BEFORE = {"own_edges": "keep"}
 
 
 def saved_states(folder: Path) -> list[Path]:
@@ -156,7 +158,8 @@ def has_begun(folder: Path) -> bool:
 
 def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """UserError where a setting that shapes the run is not as it was started with. A setting that
-    the version that started it did not have is not compared."""
+    the version that started it did not have is as in ``BEFORE``, or else not compared."""
+    before = {**BEFORE, **before}
     for name, value in now.items():
         if name not in FREE and name in before and before[name] != value:
             raise UserError(

@@ -16,6 +16,7 @@ from modules.presets import (
     MAX_LAYERS,
     MAX_PROMPTS,
     MODEL_VERSIONS,
+    OWN_EDGES,
     PRESETS,
     published_row,
 )
@@ -124,6 +125,11 @@ class Settings:
         "how items are written: random numbers (default of clean), the data's own (published, "
         "default of paper), numbers that like items share digits of (collaborative), or a new "
         "token an item (own)", choices=ITEM_IDS,
+    )  # fmt: skip
+    own_edges: str | None = flag(
+        "protocol", None,
+        "drop: the edges that a step asks about leave the graph of that step (default of clean); "
+        "keep: as published (default of paper)", choices=OWN_EDGES,
     )  # fmt: skip
     tasks: list[str] = flag(  # noqa: RUF009  a field
         "protocol", _TASKS, "tasks to train, by commas", type=task_list
@@ -253,12 +259,14 @@ class Settings:
         if optimizer is None:
             scratch = self.from_scratch or backbone in BACKBONES
             optimizer = "adafactor" if scratch and not self.shard else "adamw"
+        drop = self.has_graph and self.protocol == "clean"
         return replace(
             self,
             backbone=backbone,
             optimizer=optimizer,
             lr=self.lr or OPTIMIZERS[optimizer],
             item_ids=self.item_ids or {"clean": "random", "paper": "published"}[self.protocol],
+            own_edges=self.own_edges or ("drop" if drop else "keep"),
             preset=ALIASES.get(self.preset, self.preset),
         )
 

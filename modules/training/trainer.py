@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from modules.loader.batches import Batch
-from modules.loader.training_stream import TrainingStream, TrainStep
+from modules.loader.training_stream import TrainingStream, TrainStep, edges_ahead, task_of_step
 from modules.model.elmrec import ELMRec
 from modules.tasks import Task
 from modules.training.events import EpochReport, FitResult, StepReport
@@ -58,6 +58,7 @@ class Trainer:
         self._losses = MeanLosses()
         self._watch = LossWatch(list(streams), machine.device, settings.skip_nonfinite)
         self._table_gradient: torch.Tensor | None = None  # of a frozen table, from a state
+        self._table_edges: torch.Tensor | None = None  # own edges of its steps
         self.steps_per_epoch = sum(stream.steps_per_pass for stream in streams.values())
         longest = settings.epochs * self.steps_per_epoch
         self.total_steps = min(longest, settings.max_steps or longest)  # if nothing stops earlier
@@ -140,15 +141,16 @@ class Trainer:
     def _start_epoch(self) -> None:
         self._model.train()
         if self._table_gradient is not None:  # resumed between the steps of a frozen table
-            self._model.freeze_table(self._table_gradient)
+            self._model.freeze_table(self._table_edges, self._table_gradient)
             self._table_gradient = None
 
     def _one_step(self, on_step: Callable[[StepReport], None]) -> None:
         settings = self._settings
-        tasks, every = list(self._streams), settings.graph_every
-        task = tasks[self.step % len(tasks)]
+        task, every = task_of_step(self._streams, self.step), settings.graph_every
         if every > 1 and self.nth % every == 0:
-            self._model.freeze_table()
+            steps = min(every, self.steps_per_epoch - self.nth)
+            self._table_edges = edges_ahead(self._streams, range(self.step, self.step + steps))
+            self._model.freeze_table(self._table_edges)
         stream = self._streams[task]
         loss = self._backward(next(stream))
         self.step, self.nth = self.step + 1, self.nth + 1
@@ -226,6 +228,8 @@ class Trainer:
             tensors["frozen"] = torch.zeros(0)
             if gradient is not None:
                 tensors["frozen"] = distributed.mean_over_ranks(gradient.clone())
+            if self._table_edges is not None:
+                tensors["frozen_edges"] = self._table_edges
         streams = {}
         for task, stream in self._streams.items():
             order, streams[task.label] = stream.state()
@@ -254,6 +258,7 @@ class Trainer:
         set_rng_state(device, parts["rng"][str(distributed.rank())])
         if "frozen" in parts:
             self._table_gradient = parts["frozen"][""].to(device)
+            self._table_edges = parts.get("frozen_edges", {}).get("")
         for task, stream in self._streams.items():
             order = parts["order"][task.label].numpy()
             stream.load_state(order, values["samplers"][task.label])
@@ -280,7 +285,8 @@ class Trainer:
 
 
 INTERRUPTED = "interrupted"  # asked to stop before any limit was reached
-_KINDS = {"model", "optimizer", "losses", "rng", "frozen", "order"}  # of tensors in a state
+# Of tensors in a state.
+_KINDS = {"model", "optimizer", "losses", "rng", "frozen", "frozen_edges", "order"}
 _COUNTERS = ("step", "epoch", "nth", "endured")
 
 

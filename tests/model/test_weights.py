@@ -86,6 +86,7 @@ REFUSED = {
         None, [], {}, {"n_users": 4}, {"n_users": 4, "n_items": 12, "graph_layers": 10**9},
         {"n_users": 2**31, "n_items": 2**31}, {"n_users": 4, "n_items": 12, "method": []},
         {"n_users": 4, "n_items": 12, "whole_words": {"direct": {"a": 1}}},
+        {"n_users": 4, "n_items": 12, "own_edges": "maybe"},
     ],
 }  # fmt: skip
 
@@ -101,6 +102,8 @@ def test_numbers_out_of_their_limits_are_refused(saved, name, values):
 
 def test_the_method_of_a_folder_without_its_tensors(model, saved):
     assert read_config(saved) == model.config
+    set_config(saved, elmrec={"n_users": 4, "n_items": 12})  # as earlier versions wrote it
+    assert read_config(saved).own_edges == "keep"
     set_config(saved, elmrec={"n_users": 4, "n_items": 12, "graph_layers": 10**9})
     with pytest.raises(UserError, match=r"config\.json: in 'elmrec': 'graph_layers' is 1000000000"):
         read_config(saved)

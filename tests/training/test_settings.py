@@ -25,6 +25,7 @@ BROKEN = [
     ({"method": "pod", "sigma": 3.0}, "--sigma is of the graph, which --method pod does not have"),
     ({"method": "p5", "L": 2}, "--L is of the graph, which --method p5 does not have"),
     ({"method": "pod", "graph_every": 2}, "--graph_every 2: --method pod has no graph"),
+    ({"method": "p5", "own_edges": "drop"}, "--own_edges drop: --method p5 has no graph"),
 ]
 
 
@@ -56,6 +57,23 @@ def test_what_is_not_given_follows_from_the_rest():
     assert Settings(backbone="tiny", shard=True).resolved().optimizer == "adamw"
     assert Settings(model_version=2).resolved().backbone == "t5-large"
     assert Settings(preset="best").resolved().preset == "item_tokens"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "drop"),
+        ({"protocol": "paper"}, "keep"),
+        ({"own_edges": "keep"}, "keep"),
+        ({"protocol": "paper", "own_edges": "drop"}, "drop"),
+        ({"method": "pod"}, "keep"),
+        ({"method": "pod", "own_edges": "keep"}, "keep"),
+        ({"method": "pod", "whole_words": {"direct": "graph"}}, "drop"),
+        ({"whole_words": {"direct": "position", "explanation": "position"}}, "keep"),
+    ],
+)
+def test_own_edges_follow_from_the_protocol_where_there_is_a_graph(given, expected):
+    assert Settings(**given).resolved().own_edges == expected
 
 
 def test_the_preset_fills_in_what_is_not_given():

@@ -1,5 +1,8 @@
 """The loop: order of tasks, limits, early stopping, and that it learns."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from modules.data.negatives import NegativeSampler
 from modules.loader.batches import BatchSize
 from modules.loader.ragged import recent_histories
 from modules.loader.training_stream import StepPlan, TrainingStream
-from modules.tasks import Task
+from modules.tasks import Task, WholeWords
 from modules.training.loss_meter import LossWatch
 from modules.training.settings import Settings
 from modules.training.trainer import Trainer
@@ -106,7 +109,7 @@ def test_a_frozen_table_is_applied_every_k_steps_and_at_an_epochs_end(
 ):
     held, moved, last = [], [], model.nodes.weight.detach().clone()
     hold = model.freeze_table
-    monkeypatch.setattr(model, "freeze_table", lambda: (held.append(len(moved)), hold()))
+    monkeypatch.setattr(model, "freeze_table", lambda edges: (held.append(len(moved)), hold(edges)))
 
     def watch(report):
         nonlocal last
@@ -118,6 +121,50 @@ def test_a_frozen_table_is_applied_every_k_steps_and_at_an_epochs_end(
     trainer.fit(watch, lambda report: None, lambda report: None)
     assert held == [0, 3, 4, 7]  # epochs of four steps
     assert moved == [False, False, True, True] * 2
+
+
+def test_a_frozen_table_is_without_the_edges_of_its_steps(dataset, prompts, model, monkeypatch):
+    """Of those to the end of the epoch at most, also where the run stops before."""
+    frozen, used, hold, forward = [], [], model.freeze_table, model.forward
+    monkeypatch.setattr(model, "freeze_table", lambda edges: (frozen.append(edges), hold(edges)))
+    monkeypatch.setattr(model, "forward", lambda batch: (used.append(batch), forward(batch))[1])
+    prompts = replace(prompts, drop_own_edges=True)
+    trainer = trainer_of(dataset, prompts, model, epochs=2, graph_every=3, max_steps=6)
+    trainer.fit(*[lambda report: None] * 3)
+    asked = [batch.own_edges for batch in used if batch.own_edges is not None]
+    assert len(asked) == 3  # positions, graph, in turn
+    assert torch.equal(frozen[0], asked[0])  # steps 1 to 3
+    assert torch.equal(frozen[1], asked[1])  # step 4
+    assert torch.equal(frozen[2][:, :2], asked[2])  # step 6; positions have none
+
+
+@pytest.mark.parametrize("stop", range(1, 8))
+def test_a_state_holds_the_edges_that_a_frozen_table_is_without(stop, dataset, prompts, model):
+    """Stopped at any step and continued: the weights of a run that was not."""
+    prompts = replace(prompts, schemes=dict.fromkeys(Task, WholeWords.GRAPH), drop_own_edges=True)
+    model.schemes = prompts.schemes
+    start, states = copy.deepcopy(model.state_dict()), {}
+
+    def train(steps: int, state: tuple | None = None) -> dict[str, torch.Tensor]:
+        model.load_state_dict(start)
+        model.zero_grad()
+        trainer = trainer_of(dataset, prompts, model, epochs=2, graph_every=3, max_steps=steps)
+        torch.manual_seed(5)  # dropout
+        if state is not None:
+            trainer.load_state(*state)
+
+        def keep() -> None:
+            states[trainer.step] = copy.deepcopy(trainer.state())
+
+        trainer.fit(lambda _: None, lambda _: None, lambda _: None, keep)
+        return copy.deepcopy(model.state_dict())
+
+    whole = train(8)
+    train(stop)
+    inside = stop % 4 in (1, 2)  # epochs of four steps, a table for three of them
+    assert ("frozen_edges" in states[stop][0]) is inside
+    continued = train(8, states[stop])
+    assert all(torch.equal(continued[name], whole[name]) for name in whole)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
