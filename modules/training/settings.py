@@ -126,10 +126,10 @@ class Settings:
         "default of paper), numbers that like items share digits of (collaborative), or a new "
         "token an item (own)", choices=ITEM_IDS,
     )  # fmt: skip
-    own_edges: str | None = flag(
-        "protocol", None,
-        "drop: the edges that a step asks about leave the graph of that step (default of clean); "
-        "keep: as published (default of paper)", choices=OWN_EDGES,
+    own_edges: str = flag(
+        "protocol", "keep",
+        "keep: as published; drop: the edges that a step asks about leave the graph of that step",
+        choices=OWN_EDGES,
     )  # fmt: skip
     tasks: list[str] = flag(  # noqa: RUF009  a field
         "protocol", _TASKS, "tasks to train, by commas", type=task_list
@@ -259,14 +259,12 @@ class Settings:
         if optimizer is None:
             scratch = self.from_scratch or backbone in BACKBONES
             optimizer = "adafactor" if scratch and not self.shard else "adamw"
-        drop = self.has_graph and self.protocol == "clean"
         return replace(
             self,
             backbone=backbone,
             optimizer=optimizer,
             lr=self.lr or OPTIMIZERS[optimizer],
             item_ids=self.item_ids or {"clean": "random", "paper": "published"}[self.protocol],
-            own_edges=self.own_edges or ("drop" if drop else "keep"),
             preset=ALIASES.get(self.preset, self.preset),
         )
 

@@ -59,23 +59,6 @@ def test_what_is_not_given_follows_from_the_rest():
     assert Settings(preset="best").resolved().preset == "item_tokens"
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({}, "drop"),
-        ({"protocol": "paper"}, "keep"),
-        ({"own_edges": "keep"}, "keep"),
-        ({"protocol": "paper", "own_edges": "drop"}, "drop"),
-        ({"method": "pod"}, "keep"),
-        ({"method": "pod", "own_edges": "keep"}, "keep"),
-        ({"method": "pod", "whole_words": {"direct": "graph"}}, "drop"),
-        ({"whole_words": {"direct": "position", "explanation": "position"}}, "keep"),
-    ],
-)
-def test_own_edges_follow_from_the_protocol_where_there_is_a_graph(given, expected):
-    assert Settings(**given).resolved().own_edges == expected
-
-
 def test_the_preset_fills_in_what_is_not_given():
     beauty, source = Settings(objective="sequential", sigma=1.0).for_data("beauty")
     assert (beauty.alpha, beauty.sigma, beauty.L) == (6, 1.0, 4)
