@@ -94,3 +94,17 @@ def test_a_file_in_the_folders_place(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"--tensorboard .*file: no folder"):
         Scalars(str(tmp_path / "file"), 0)
+
+
+def test_a_full_disk_ends_the_curves_and_no_training(tmp_path, monkeypatch, capsys):
+    scalars = Scalars(str(tmp_path / "curves"), 0)
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(scalars._writer, "flush", full)
+    for step in (1, 2):
+        scalars.write({"step": step, "train": {"direct": 0.5}})
+    scalars.close()
+    said = capsys.readouterr().out
+    assert said.count("cannot be written (No space left on device); going on without") == 1
