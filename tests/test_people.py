@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 from modules.data.reader import load_dataset
 from modules.people import Name, known, newcomer, read_names, split_history
 from tests.conftest import HISTORIES, N_ITEMS, write_folder
+from tests.fuzz import examples
 from utils.errors import UserError
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))
+EXAMPLES = examples(150)
 ODD = [
     "a,b",
     "a",

@@ -149,28 +149,6 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def check_own_folder(folder: Path, record: str, flag: str) -> None:
-    """Whether a folder is ours to write to: it holds our record, or is empty, or is not there.
-
-    Args:
-        record: name of the file that only our folders hold; its reader checks what is in it.
-        flag: by which the user named the folder, for errors.
-
-    Raises:
-        UserError: where it is anything else; nothing is written.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{flag} {folder}: is a file. Name a folder.")
-    if not folder.exists() or (folder / record).exists():
-        return
-    if held := foreign(folder):
-        more = f" and {len(held) - 3} more" if len(held) > 3 else ""
-        raise UserError(
-            f"{flag} {folder}: holds {', '.join(map(limit, held[:3]))}{more}, but no {record}: it "
-            "is not a folder that this program wrote. Name a new or an empty one."
-        )
-
-
 def foreign(folder: Path) -> list[str]:
     """Names of what is in a folder but a lock and what a killed process of ours left aside."""
     names = sorted(path.name for path in folder.iterdir())

@@ -1,4 +1,5 @@
-"""What may be replaced: a file that this program wrote, or one that a flag says may go."""
+"""What may be written to: a folder of ours, a file that this program wrote, or one that a flag says
+may go."""
 
 import hashlib
 import os
@@ -6,8 +7,8 @@ import stat
 from pathlib import Path
 
 from utils.console import say
-from utils.errors import UserError
-from utils.files import check_writable, read_file, sweep, write_text
+from utils.errors import UserError, limit
+from utils.files import check_writable, foreign, read_file, sweep, write_text
 
 
 def seal(text: str) -> str:
@@ -47,6 +48,28 @@ def replace_own(path: Path, text: str, older: tuple[str, ...]) -> bool:
         return False
     write_text(path, seal(text))
     return True
+
+
+def check_own_folder(folder: Path, record: str, flag: str) -> None:
+    """Whether a folder is ours to write to: it holds our record, or is empty, or is not there.
+
+    Args:
+        record: name of the file that only our folders hold; its reader checks what is in it.
+        flag: by which the user named the folder, for errors.
+
+    Raises:
+        UserError: where it is anything else; nothing is written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{flag} {folder}: is a file. Name a folder.")
+    if not folder.exists() or (folder / record).exists():
+        return
+    if held := foreign(folder):
+        more = f" and {len(held) - 3} more" if len(held) > 3 else ""
+        raise UserError(
+            f"{flag} {folder}: holds {', '.join(map(limit, held[:3]))}{more}, but no {record}: it "
+            "is not a folder that this program wrote. Name a new or an empty one."
+        )
 
 
 def check_out(path: Path, overwrite: bool, flag: str = "--out") -> None:

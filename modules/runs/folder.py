@@ -25,8 +25,8 @@ from utils.json_files import read_json, to_json, write_json
 from utils.provenance import versions
 
 NUMBERS_FILE = "item_numbers.json"
-# All that transformers reads of a tokenizer's folder.
-TOKENIZER_FILES = (
+# All files by which transformers makes a tokenizer, the optional ones too.
+_READ_OF_TOKENIZERS = (
     "tokenizer.json",
     "tokenizer_config.json",
     "spiece.model",
@@ -65,7 +65,7 @@ def check_files(folder: Path, record: RunRecord) -> None:
             f"{folder / RUN_FILE}: 'files' does not name {NUMBERS_FILE} and the tokenizer. Put the "
             "original file back."
         )
-    for name in TOKENIZER_FILES:
+    for name in _READ_OF_TOKENIZERS:
         if name not in record.files and os.path.lexists(folder / name):
             raise UserError(
                 f"{folder / name}: a file of a tokenizer that {RUN_FILE} does not name; it would "

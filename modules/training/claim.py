@@ -18,8 +18,9 @@ from modules.training.settings import Settings
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
-from utils.files import check_own_folder, check_writable, sweep
+from utils.files import sweep
 from utils.locks import LOCK_FILE, locked
+from utils.own_files import check_own_folder, check_place
 
 STATES = "state"  # folder of the states, in the run's
 # Settings that may differ when a run is continued: they say when to stop and where to write.
@@ -117,7 +118,7 @@ def _step_to_continue(settings: Settings) -> str | None:
             "another folder."
         )
     _check_kinds(folder)
-    check_writable(next(path for path in (folder, *folder.resolve().parents) if path.exists()))
+    check_place(folder, "--checkpoint")
     if resume is not None:
         if not holds_run:
             read_record(folder)  # which says what is missing

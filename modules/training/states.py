@@ -61,14 +61,14 @@ def save_state(folder: Path, trainer: Trainer, run_id: str) -> None:
     tensors, values = trainer.state()
     if distributed.is_main():
         target = folder / STATES / f"step-{trainer.step:08d}"
-        content = save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
-        record = {
-            "run_id": run_id,
-            "values": values,
-            "values_sha256": _checksum(values),
-            "tensors_sha256": hashlib.sha256(content).hexdigest(),
-        }
-        if not _is_saved(target, record):
+        if not _is_saved(target, values, run_id):
+            content = save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
+            record = {
+                "run_id": run_id,
+                "values": values,
+                "values_sha256": _checksum(values),
+                "tensors_sha256": hashlib.sha256(content).hexdigest(),
+            }
             with whole_folder(target) as aside:
                 write_bytes(aside / TENSORS, content)
                 write_json(aside / VALUES, record)
@@ -81,11 +81,11 @@ def _checksum(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _is_saved(target: Path, record: dict[str, Any]) -> bool:
+def _is_saved(target: Path, values: dict[str, Any], run_id: str) -> bool:
     if not target.is_dir():
         return False
     try:
-        return check_state(target, record["run_id"]) == record["values"]
+        return check_state(target, run_id) == values
     except UserError:  # damaged: it is written anew
         return False
 

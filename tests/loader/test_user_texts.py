@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 
 import numpy as np
 import pytest
@@ -18,9 +17,10 @@ from modules.loader.tokenizer import (
     train_tokenizer,
 )
 from tests.conftest import write_folder
+from tests.fuzz import examples
 from tests.test_scripts import script
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+EXAMPLES = examples(100)
 LEARNED = ["it is nice and warm", "a bright lamp", "good scent, </s> <pad> <unk> / < > _"]
 
 

@@ -1,7 +1,6 @@
 """Markup goes, text stays; whatever the text is, in time in proportion to its length."""
 
 import html
-import os
 import time
 
 import pytest
@@ -10,8 +9,9 @@ from hypothesis import strategies as st
 
 from modules.preparation.features import sentences
 from modules.preparation.markup import plain_text
+from tests.fuzz import examples
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+EXAMPLES = examples(100)
 
 WHOLE = [
     "Rated the scent 5 < 10 but the bottle > the rest of it.",

@@ -6,7 +6,6 @@ HYPOTHESIS_EXAMPLES sets how many files each test makes.
 import csv
 import io
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -16,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modules.preparation.formats import Asked
+from tests.fuzz import examples
 from tests.preparation.test_rows import read
 from utils.errors import UserError
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))
+EXAMPLES = examples(150)
 SECONDS = 5  # more than any file of this size may take on a busy machine
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -1,6 +1,5 @@
 """Unusual programs: read, or refused with a reason, in time in proportion to their size."""
 
-import os
 import pickle
 import struct
 
@@ -10,10 +9,11 @@ from hypothesis import strategies as st
 
 from modules.released.reader import read_released
 from modules.released.unpickle import _has_repeating_tuples
+from tests.fuzz import examples
 from tests.released.test_reader import TUPLES, call, solomon, tensor, written
 from utils.errors import UserError
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+EXAMPLES = examples(100)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

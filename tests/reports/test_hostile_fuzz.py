@@ -1,7 +1,6 @@
 """A run's folder with anything changed in any file: each reader works, or says in one message what
 is wrong; in little time and memory."""
 
-import os
 import resource
 import time
 from copy import deepcopy
@@ -9,9 +8,10 @@ from copy import deepcopy
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz import changes, examples
 from tests.reports.hostile import DEEP, INFINITY, OF_FILE, content_of, read, write_bad
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))
+EXAMPLES = examples(150)
 VALUES = [
     None, True, 0, 1, -1, 1.5, -0.5, 2**31, 10**9, 10**40, -(10**40), 10**4000, 1e308, INFINITY,
     "", "x", "x" * 10**5, "\x1b]0;title\x07", "\ud800", "a\nb|c", "<script>", "=1+1", "../run",
@@ -31,13 +31,11 @@ def places(value, at=()):
 def damage(draw):
     """A file, and what is done to it: (place by number, value or removal) a few times."""
     file = draw(st.sampled_from(list(OF_FILE)))
-    value = st.sampled_from(VALUES) | st.integers() | st.floats() | st.text(max_size=20)
-    what = st.tuples(st.integers(0, 10**6), st.sampled_from(["set", "remove", "add"]), value)
-    return file, draw(st.lists(what, min_size=1, max_size=4))
+    return file, draw(changes(VALUES))
 
 
-def apply(content, changes):
-    for number, how, chosen in changes:
+def apply(content, made):
+    for number, how, chosen in made:
         value = deepcopy(chosen)  # one by one: they must not come to hold each other
         every = list(places(content))
         at = every[number % len(every)]
@@ -64,11 +62,11 @@ def apply(content, changes):
 )
 @given(what=damage())
 def test_whatever_is_changed(whole, what):
-    file, changes = what
+    file, made = what
     path = whole / file
     others = [whole / "run" / name for name in ("run.json", "sequential.json", "explanation.json")]
     kept = {p: p.read_bytes() for p in {path, *others}}
-    content = apply(content_of(path), changes)
+    content = apply(content_of(path), made)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     try:

@@ -1,7 +1,6 @@
 """state.json with anything changed: noticed, whatever it is, and told in one message."""
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -15,10 +14,11 @@ from modules.training.claim import saved_states
 from modules.training.states import _checksum, check_state
 from tests.conftest import script
 from tests.conftest import write_folder as write_data
+from tests.fuzz import changes, examples
 from tests.reports.test_hostile_fuzz import VALUES, apply
 from utils.errors import UserError
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))
+EXAMPLES = examples(150)
 RUN = ["--backbone", "tiny", "--negative_num", 5, "--batch_size", 2, "--max_steps", 2]
 
 
@@ -31,25 +31,17 @@ def run(tmp_path_factory) -> Path:
     return base / "run"
 
 
-_VALUE = st.sampled_from(VALUES) | st.integers() | st.floats() | st.text(max_size=20)
-_CHANGES = st.lists(
-    st.tuples(st.integers(0, 10**6), st.sampled_from(["set", "remove", "add"]), _VALUE),
-    min_size=1,
-    max_size=4,
-)
-
-
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(changes=_CHANGES)
-def test_whatever_is_changed_is_noticed(run, changes) -> None:
+@given(made=changes(VALUES))
+def test_whatever_is_changed_is_noticed(run, made) -> None:
     state, run_id = saved_states(run)[-1], read_record(run).run_id
     text = (state / "state.json").read_text()
     try:
-        changed = json.dumps(apply(json.loads(text), changes))
+        changed = json.dumps(apply(json.loads(text), made))
     except ValueError:  # no JSON can be made of it
         return
     (state / "state.json").write_bytes(changed.encode("utf-8", "surrogatepass"))

@@ -1,7 +1,6 @@
 """No text of others steers the terminal; and what is written beside results may fail alone."""
 
 import json
-import os
 import sys
 import unicodedata
 
@@ -9,12 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz import examples
 from utils import cli
 from utils.console import by_product, printable, printable_json, say
 from utils.errors import UserError
 from utils.tables import markdown, one_line
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "200"))
+EXAMPLES = examples(200)
 HOSTILE = {
     "\x1b[31mred": r"\x1b[31mred",
     "\x1b]0;title\x07": r"\x1b]0;title\x07",
