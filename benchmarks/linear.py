@@ -9,10 +9,11 @@ the train items. ``inf``: the linear model alone. The test items are not looked 
 import argparse
 
 from benchmarks.measure import default_data, print_table
-from modules.baselines.histories import weighted_histories
-from modules.baselines.linear import PAST, LinearItems, fit_linear_items
+from modules.baselines.linear import LinearItems
 from modules.data.candidates import valid_candidates
 from modules.data.dataset import HeldOut
+from modules.data.histories import weighted_histories
+from modules.data.item_graph import PAST, solve
 from modules.evaluation.ranker import Decoding, Ranker
 from modules.evaluation.reranking import rank_of, rerank
 from modules.evaluation.seen import DROP, dropped_items, most_dropped, validated_users
@@ -49,7 +50,7 @@ def main() -> None:
     samples = run.prompts.sequential(users, histories, targets, BatchSize(64))
     candidates = valid_candidates(dataset, users, 99, run.record.seed)
     ranker = Ranker.of(run, Decoding("exact"))
-    matrix = fit_linear_items(dataset)
+    matrix, _ = solve(dataset)
     weighted = weighted_histories(dataset, held_out, PAST, MAX_HISTORY)[users - 1]
     rows = []
     for weight in (*args.weights, ALONE):

@@ -83,6 +83,9 @@ GRAPH_ENCODERS = ("lightgcn",)
 # What becomes of the edges that a training step asks about (docs/protocols.md).
 OWN_EDGES = ("keep", "drop")
 
+# What the scores of items know besides the T5 (modules/data/item_graph.py).
+ITEM_GRAPHS = ("none", "linear")
+
 
 def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
     """The settings of a data set, and where they are from, for the log."""

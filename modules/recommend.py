@@ -24,6 +24,7 @@ from modules.loader.batches import Batch, BatchSize
 from modules.loader.prompts import Prompts
 from modules.loader.ragged import Ragged
 from modules.model.elmrec import ELMRec
+from modules.model.item_scores import Added
 from modules.people import NEWCOMER, Person
 from modules.runs.run import Run
 from modules.tasks import MAX_HISTORY, Task, WholeWords
@@ -70,6 +71,10 @@ class NewcomerModel(nn.Module):
             of_user = nn.functional.pad(of_user, (k, 0))[..., None]  # (B, K + S, 1)
             embeds = embeds + self._model.config.alpha * of_user * mean
         return self._model.states(embeds, mask, batch.target_places)
+
+    def added(self, batch: Batch) -> Added | None:
+        """As ``ELMRec.added``: the item graph knows histories, not users."""
+        return self._model.added(batch)
 
 
 def newcomer_remark(run: Run, explained: int) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
 
-from modules.baselines.linear import fit_linear_items
 from modules.data.dataset import RecDataset
+from modules.data.item_graph import solve
 from utils.errors import UserError
 
 # (b, I + 1) weighted histories and (b,) last items -> (b, I + 1) scores. Column 0 is no item.
@@ -124,8 +124,8 @@ def matrix_factorisation(
 def linear_next_items(
     dataset: RecDataset, *, seed: int, l2: float, past: float, future: float
 ) -> Scorer:
-    """See modules/baselines/linear.py: unlike the others it knows what came before what."""
-    matrix = fit_linear_items(dataset, l2, past, future)
+    """See modules/data/item_graph.py: unlike the others it knows what came before what."""
+    matrix, _ = solve(dataset, l2, past, future)
     return lambda histories, last: histories @ matrix
 
 

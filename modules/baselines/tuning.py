@@ -13,10 +13,10 @@ import numpy as np
 from scipy import sparse
 
 from modules.baselines.folder import check_baseline_folder, start_baseline
-from modules.baselines.histories import train_matrix, weighted_histories
 from modules.baselines.simple import Baseline, Scorer
 from modules.data.candidates import test_candidates, valid_candidates
 from modules.data.dataset import HeldOut, RecDataset
+from modules.data.histories import train_matrix, weighted_histories
 from modules.evaluation.record import ranking_figures, ranking_rows
 from modules.evaluation.reranking import Ranked, Seconds
 from modules.evaluation.seen import (

@@ -24,6 +24,7 @@ from modules.model.elmrec import ELMRec
 from modules.runs.run import Run
 from utils import distributed
 from utils.console import progress, say
+from utils.errors import UserError
 from utils.metrics.ranking import NOT_RANKED
 from utils.provenance import seconds_since_start
 from utils.runtime import Stopped
@@ -48,11 +49,23 @@ MAX_PREFIXES = 4096  # of a pass over the whole trie: it attends over (prefixes,
 FEW_PREFIXES = 1024  # up to here that pass is also the fastest way
 
 
-def pick_method(decode: str, trie: ItemTrie) -> str:
+def pick_method(decode: str, trie: ItemTrie, graph: bool = False) -> str:
     """How to rank the whole catalogue: ``exact`` and ``best_first`` give the same lists.
 
     ``auto`` takes the faster; ``exact`` is replaced where the trie is too large for one pass.
+
+    graph: an item graph is part of the scores.
+
+    Raises:
+        UserError: where another search than ``exact`` is asked for, and there is an item graph.
     """
+    if graph:
+        if decode not in ("auto", "exact"):
+            raise UserError(
+                f"--decode {decode}: the model's item graph has a score for each item, which a "
+                "search by tokens does not see. Give --decode exact, or leave it out."
+            )
+        return "exact"
     if decode not in ("auto", "exact"):
         return decode
     limit = FEW_PREFIXES if decode == "auto" else MAX_PREFIXES
@@ -70,8 +83,8 @@ def own_batches(
             bar.update(len(rows) * distributed.world_size())
 
 
-# Ranks the candidates of some rows, by a fresh decoder: (b, k) items and scores.
-_Search = Callable[[PrefixDecoder, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Ranks the candidates of some rows of a batch, by a fresh decoder: (b, k) items and scores.
+_Search = Callable[[PrefixDecoder, Batch, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Ranker:
@@ -100,8 +113,8 @@ class Ranker:
     @classmethod
     def of(cls, run: Run, decoding: Decoding, show_progress: bool = True) -> "Ranker":
         """The ranker of a run; ``decoding.method`` may be "auto" (``pick_method``)."""
-        trie = run.trie
-        decoding = decoding._replace(method=pick_method(decoding.method, trie))
+        trie, graph = run.trie, run.prompts.item_graph is not None
+        decoding = decoding._replace(method=pick_method(decoding.method, trie, graph))
         targets, autocast = run.prompts.pieces.item_targets, run.machine.autocast
         return cls(run.model, trie, targets, decoding, autocast, show_progress)
 
@@ -141,7 +154,7 @@ class Ranker:
                 started = time.perf_counter()
                 decoder = self._decoder(batch)
                 encoded = time.perf_counter()
-                items[rows], scores[rows] = search(decoder, rows)
+                items[rows], scores[rows] = search(decoder, batch, rows)
                 encode += encoded - started
                 decode += time.perf_counter() - encoded
                 done.append(rows)
@@ -161,23 +174,29 @@ class Ranker:
         if added is not None and method != "exact":
             raise ValueError(f"{method} search has no score of every item to add to")
         if method == "beam":
-            return lambda decoder, rows: self._beams(decoder, own(rows), k)
+            return lambda decoder, batch, rows: self._beams(decoder, own(rows), k)
         if method == "best_first":
             if not shared or candidates.shape[1] != len(self._trie.paths) - 1:
                 raise ValueError("best-first search ranks the whole catalogue only")
             tree = branches(self._trie).to(self._device)
 
-            def best_first(decoder: PrefixDecoder, rows: np.ndarray):
+            def best_first(decoder: PrefixDecoder, batch: Batch, rows: np.ndarray):
                 found, best = rank_best_first(decoder, tree, self._vocabulary, k)
                 return found.cpu().numpy(), best.cpu().numpy()
 
             return best_first
         everyone = self._tree(candidates) if shared else None
 
-        def exact(decoder: PrefixDecoder, rows: np.ndarray):
-            tree = everyone if shared else self._tree(own(rows))
-            more = None if added is None else added.scores(rows)
-            return self._exact(decoder, tree, own(rows), k, more)
+        def exact(decoder: PrefixDecoder, batch: Batch, rows: np.ndarray):
+            tree, candidates = everyone if shared else self._tree(own(rows)), own(rows)
+            found = self._probabilities(decoder, batch, tree, candidates)
+            if added is not None:
+                more = torch.from_numpy(added.scores(rows)).to(found.device)
+                found = found + _of_items(more, candidates)
+            best, order = found.topk(k, dim=1)
+            rows_of = np.broadcast_to(candidates, (len(rows), candidates.shape[1]))
+            items = np.take_along_axis(rows_of, order.cpu().numpy(), axis=1)
+            return items, best.cpu().numpy()
 
         return exact
 
@@ -199,14 +218,16 @@ class Ranker:
         Returns:
             (n,) int64: how many items are more probable; NOT_RANKED where the target is dropped.
         """
-        tree = self._tree(np.arange(1, len(self._trie.paths))[None])
+        catalogue = np.arange(1, len(self._trie.paths))[None]
+        tree = self._tree(catalogue)
         ranks = np.zeros(len(samples.users), dtype=np.int64)
         self._model.eval()
         done = []
         with torch.no_grad(), self._autocast():
             title = "ranks in the catalogue"
             for rows, batch in own_batches(samples, title, "user", self._progress):
-                scores = rank_exact(self._decoder(batch), tree, self._vocabulary).cpu().numpy()
+                decoder = self._decoder(batch)
+                scores = self._probabilities(decoder, batch, tree, catalogue).cpu().numpy()
                 if added is not None:
                     scores = scores + added.scores(rows)[:, 1:]
                 own = scores[np.arange(len(rows)), targets[rows] - 1, None]
@@ -226,22 +247,17 @@ class Ranker:
         states, mask = self._model.encode(batch.to(self._device))
         return PrefixDecoder(self._model.t5, states, mask, depth=self._trie.paths.shape[1])
 
-    def _exact(
-        self,
-        decoder: PrefixDecoder,
-        tree: PrefixTree,
-        candidates: np.ndarray,
-        k: int,
-        added: np.ndarray | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """added: (b, I + 1), to the log-probabilities."""
-        everyone = np.broadcast_to(candidates, (decoder.batch_size, candidates.shape[1]))
+    def _probabilities(
+        self, decoder: PrefixDecoder, batch: Batch, tree: PrefixTree, candidates: np.ndarray
+    ) -> torch.Tensor:
+        """(b, C) log-probabilities of (b, C) or (1, C) candidates; a row's sum is 1."""
         found = rank_exact(decoder, tree, self._vocabulary)
-        if added is not None:
-            more = np.take_along_axis(added, everyone, axis=1)
-            found = found + torch.from_numpy(more).to(found.device)
-        best, order = found.topk(k, dim=1)
-        return np.take_along_axis(everyone, order.cpu().numpy(), axis=1), best.cpu().numpy()
+        graph = self._model.added(batch.to(found.device))
+        if graph is None:
+            return found
+        of_items = found.new_zeros(len(found), len(self._trie.paths))
+        of_items[tuple(graph.places)] = graph.values.to(found.dtype)
+        return (found + _of_items(of_items, candidates)).log_softmax(dim=1)
 
     def _beams(
         self, decoder: PrefixDecoder, candidates: np.ndarray, k: int
@@ -267,3 +283,9 @@ class Ranker:
             line = tokens[row, n].tolist()
             items[row, n] = self._item_of[tuple(line[: line.index(marks.end) + 1])]
         return items, np.where(items > 0, scores, -np.inf)
+
+
+def _of_items(scores: torch.Tensor, candidates: np.ndarray) -> torch.Tensor:
+    """(b, I + 1) scores -> (b, C) those of (b, C) or (1, C) candidates."""
+    columns = torch.from_numpy(candidates.astype(np.int64)).to(scores.device)
+    return scores.gather(1, columns.expand(len(scores), -1))

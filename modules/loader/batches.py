@@ -41,6 +41,10 @@ class Batch(NamedTuple):
     # (2, n) int64: the nodes of the edges that the whole step asks about, which the graph of the
     # step is without; item 0: all edges of the user. None: the whole graph.
     own_edges: torch.Tensor | None = None
+    # What the item graph says of each target's place, where it says anything: (2, n) int64 target
+    # row and item, rows ascending, and (n,) float32 scores above 0. None: no item graph.
+    scored: torch.Tensor | None = None
+    item_scores: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; to a GPU from pinned memory, which nobody waits for."""

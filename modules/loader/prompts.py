@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from modules.data.histories import Stretches
+from modules.data.item_graph import ItemGraph
 from modules.loader.batches import Batch, BatchSize, Samples, make_batch, prompt_lengths
 from modules.loader.evaluation_set import EvaluationSet
 from modules.loader.pieces import PromptPieces
@@ -22,12 +24,14 @@ class Prompts:
         schemes: the whole-word ids of each task.
         causal: sequential prompts are read from left to right.
         drop_own_edges: the edges that a training step asks about leave the graph of that step.
+        item_graph: what follows what; of causal prompts.
     """
 
     pieces: PromptPieces
     schemes: dict[Task, WholeWords]
     causal: bool = False
     drop_own_edges: bool = False
+    item_graph: ItemGraph | None = None
 
     def reads_left_to_right(self, task: Task) -> bool:
         """Whether the task's targets are each predicted from the state of one token."""
@@ -66,7 +70,25 @@ class Prompts:
         if causal and self.drops_edges(task):
             nodes = batch.whole_word_ids
             batch = batch._replace(whole_word_ids=nodes.where(nodes > self.pieces.n_users, 0))
+        if causal and self.item_graph is not None:
+            batch = batch._replace(**self._item_scores(samples))
         return batch
+
+    def _item_scores(self, samples: Samples) -> dict[str, torch.Tensor]:
+        """``Batch.scored`` and ``Batch.item_scores``."""
+        starts, stops = samples.items.starts[:-1], samples.items.starts[1:]
+        if samples.every and self.drop_own_edges:
+            found = self.item_graph.in_training(samples.users)
+        else:
+            if samples.every:
+                starts = np.repeat(starts, samples.items.lengths)
+                stops = np.arange(len(starts)) + 1
+            found = self.item_graph.after(Stretches(samples.items.flat, starts, stops))
+        found = found.tocoo()
+        above = found.data > 0
+        places = np.stack([found.row[above], found.col[above]]).astype(np.int64)
+        values = found.data[above].astype(np.float32)
+        return {"scored": torch.from_numpy(places), "item_scores": torch.from_numpy(values)}
 
     # --------------------------------------------------------------------- evaluation sets
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.model.graph import PROPAGATIONS
-from modules.presets import MAX_LAYERS, MAX_PROMPTS, OWN_EDGES
+from modules.presets import ITEM_GRAPHS, MAX_LAYERS, MAX_PROMPTS, OWN_EDGES
 from modules.tasks import METHODS, Task, WholeWords, schemes
 from utils.errors import UserError, limit
 from utils.flag_types import LARGEST
@@ -33,6 +33,8 @@ class ELMRecConfig:
         propagation: what makes W of E0, by its name in ``PROPAGATIONS`` (modules/model/graph.py).
         own_edges: ``drop``: the edges that a training step asks about leave the graph of that step,
             and causal prompts tell no user by a node; ``keep``: as published.
+        item_graph: ``linear``: the scores of items hold what an item graph says
+            (modules/model/item_scores.py); ``none``: they are the T5's alone.
     """
 
     n_users: int
@@ -46,10 +48,12 @@ class ELMRecConfig:
     whole_words: dict[str, str] = field(default_factory=dict)
     propagation: str = "lightgcn"
     own_edges: str = "keep"
+    item_graph: str = "none"
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the entry, its value and the limit."""
         names = {"method": METHODS, "propagation": PROPAGATIONS, "own_edges": OWN_EDGES}
+        names |= {"item_graph": ITEM_GRAPHS}
         for name, known in names.items():
             value = getattr(self, name)
             if type(value) is not str or value not in known:

@@ -23,6 +23,7 @@ from modules.model.backbone import UNSCALED_STD
 from modules.model.config import CONFIG_FILE, ELMRecConfig
 from modules.model.encoder import encode
 from modules.model.graph import PROPAGATIONS, Graph, without_edges
+from modules.model.item_scores import Added, ItemScores
 from modules.model.loss import ContinuationLoss
 from modules.model.weights import (
     PREFIX,
@@ -47,6 +48,7 @@ class ELMRec(nn.Module):
         graph: Graph | None,
         item_loss: ContinuationLoss | None = None,
         own_encoder: bool = True,
+        item_graph: Graph | None = None,
     ) -> None:
         """
         Args:
@@ -55,6 +57,7 @@ class ELMRec(nn.Module):
             graph: A_hat over U + I + 1 nodes; None for methods without a graph.
             item_loss: the loss of target items in training; None: cross entropy over all tokens.
             own_encoder: modules/model/encoder.py; False: transformers' own, which FSDP needs.
+            item_graph: over I + 1 items (modules/data/item_graph.py), where the config has one.
         """
         super().__init__()
         width = t5.config.d_model
@@ -79,6 +82,13 @@ class ELMRec(nn.Module):
                 self.nodes.weight[0] = 0.0
             for name, tensor in graph._asdict().items():
                 self.register_buffer(f"graph_{name}", tensor)
+        self.item_scores: ItemScores | None = None
+        if config.item_graph != "none":
+            if item_graph is None:
+                raise ValueError(f"item graph {config.item_graph!r}: it is not given")
+            self.item_scores = ItemScores()
+            for name, tensor in item_graph._asdict().items():
+                self.register_buffer(f"item_graph_{name}", tensor)
         # W, and what it was made of; in evaluation, where W depends on no input.
         self._propagated: tuple[torch.Tensor, tuple[int, int]] | None = None
         # With --graph_every (see freeze_table): W as steps use it, as made of E0, and E0.
@@ -187,7 +197,20 @@ class ELMRec(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean cross entropy over the target tokens of the batch, pads not scored; or, of items,
         over the trie's continuations (modules/model/loss.py)."""
-        return self._loss(*self.embed(batch), batch.labels, batch.items, batch.target_places)
+        added = self.added(batch)
+        return self._loss(*self.embed(batch), batch.labels, batch.items, batch.target_places, added)
+
+    def item_graph(self) -> Graph | None:
+        """What was given for it."""
+        if self.item_scores is None:
+            return None
+        return Graph(self.item_graph_crow, self.item_graph_col, self.item_graph_values)
+
+    def added(self, batch: Batch) -> Added | None:
+        """The item graph's part of the items' scores; None where the batch has none."""
+        if self.item_scores is None or batch.scored is None:
+            return None
+        return Added(batch.scored, self.item_scores(batch.item_scores))
 
     def _t5_loss(
         self,
@@ -196,6 +219,7 @@ class ELMRec(nn.Module):
         labels: torch.Tensor,
         items: torch.Tensor | None,
         target_places: torch.Tensor | None,
+        added: Added | None,
     ) -> torch.Tensor:
         states, mask = self.states(embeds, mask, target_places)
         if self.item_loss is None or items is None:
@@ -210,7 +234,7 @@ class ELMRec(nn.Module):
         ).last_hidden_state
         if self.t5.config.scale_decoder_outputs:
             hidden = hidden * self.t5.config.d_model**-0.5
-        return self.item_loss(hidden, self.t5.lm_head.weight, items)
+        return self.item_loss(hidden, self.t5.lm_head.weight, items, added)
 
     def compile_loss(self, backend: str | Callable = "inductor") -> None:
         """Compile all of a training step's model but the sparse propagation. Code is made for each
@@ -243,20 +267,21 @@ class ELMRec(nn.Module):
         folder = Path(folder)
         t5_config, config, tensors = read_model(folder)
         # Shapes first: what is wrong with a model must not take all memory to be found out.
-        entries = tensors[PREFIX + "graph_col"].numel() if PREFIX + "graph_col" in tensors else 0
+        sizes = {"graph": config.n_nodes, "item_graph": config.n_items + 1}
         with torch.device("meta"), readable(str(folder / CONFIG_FILE)):
-            sketch = Graph(
-                torch.empty(config.n_users + config.n_items + 2, dtype=torch.int64),
-                torch.empty(entries, dtype=torch.int64),
-                torch.empty(entries),
-            )
-            plan = cls(T5ForConditionalGeneration(t5_config), config, sketch)
+            sketches = {
+                name: Graph.sketch(n, tensors.get(f"{PREFIX}{name}_col"))
+                for name, n in sizes.items()
+            }
+            plan = cls(T5ForConditionalGeneration(t5_config), config, **sketches)
         check_fit(folder, to_file(plan.state_dict()), tensors)
-        graph = None
-        if plan.nodes is not None:
-            graph = Graph(*(tensors[f"{PREFIX}graph_{p}"] for p in ("crow", "col", "values")))
-            with readable(f"{folder / WEIGHTS_FILE}, the graph in it"):
-                graph.matrix(check=True)
-        model = cls(T5ForConditionalGeneration(t5_config), config, graph)
+        graphs = dict.fromkeys(sizes)
+        for name in sizes:
+            if f"{PREFIX}{name}_col" not in tensors:
+                continue
+            graphs[name] = Graph(*(tensors[f"{PREFIX}{name}_{part}"] for part in Graph._fields))
+            with readable(f"{folder / WEIGHTS_FILE}, the {name.replace('_', ' ')} in it"):
+                graphs[name].matrix(check=True)
+        model = cls(T5ForConditionalGeneration(t5_config), config, **graphs)
         model.load_state_dict(to_model(tensors), strict=True)
         return model.eval()

@@ -16,11 +16,30 @@ import torch
 
 
 class Graph(NamedTuple):
-    """A_hat in compressed sparse rows, over N = U + I + 1 nodes."""
+    """A graph in compressed sparse rows: A_hat over N = U + I + 1 nodes, or the item graph."""
 
     crow: torch.Tensor  # (N + 1,) int64
     col: torch.Tensor  # (entries,) int64
     values: torch.Tensor  # (entries,) float32
+
+    @classmethod
+    def of(cls, matrix: scipy.sparse.csr_array | scipy.sparse.csr_matrix) -> "Graph":
+        """The graph of a weighted adjacency matrix."""
+        crow, col = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
+        values = matrix.data.astype(np.float32)
+        return cls(torch.from_numpy(crow), torch.from_numpy(col), torch.from_numpy(values))
+
+    @classmethod
+    def sketch(cls, n: int, col: torch.Tensor | None) -> "Graph":
+        """The shapes of a graph of n nodes with entries as in ``col``, or with none."""
+        entries = 0 if col is None else col.numel()
+        crow, col = torch.empty(n + 1, dtype=torch.int64), torch.empty(entries, dtype=torch.int64)
+        return cls(crow, col, torch.empty(entries))
+
+    def scipy(self) -> scipy.sparse.csr_matrix:
+        """The weighted adjacency matrix."""
+        crow, col, values = (part.cpu().numpy() for part in self)
+        return scipy.sparse.csr_matrix((values, col, crow), (len(crow) - 1, len(crow) - 1))
 
     def matrix(self, check: bool = False) -> torch.Tensor:
         """(N, N) sparse CSR tensor, built when needed, for a model may be made on the meta device.
@@ -48,12 +67,8 @@ def normalized_adjacency(edges: np.ndarray, n_users: int, n_items: int) -> Graph
     adjacency.data[:] = 1.0
     degrees = np.diff(adjacency.indptr)
     scale = np.where(degrees > 0, np.maximum(degrees, 1) ** -0.5, 0.0)
-    values = scale[np.repeat(np.arange(n), degrees)] * scale[adjacency.indices]
-    return Graph(
-        torch.from_numpy(adjacency.indptr.astype(np.int64)),
-        torch.from_numpy(adjacency.indices.astype(np.int64)),
-        torch.from_numpy(values).float(),
-    )
+    adjacency.data[:] = scale[np.repeat(np.arange(n), degrees)] * scale[adjacency.indices]
+    return Graph.of(adjacency)
 
 
 def without_edges(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> Graph:

@@ -12,6 +12,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from modules.data.dataset import RecDataset
+from modules.data.item_graph import ItemGraph
 from modules.data.reader import load_dataset
 from modules.loader.pieces import prompt_pieces, text_targets
 from modules.loader.prompts import Prompts
@@ -124,5 +125,7 @@ def open_run(
         check_writable(folder)
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers, record.own_tokens)
     config = model.config
-    prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop")
+    edges = model.item_graph()
+    items = None if edges is None else ItemGraph(edges.scipy())
+    prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop", items)
     return Run(folder, record, dataset, tokenizer, numbers, prompts, model, machine)

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from modules.data.cooccurrence import collaborative_numbers, cooccurrence_vectors
 from modules.data.dataset import RecDataset
+from modules.data.item_graph import item_graph
 from modules.data.negatives import NegativeSampler
 from modules.data.protocols import TrainView, item_numbers
 from modules.loader.batches import BatchSize
@@ -19,7 +20,7 @@ from modules.loader.trie import build_trie
 from modules.model.backbone import build_backbone
 from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
-from modules.model.graph import normalized_adjacency
+from modules.model.graph import Graph, normalized_adjacency
 from modules.model.loss import ContinuationLoss
 from modules.randomness import Stream, rng
 from modules.runs.record import RunRecord
@@ -64,20 +65,25 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         whole_words=settings.whole_words,
         propagation=settings.propagation,
         own_edges=settings.own_edges,
+        item_graph=settings.item_graph,
     )
-    graph = item_loss = None
+    graph = item_loss = items = None
     if config.has_graph:
         graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
     if settings.loss == "continuations":
         trie = build_trie(pieces.item_targets, t5.config.decoder_start_token_id)
         item_loss = ContinuationLoss(trie)
-    model = ELMRec(t5, config, graph, item_loss, own_encoder=not settings.shard)
+    if config.item_graph != "none":
+        say(f"fitting the item graph of {dataset.n_items:,} items")
+        items = item_graph(dataset, leave_out=config.own_edges == "drop")
+    edges = None if items is None else Graph.of(items.edges)
+    model = ELMRec(t5, config, graph, item_loss, not settings.shard, edges)
     model.to(machine.device)
     if distributed.rank():  # the same weights on every rank, but dropout of its own
         torch.manual_seed(settings.seed + distributed.rank())
     arguments = settings.as_arguments() | {"precision": machine.precision}
     record = RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
-    prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop")
+    prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop", items)
     run = Run(settings.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
     say(_describe(run, settings))
     return run

@@ -57,7 +57,16 @@ CHECKS = (
         "--graph_every {s.graph_every}: --method {s.method} has no graph. Leave it out.",
     ),
     Check(
-        lambda s: not s.has_graph and s.own_edges == "drop",
+        lambda s: (
+            s.item_graph != "none"
+            and not (s.causal and s.item_ids == "own" and s.loss == "continuations")
+        ),
+        "--item_graph {s.item_graph} is for items that are one token each, and for every item of a "
+        "history as a target: give --item_ids own, --causal and --loss continuations as well, or "
+        "--preset item_tokens.",
+    ),
+    Check(
+        lambda s: not s.has_graph and s.item_graph == "none" and s.own_edges == "drop",
         "--own_edges {s.own_edges}: --method {s.method} has no graph. Leave it out.",
     ),
     Check(

@@ -13,6 +13,7 @@ from modules.presets import (
     ALIASES,
     BACKBONES,
     GRAPH_ENCODERS,
+    ITEM_GRAPHS,
     MAX_LAYERS,
     MAX_PROMPTS,
     MODEL_VERSIONS,
@@ -84,6 +85,11 @@ class Settings:
         "model", "random",
         "start of the item tokens of --item_ids own; cooccurrence: vectors of what is bought "
         "together", choices=("random", "cooccurrence"),
+    )  # fmt: skip
+    item_graph: str = flag(
+        "model", "none",
+        "linear: the scores of items hold what a graph of what follows what says, fitted to the "
+        "train histories (modules/data/item_graph.py)", choices=ITEM_GRAPHS,
     )  # fmt: skip
     causal: bool = flag(
         "model", False,

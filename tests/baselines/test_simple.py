@@ -5,9 +5,9 @@ import pytest
 from scipy import sparse
 
 from modules.baselines import simple as baselines
-from modules.baselines.histories import train_matrix, weighted_histories
 from modules.baselines.simple import BASELINES, ease, item_knn
 from modules.data import candidates
+from modules.data.histories import train_matrix, weighted_histories
 from modules.data.reader import load_dataset
 from modules.randomness import Stream, rng
 from tests.conftest import HISTORIES
