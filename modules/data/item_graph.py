@@ -34,7 +34,7 @@ MAX_ITEMS = 30_000  # two matrices of their square in float32 take 7 GB
 # Edges below are left out: 8 % of the smallest score that counts (modules/model/item_scores.py).
 # On Beauty that leaves 76 edges an item, and rankings as they were.
 SMALLEST_EDGE = 5e-4
-_REACH = 3 * MAX_HISTORY  # prefixes of a user that have an item in common with the last 20 targets
+_BLOCK = MAX_HISTORY  # targets of a user that are solved for together
 
 
 class ItemGraph(NamedTuple):
@@ -47,26 +47,20 @@ class ItemGraph(NamedTuple):
         """(n, I + 1) scores of what follows each of n histories."""
         return weighted_rows(histories, self.edges.shape[0] - 1, PAST) @ self.edges
 
-    def in_training(self, users: np.ndarray) -> sparse.csr_matrix:
-        """(b,) users -> (n, I + 1) scores of what follows each prefix of their last train items,
-        as the graph without that user has them: a row for each of the last ``MAX_HISTORY``
-        targets or fewer, user after user."""
-        rows = self.left_out.rows_of(users)
-        return self.left_out.histories[rows] @ self.edges + self.left_out.own[rows]
+    def in_training(self, targets: np.ndarray) -> sparse.csr_matrix:
+        """(n, I + 1) scores of what follows the train items before each of n targets, as the graph
+        without their users has them.
+
+        targets: (n,) numbers of train targets (``RecDataset.target_starts``).
+        """
+        return self.left_out.histories[targets] @ self.edges + self.left_out.own[targets]
 
 
 class LeftOut(NamedTuple):
-    """The targets of all users, a row each: S_u B_-u = histories B + own."""
+    """The train targets of all users, a row each: S_u B_-u = histories B + own."""
 
-    starts: np.ndarray  # (U + 1,) the rows of user u are starts[u - 1]:starts[u]
     histories: sparse.csr_matrix  # (targets, I + 1): (I - H)^-1 S_u
     own: sparse.csr_matrix  # (targets, I + 1): T_u - (I - H)^-1 T_u, on items of the user alone
-
-    def rows_of(self, users: np.ndarray) -> np.ndarray:
-        """The rows of (b,) users, user after user."""
-        first, counts = self.starts[users - 1], self.starts[users] - self.starts[users - 1]
-        before = np.cumsum(counts) - counts
-        return np.repeat(first - before, counts) + np.arange(counts.sum())
 
 
 def solve(
@@ -126,42 +120,37 @@ def item_graph(dataset: RecDataset, leave_out: bool) -> ItemGraph:
 
 
 def _left_out(dataset: RecDataset, inverse: np.ndarray, past: float, future: float) -> LeftOut:
-    """inverse: (I + 1, I + 1), its upper half is G's."""
+    """A block of targets leaves with those around it that share an item of their prefixes and what
+    follows them: in a long history, what is further away says nothing of them.
+
+    inverse: (I + 1, I + 1), its upper half is G's.
+    """
+    items, counts, mixed, own = [], [], [], []
     starts, stops = dataset.offsets[:-1], dataset.offsets[1:] - HeldOut.VALIDATION
-    counts, widths, items, mixed, own = [], [], [], [], []
     for start, stop in zip(starts.tolist(), stops.tolist()):
-        prefixes = min(stop - start - 1, _REACH)
-        window = dataset.items[max(start, stop - 1 - prefixes - MAX_HISTORY) : stop]
-        histories, following = _rows(prefixes, len(window), past, future)
-        gram = inverse[np.minimum.outer(window, window), np.maximum.outer(window, window)]
-        hat = histories @ gram @ histories.T  # S_u G S_u^T
-        last = min(prefixes, MAX_HISTORY)
-        answer = np.linalg.inv(np.eye(prefixes, dtype=np.float32) - hat)[prefixes - last :]
-        mixed.append((answer @ histories).ravel())
-        own.append((following[prefixes - last :] - answer @ following).ravel())
-        items.append(np.tile(window, last))
-        counts.append(last)
-        widths.append(np.full(last, len(window)))
-    ends = np.concatenate([[0], np.cumsum(np.concatenate(widths))])
-    shape = (len(ends) - 1, dataset.n_items + 1)
-    columns = np.concatenate(items)
+        for first in range(start + 1, stop, _BLOCK):
+            last = min(first + _BLOCK, stop)
+            targets = np.arange(max(start + 1, first - _BLOCK), min(stop, last + _BLOCK))
+            window = np.arange(max(start, targets[0] - MAX_HISTORY), stop)
+            window = window[window < targets[-1] + MAX_HISTORY]
+            block = (targets >= first) & (targets < last)
+            histories = _powers(past, targets[:, None] - 1 - window)  # S_u
+            following = _powers(future, window - targets[:, None])  # T_u
+            had = dataset.items[window]
+            gram = inverse[np.minimum.outer(had, had), np.maximum.outer(had, had)]
+            hat = histories @ gram @ histories.T  # S_u G S_u^T
+            answer = np.linalg.inv(np.eye(len(targets), dtype=np.float32) - hat)[block]
+            mixed.append((answer @ histories).ravel())
+            own.append((following[block] - answer @ following).ravel())
+            items.append(np.tile(had, last - first))
+            counts.append(np.full(last - first, len(had)))
+    ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    shape, columns = (len(ends) - 1, dataset.n_items + 1), np.concatenate(items)
+    parts = (np.concatenate(mixed), np.concatenate(own))
+    return LeftOut(*(sparse.csr_matrix((part, columns, ends), shape) for part in parts))
 
-    def matrix(parts: list[np.ndarray]) -> sparse.csr_matrix:
-        return sparse.csr_matrix((np.concatenate(parts), columns, ends), shape)
 
-    first = np.concatenate([[0], np.cumsum(counts)])
-    return LeftOut(first, matrix(mixed), matrix(own))
-
-
-def _rows(prefixes: int, items: int, past: float, future: float) -> tuple[np.ndarray, np.ndarray]:
-    """S_u and T_u on the items of a window, (prefixes, items) each: the last row's target is the
-    last item, the row before it has the item before that, and so on."""
-    place = np.arange(items)
-    target = np.arange(items - prefixes, items)[:, None]
-    age, distance = target - 1 - place, place - target
-
-    def powers(decay: float, steps: np.ndarray) -> np.ndarray:
-        inside = (steps >= 0) & (steps < MAX_HISTORY)
-        return np.where(inside, float(decay) ** np.maximum(steps, 0), 0.0).astype(np.float32)
-
-    return powers(past, age), powers(future, distance)
+def _powers(decay: float, steps: np.ndarray) -> np.ndarray:
+    """decay^steps, float32; 0 where steps are below 0 or beyond ``MAX_HISTORY``."""
+    inside = (steps >= 0) & (steps < MAX_HISTORY)
+    return np.where(inside, float(decay) ** np.maximum(steps, 0), 0.0).astype(np.float32)

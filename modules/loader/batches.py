@@ -72,6 +72,7 @@ class Samples(NamedTuple):
     templates: np.ndarray  # (B,) rows of TEMPLATES[task]
     target_items: np.ndarray | None = None  # (N,); None: targets are texts
     every: bool = False
+    train_targets: np.ndarray | None = None  # (N,) with ``every``: ``RecDataset.target_starts``
 
     def select(self, rows: np.ndarray) -> "Samples":
         """The named rows, in that order."""
@@ -86,6 +87,7 @@ class Samples(NamedTuple):
             self.templates[rows],
             None if self.target_items is None else self.target_items[own],
             self.every,
+            None if self.train_targets is None else self.train_targets[own],
         )
 
 

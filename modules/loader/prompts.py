@@ -78,7 +78,7 @@ class Prompts:
         """``Batch.scored`` and ``Batch.item_scores``."""
         starts, stops = samples.items.starts[:-1], samples.items.starts[1:]
         if samples.every and self.drop_own_edges:
-            found = self.item_graph.in_training(samples.users)
+            found = self.item_graph.in_training(samples.train_targets)
         else:
             if samples.every:
                 starts = np.repeat(starts, samples.items.lengths)

@@ -14,7 +14,7 @@ from modules.data.dataset import HeldOut, RecDataset
 from modules.data.negatives import NegativeSampler, shuffled_candidates
 from modules.loader.batches import Batch, BatchSize, Samples, cut_by_length
 from modules.loader.prompts import Prompts
-from modules.loader.ragged import Ragged, recent_histories, stretches
+from modules.loader.ragged import Ragged, stretches
 from modules.tasks import MAX_HISTORY, Task
 from utils.errors import UserError
 
@@ -55,10 +55,30 @@ class Records(NamedTuple):
     targets: Ragged  # (n rows) of tokens
 
 
+class Windows(NamedTuple):
+    """Train histories cut into stretches of at most ``MAX_HISTORY`` targets."""
+
+    users: np.ndarray  # (n,)
+    first: np.ndarray  # (n,) where each begins in the user's history, from 0
+    counts: np.ndarray  # (n,) its targets: the items after its first
+
+
+def windows(dataset: RecDataset) -> Windows:
+    """Every target of every user once, in windows that end where the user's train items do, or
+    where the next window's targets begin."""
+    targets = dataset.lengths - HeldOut.LAST_TRAIN
+    each = -(-targets // MAX_HISTORY)
+    users = np.repeat(dataset.users, each)
+    nth = np.arange(len(users)) - np.repeat(np.cumsum(each) - each, each)  # from the last
+    stops = targets[users - 1] - nth * MAX_HISTORY
+    first = np.maximum(stops - MAX_HISTORY, 0)
+    return Windows(users, first, stops - first)
+
+
 class TrainingStream:
     """An endless stream of training steps of one task.
 
-    Its list (users, or explanation records) is walked in an order shuffled anew each pass; every
+    Its list (users, windows of their histories, or explanation records) is walked in an order shuffled anew each pass; every
     draw comes from the one generator, so the seed alone decides what the stream gives. Every
     process draws the whole step and puts together its own part: however many there are, the
     samples of a step are the same.
@@ -84,7 +104,10 @@ class TrainingStream:
         self.task, self.plan, self.rng = task, plan, rng
         self._dataset, self._prompts, self._source = dataset, prompts, source
         self._causal = prompts.reads_left_to_right(task)
-        self.size = len(source.users) if isinstance(source, Records) else dataset.n_users
+        self._windows = windows(dataset) if self._causal else None
+        self.size = dataset.n_users if self._windows is None else len(self._windows.users)
+        if isinstance(source, Records):
+            self.size = len(source.users)
         if plan.samples > self.size:
             factors = [f"--batch_size {plan.size.samples}"]
             factors += [f"--accumulate {plan.accumulate}"] if plan.accumulate > 1 else []
@@ -106,7 +129,13 @@ class TrainingStream:
         return self._order, {"at": self._at, "rng": self.rng.bit_generator.state}
 
     def load_state(self, order: np.ndarray, values: dict[str, Any]) -> None:
-        """Continue from a ``state``."""
+        """Continue from a ``state``; UserError where it is of another list."""
+        if len(order) != self.size:
+            raise UserError(
+                f"--resume: the state holds an order of {len(order):,} samples of the "
+                f"{self.task.label} task, of which there are {self.size:,}. Another version saved "
+                "it: continue with that one, or start anew with --overwrite."
+            )
         self._order, self._at = order, values["at"]
         self.rng.bit_generator.state = values["rng"]
 
@@ -152,7 +181,7 @@ class TrainingStream:
         if not self._causal:
             return order
         size = self.plan.samples
-        lengths = np.minimum(self._dataset.lengths[order], MAX_HISTORY + 3)
+        lengths = self._windows.counts[order]
         group = np.arange(self.size) // (_LIKE * size)
         order = order[np.lexsort((lengths, group))]
         whole = self.size // size
@@ -186,14 +215,16 @@ class TrainingStream:
         return self._prompts.pieces.item_targets.gather(items), items
 
     def _histories(self, rows: np.ndarray) -> Samples:
-        """The last 21 train items: each but the first is a target, predicted from those before it.
-        In the short form, for what comes behind the items is not read."""
-        items = recent_histories(self._dataset, rows + 1, HeldOut.LAST_TRAIN)
-        ends = self._dataset.offsets[rows + 1] - HeldOut.VALIDATION
-        following = stretches(self._dataset, ends - items.lengths, items.lengths)
-        targets, target_items = self._answers(following.flat)
+        """Windows of train histories: each item but the first is a target, predicted from those
+        before it. In the short form, for what comes behind the items is not read."""
+        users, first, counts = (part[rows] for part in self._windows)
+        starts = self._dataset.offsets[users - 1] + first
+        items = stretches(self._dataset, starts, counts)
+        targets, target_items = self._answers(stretches(self._dataset, starts + 1, counts).flat)
+        numbers = np.repeat(self._dataset.target_starts[users - 1] + first, counts)
+        numbers += np.arange(len(numbers)) - np.repeat(items.starts[:-1], counts)
         short = np.zeros(len(rows), dtype=np.int64)
-        return Samples(rows + 1, items, targets, short, target_items, every=True)
+        return Samples(users, items, targets, short, target_items, True, numbers)
 
     def _sequential(self, rows: np.ndarray) -> Samples:
         """First index uniform in [0, n-4], last uniform in [first+1, n-3]; the last 21 of it."""
