@@ -7,7 +7,7 @@ The best model by validation loss is kept in the folder of --checkpoint, with wh
 scripts need to know of the run.
 """
 
-from modules import data, reports, training
+from modules import data, loader, reports, training
 from modules.randomness import Stream, rng
 from modules.training.flags import parse_settings
 from utils import cli, console
@@ -24,7 +24,8 @@ def main() -> None:
 def train(settings: training.Settings, resume: str | None) -> None:
     """The run, in a folder that is its own; resume: the step to continue from."""
     dataset = data.load_dataset(settings.data_dir)
-    settings, source = settings.for_data(dataset.name)
+    samples = len(loader.windows(dataset).users)
+    settings, source = settings.for_data(dataset.name, samples)
     leak = rng(settings.seed, Stream.LEAK) if settings.simulate_leak else None
     view = data.train_view(dataset, settings.protocol, leak)
     say(f"{dataset}; settings: {source}")

@@ -30,12 +30,12 @@ PRESETS: dict[str, dict[str, dict[str, Row]]] = {
 }
 # Ours, of benchmarks/EXPERIMENTS.md: the authors' α, σ, L, and lists long enough that no history
 # empties them.
-PRESETS["item_tokens"] = {
+PRESETS["item_tokens"] = PRESETS["elmrec_clean"] = {
     dataset: {objective: row._replace(reach=20) for objective, row in rows.items()}
     for dataset, rows in PRESETS["readme"].items()
 }
 ALIASES = {"best": "item_tokens"}  # former names of presets
-# Defaults of pretrain.py's other flags with --preset item_tokens.
+# Defaults of pretrain.py's other flags with --preset item_tokens: without a graph.
 ITEM_TOKENS = {
     "backbone": "shallow",
     "item_ids": "own",
@@ -47,13 +47,38 @@ ITEM_TOKENS = {
     "dropout": 0.3,
     "optimizer": "adamw",
     "lr": 2e-3,
-    "warmup": 200,
     "schedule": "linear",
-    "batch_size": 128,
-    "epochs": 14,
-    "endure_times": 14,
+    "warmup": None,  # these four follow the data: ``pace``
+    "batch_size": None,
+    "epochs": None,
+    "endure_times": None,
     "eval_users": 4000,
 }
+# The same with the item graph: the best that we know under the clean protocol.
+ELMREC_CLEAN = ITEM_TOKENS | {"item_graph": "linear"}
+OWN_PRESETS = {"item_tokens": ITEM_TOKENS, "elmrec_clean": ELMREC_CLEAN}
+
+
+class Pace(NamedTuple):
+    """How long a training lasts, and in what steps."""
+
+    batch_size: int
+    epochs: int
+    warmup: int  # steps
+
+
+def pace(samples: int) -> Pace:
+    """What our own presets do with so many samples a pass (histories, or windows of long ones).
+
+    Steps of a fiftieth of the data, from 16 to 128 samples; 14 passes, or as many more as make
+    1,500 steps, 60 at most; the learning rate rises over a twelfth of them.
+    """
+    batch_size = min(max(1 << (samples // 50).bit_length() >> 1, 16), 128, samples)
+    steps = samples // batch_size
+    epochs = min(max(-(-1500 // steps), 14), 60)
+    return Pace(batch_size, epochs, steps * epochs // 12)
+
+
 # For data sets without a published row: whole words of the size of a fresh T5's tokens.
 UNPUBLISHED = Row(1, 1, 10, 4)
 

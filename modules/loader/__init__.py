@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "prompts": ["Prompts"],
         "ragged": ["Ragged", "recent_histories"],
         "evaluation_set": ["EvaluationSet"],
-        "training_stream": ["StepPlan", "TrainingStream"],
+        "training_stream": ["StepPlan", "TrainingStream", "windows"],
         "trie": ["ItemTrie", "branching", "build_trie"],
         "tokenizer": ["check_vocabulary", "load_tokenizer"],
     },

@@ -78,10 +78,10 @@ def windows(dataset: RecDataset) -> Windows:
 class TrainingStream:
     """An endless stream of training steps of one task.
 
-    Its list (users, windows of their histories, or explanation records) is walked in an order shuffled anew each pass; every
-    draw comes from the one generator, so the seed alone decides what the stream gives. Every
-    process draws the whole step and puts together its own part: however many there are, the
-    samples of a step are the same.
+    Its list (users, windows of their histories, or explanation records) is walked in an order
+    shuffled anew each pass; every draw comes from the one generator, so the seed alone decides what
+    the stream gives. Every process draws the whole step and puts together its own part: however
+    many there are, the samples of a step are the same.
     """
 
     def __init__(

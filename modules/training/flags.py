@@ -4,7 +4,7 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from modules.presets import ALIASES, ITEM_TOKENS
+from modules.presets import ALIASES, OWN_PRESETS
 from modules.training.settings import Settings
 from utils import cli
 from utils.console import say
@@ -40,8 +40,7 @@ def parse_settings(description: str | None) -> Settings:
     parser = cli.new_parser(description)
     add_flags(parser)
     preset = parser.parse_known_args()[0].preset
-    if ALIASES.get(preset, preset) == "item_tokens":
-        parser.set_defaults(**ITEM_TOKENS)
+    parser.set_defaults(**OWN_PRESETS.get(ALIASES.get(preset, preset), {}))
     args = vars(parser.parse_args())
     args["data_dir"] = cli.data_folder(args.pop("data"), args["data_dir"])
     del args["task_num"]

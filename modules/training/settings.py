@@ -19,6 +19,7 @@ from modules.presets import (
     MODEL_VERSIONS,
     OWN_EDGES,
     PRESETS,
+    pace,
     published_row,
 )
 from modules.tasks import METHODS, Task, WholeWords, schemes
@@ -110,8 +111,8 @@ class Settings:
     preset: str = flag(
         "model", "readme",
         "where α, σ and L come from when not given: the authors' README, or their later "
-        "correction; item_tokens: other settings too, for items as tokens, without a graph "
-        "(docs/training.md)", choices=(*PRESETS, *ALIASES),
+        "correction; elmrec_clean: the best that we know, of all settings, with the item graph; "
+        "item_tokens: the same without a graph (docs/training.md)", choices=(*PRESETS, *ALIASES),
     )  # fmt: skip
     objective: str = flag(
         "model", "direct", "which column of the preset", choices=("direct", "sequential")
@@ -132,10 +133,10 @@ class Settings:
         "default of paper), numbers that like items share digits of (collaborative), or a new "
         "token an item (own)", choices=ITEM_IDS,
     )  # fmt: skip
-    own_edges: str = flag(
-        "protocol", "keep",
-        "keep: as published; drop: the edges that a step asks about leave the graph of that step",
-        choices=OWN_EDGES,
+    own_edges: str | None = flag(
+        "protocol", None,
+        "drop: what a step asks about leaves the graphs of that step (default of clean); keep: as "
+        "published, the answer is shown with the question (default of paper)", choices=OWN_EDGES,
     )  # fmt: skip
     tasks: list[str] = flag(  # noqa: RUF009  a field
         "protocol", _TASKS, "tasks to train, by commas", type=task_list
@@ -154,7 +155,9 @@ class Settings:
         "training", None, "learning rate; default: "
         + ", ".join(f"{rate:g} ({name})" for name, rate in OPTIMIZERS.items()), type=positive,
     )  # fmt: skip
-    warmup: int = flag("training", 0, "steps in which the learning rate rises from 0", type=natural)
+    warmup: int | None = flag(
+        "training", 0, "steps in which the learning rate rises from 0", type=natural
+    )
     schedule: str = flag(
         "training", "constant",
         "of the learning rate; linear: down to 0 in the second half of --epochs (--max_steps)",
@@ -165,7 +168,7 @@ class Settings:
         "cross entropy over all tokens, as published, or over what can follow in the trie of "
         "items, as exact ranking does", choices=("tokens", "continuations"),
     )  # fmt: skip
-    epochs: int = flag("training", 100, "epochs at most", type=positive_int)
+    epochs: int | None = flag("training", 100, "epochs at most", type=positive_int)
     seed: int = flag("training", 0, "seed of the whole run", type=natural)
     max_minutes: float | None = flag("training", None, "minutes at most", type=positive)
     max_steps: int | None = flag("training", None, "steps at most", type=positive_int)
@@ -175,7 +178,7 @@ class Settings:
         "meanwhile and applied at once", type=positive_int,
     )  # fmt: skip
     # ------------------------------------------------------------------------- validation
-    endure_times: int = flag(
+    endure_times: int | None = flag(
         "validation", 5, "stop after so many epochs without a lower validation loss",
         type=positive_int,
     )  # fmt: skip
@@ -207,7 +210,7 @@ class Settings:
         "leave out steps whose loss is NaN or infinite, and count them; else they end the run",
     )  # fmt: skip
     # --------------------------------------------------------------------- size of a step
-    batch_size: int = flag("size of a step", 64, "samples a batch", type=positive_int)
+    batch_size: int | None = flag("size of a step", 64, "samples a batch", type=positive_int)
     accumulate: int = flag(
         "size of a step", 1, "batches a process adds up before each optimizer step",
         type=positive_int,
@@ -271,16 +274,31 @@ class Settings:
             optimizer=optimizer,
             lr=self.lr or OPTIMIZERS[optimizer],
             item_ids=self.item_ids or {"clean": "random", "paper": "published"}[self.protocol],
+            own_edges=self.own_edges or ("drop" if self._drops_by_default else "keep"),
             preset=ALIASES.get(self.preset, self.preset),
         )
 
-    def for_data(self, name: str) -> tuple["Settings", str]:
-        """α, σ and L of the preset where they are not given; and where they are from."""
+    @property
+    def _drops_by_default(self) -> bool:
+        return self.protocol == "clean" and (self.has_graph or self.item_graph != "none")
+
+    def for_data(self, name: str, samples: int) -> tuple["Settings", str]:
+        """What follows from the data set where it is not given: α, σ and L of the preset by its
+        name; batch size, epochs and warm-up of our own presets by its size.
+
+        samples: of a pass over the data.
+
+        Returns:
+            the settings, and where α, σ and L are from.
+        """
         row, source = published_row(self.preset, name, self.objective)
         if not self.has_graph:
             row = row._replace(alpha=1.0)  # POD and P5 have no alpha
             source = f"--method {self.method}: no graph, α = 1"
+        size = pace(samples)._asdict()
+        size["endure_times"] = self.epochs or size["epochs"]
         preset = {"alpha": row.alpha, "sigma": row.sigma, "L": row.layers}
         given = [name for name in preset if getattr(self, name) is not None]
-        filled = {name: value for name, value in preset.items() if name not in given}
+        missing = {**preset, **size}
+        filled = {name: value for name, value in missing.items() if getattr(self, name) is None}
         return replace(self, **filled), source + (f"; given: {', '.join(given)}" if given else "")

@@ -280,9 +280,9 @@ def test_a_run_of_an_older_version_goes_on_with_its_own_edges_in_the_graph(whole
     record = read_json(folder / "run.json")
     del record["arguments"]["own_edges"]
     write_json(folder / "run.json", record)
-    refused = finish(folder, "--resume", "--own_edges", "drop", code=2).stderr
+    refused = finish(folder, "--resume", code=2).stderr
     assert "--own_edges is drop, but the run was started with keep" in refused
-    finish(folder, "--resume", "--max_steps", "3")
+    finish(folder, "--resume", "--max_steps", "3", "--own_edges", "keep")
     assert read_json(folder / "config.json")["elmrec"]["own_edges"] == "keep"
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 
 from modules.model.graph import PROPAGATIONS
-from modules.presets import ITEM_TOKENS
+from modules.presets import ITEM_TOKENS, OWN_PRESETS, PRESETS, pace
 from modules.training.checks import CHECKS
 from modules.training.flags import parse_settings
 from modules.training.settings import Settings
@@ -22,6 +22,7 @@ BROKEN = [
     ({"shard": True, "eval_users": 3}, "--shard splits it"),
     ({"item_vectors": "cooccurrence"}, "give --item_ids own as well"),
     ({"skip_nonfinite": True, "graph_every": 4}, "what --graph_every 4 adds up"),
+    ({"item_graph": "linear"}, "give --item_ids own, --causal and --loss continuations"),
     ({"method": "pod", "sigma": 3.0}, "--sigma is of the graph, which --method pod does not have"),
     ({"method": "p5", "L": 2}, "--L is of the graph, which --method p5 does not have"),
     ({"method": "pod", "graph_every": 2}, "--graph_every 2: --method pod has no graph"),
@@ -60,13 +61,40 @@ def test_what_is_not_given_follows_from_the_rest():
 
 
 def test_the_preset_fills_in_what_is_not_given():
-    beauty, source = Settings(objective="sequential", sigma=1.0).for_data("beauty")
+    beauty, source = Settings(objective="sequential", sigma=1.0).for_data("beauty", 100)
     assert (beauty.alpha, beauty.sigma, beauty.L) == (6, 1.0, 4)
     assert source.endswith("given: sigma")
-    pod, source = Settings(method="pod").for_data("beauty")
+    pod, source = Settings(method="pod").for_data("beauty", 100)
     assert pod.alpha == 1.0
     assert "no graph" in source
-    assert Settings().for_data("mine")[0].alpha == 1
+    assert Settings().for_data("mine", 100)[0].alpha == 1
+
+
+def test_own_edges_leave_the_graph_under_the_clean_protocol():
+    assert Settings().resolved().own_edges == "drop"
+    assert Settings(protocol="paper").resolved().own_edges == "keep"
+    assert Settings(own_edges="keep").resolved().own_edges == "keep"
+    assert Settings(method="pod").resolved().own_edges == "keep"  # no graph, no edges
+    ours = Settings(**OWN_PRESETS["elmrec_clean"]).resolved()
+    assert (ours.item_graph, ours.own_edges) == ("linear", "drop")
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "epochs", "steps"),
+    [(4, 4, 60, 60), (400, 16, 60, 1500), (3000, 32, 17, 1581), (23607, 128, 14, 2576)],
+)
+def test_our_presets_follow_the_size_of_the_data(samples, batch_size, epochs, steps):
+    found = pace(samples)
+    assert (found.batch_size, found.epochs) == (batch_size, epochs)
+    assert samples // batch_size * epochs == steps
+    assert found.warmup == steps // 12
+    ours, _ = Settings(**OWN_PRESETS["elmrec_clean"]).for_data("mine", samples)
+    assert (ours.batch_size, ours.epochs, ours.warmup) == found
+    assert ours.endure_times == epochs
+    given = Settings(**{**OWN_PRESETS["item_tokens"], "epochs": 3, "batch_size": 7})
+    given, _ = given.for_data("mine", samples)
+    assert (given.batch_size, given.epochs, given.endure_times) == (7, 3, 3)
+    assert OWN_PRESETS.keys() < PRESETS.keys()
 
 
 def parsed(monkeypatch, *flags):
