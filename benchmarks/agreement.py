@@ -22,7 +22,8 @@ from transformers.modeling_outputs import BaseModelOutput
 from benchmarks.inference import samples_of
 from benchmarks.measure import default_data, print_table
 from modules.data.dataset import HeldOut
-from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.decode import Decoding
+from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import rank_of, rerank
 from modules.loader.batches import Batch
 from modules.model.elmrec import ELMRec

@@ -33,7 +33,8 @@ from exp import MAX_TOKENS
 from modules.data.candidates import test_candidates
 from modules.data.dataset import HeldOut
 from modules.decoding.beam import BeamOptions
-from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.decode import Decoding
+from modules.evaluation.ranker import Ranker
 from modules.evaluation.texts import generate_texts
 from modules.loader.batches import BatchSize
 from modules.loader.evaluation_set import EvaluationSet

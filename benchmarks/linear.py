@@ -14,7 +14,8 @@ from modules.data.candidates import valid_candidates
 from modules.data.dataset import HeldOut
 from modules.data.histories import weighted_histories
 from modules.data.item_graph import PAST, solve
-from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.decode import Decoding
+from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import rank_of, rerank
 from modules.evaluation.seen import DROP, dropped_items, most_dropped, validated_users
 from modules.loader.batches import BatchSize
@@ -50,7 +51,7 @@ def main() -> None:
     samples = run.prompts.sequential(users, histories, targets, BatchSize(64))
     candidates = valid_candidates(dataset, users, 99, run.record.seed)
     ranker = Ranker.of(run, Decoding("exact"))
-    matrix, _ = solve(dataset)
+    matrix = solve(dataset)
     weighted = weighted_histories(dataset, held_out, PAST, MAX_HISTORY)[users - 1]
     rows = []
     for weight in (*args.weights, ALONE):

@@ -23,7 +23,7 @@ from benchmarks.measure import peak_memory_gb, print_table
 from modules.data.reader import load_dataset
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
 from modules.decoding.exact import prefix_tree, rank_exact
-from modules.evaluation.ranker import MAX_PREFIXES
+from modules.evaluation.decode import MAX_PREFIXES
 from modules.loader.pieces import prompt_pieces
 from modules.loader.tokenizer import load_tokenizer, train_tokenizer
 from modules.loader.trie import build_trie

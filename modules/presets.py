@@ -109,7 +109,7 @@ GRAPH_ENCODERS = ("lightgcn",)
 OWN_EDGES = ("keep", "drop")
 
 # What the scores of items know besides the T5 (modules/data/item_graph.py).
-ITEM_GRAPHS = ("none", "linear")
+ITEM_GRAPHS = ("none", "linear", "paths")
 
 
 def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:

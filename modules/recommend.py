@@ -16,7 +16,8 @@ from torch import nn
 
 from modules.data.dataset import RecDataset
 from modules.decoding.beam import BeamOptions
-from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.decode import Decoding
+from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import Ranked, rerank
 from modules.evaluation.seen import most_dropped
 from modules.evaluation.texts import write_texts
@@ -24,7 +25,6 @@ from modules.loader.batches import Batch, BatchSize
 from modules.loader.prompts import Prompts
 from modules.loader.ragged import Ragged
 from modules.model.elmrec import ELMRec
-from modules.model.item_scores import Added
 from modules.people import NEWCOMER, Person
 from modules.runs.run import Run
 from modules.tasks import MAX_HISTORY, Task, WholeWords
@@ -56,7 +56,8 @@ class NewcomerModel(nn.Module):
 
     def __init__(self, model: ELMRec, prompts: Prompts, history: np.ndarray) -> None:
         super().__init__()
-        self.t5, self._model, self._prompts = model.t5, model, prompts
+        self.t5, self.item_scores = model.t5, model.item_scores
+        self._model, self._prompts = model, prompts
         self._nodes = torch.from_numpy(history.astype(np.int64)) + model.config.n_users
 
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,10 +72,6 @@ class NewcomerModel(nn.Module):
             of_user = nn.functional.pad(of_user, (k, 0))[..., None]  # (B, K + S, 1)
             embeds = embeds + self._model.config.alpha * of_user * mean
         return self._model.states(embeds, mask, batch.target_places)
-
-    def added(self, batch: Batch) -> Added | None:
-        """As ``ELMRec.added``: the item graph knows histories, not users."""
-        return self._model.added(batch)
 
 
 def newcomer_remark(run: Run, explained: int) -> str:

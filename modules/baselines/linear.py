@@ -36,4 +36,4 @@ def linear_items(
         return None
     say(f"fitting the linear model of {dataset.n_items:,} items")
     histories = weighted_histories(dataset, held_out, PAST, MAX_HISTORY)[users - 1]
-    return LinearItems(solve(dataset)[0], histories, weight)
+    return LinearItems(solve(dataset), histories, weight)

@@ -125,7 +125,7 @@ def linear_next_items(
     dataset: RecDataset, *, seed: int, l2: float, past: float, future: float
 ) -> Scorer:
     """See modules/data/item_graph.py: unlike the others it knows what came before what."""
-    matrix, _ = solve(dataset, l2, past, future)
+    matrix = solve(dataset, l2, past, future)
     return lambda histories, last: histories @ matrix
 
 

@@ -89,13 +89,6 @@ class RecDataset:
         """All items of a user, oldest first, the two held-out ones included."""
         return self.items[self.offsets[user - 1] : self.offsets[user]]
 
-    @cached_property
-    def target_starts(self) -> np.ndarray:
-        """(U + 1,) int64: each train item of a user but the first is a target. All of them are
-        numbered, user after user: those of user u are target_starts[u - 1]:target_starts[u]."""
-        counts = self.lengths - HeldOut.VALIDATION - 1
-        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-
     @property
     def catalogue(self) -> np.ndarray:
         """(1, I) int64: every item, as candidates that all users share."""

@@ -5,7 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "ranker": ["Decoding", "Ranker"],
+        "decode": ["Decoding"],
+        "ranker": ["Ranker"],
         "reranking": ["Ranked", "rerank"],
         "seen": ["dropped_items", "most_dropped", "users_to_test"],
         "record": [

@@ -6,14 +6,15 @@ The encoder runs once a user. Results come back one row a user, in the order of 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from modules.decoding.beam import NONE, Allowed, BeamOptions, Marks, beam_search
-from modules.decoding.best_first import branches, count_prefixes, rank_best_first
+from modules.decoding.best_first import branches, rank_best_first
 from modules.decoding.exact import PrefixTree, prefix_tree, rank_exact
+from modules.evaluation.decode import Decoding, pick_method
 from modules.evaluation.reranking import Ranked, Seconds
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvaluationSet
@@ -24,7 +25,6 @@ from modules.model.elmrec import ELMRec
 from modules.runs.run import Run
 from utils import distributed
 from utils.console import progress, say
-from utils.errors import UserError
 from utils.metrics.ranking import NOT_RANKED
 from utils.provenance import seconds_since_start
 from utils.runtime import Stopped
@@ -35,41 +35,6 @@ class AddedScores(Protocol):
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """(b,) rows of the evaluation set -> (b, I + 1) float32; column 0 is no item."""
-
-
-class Decoding(NamedTuple):
-    """How items are ranked: ``exact``, ``best_first``, or ``beam`` with these settings."""
-
-    method: str
-    num_beams: int = 20
-    length_penalty: float = 1.0
-
-
-MAX_PREFIXES = 4096  # of a pass over the whole trie: it attends over (prefixes, prefixes)
-FEW_PREFIXES = 1024  # up to here that pass is also the fastest way
-
-
-def pick_method(decode: str, trie: ItemTrie, graph: bool = False) -> str:
-    """How to rank the whole catalogue: ``exact`` and ``best_first`` give the same lists.
-
-    ``auto`` takes the faster; ``exact`` is replaced where the trie is too large for one pass.
-
-    graph: an item graph is part of the scores.
-
-    Raises:
-        UserError: where another search than ``exact`` is asked for, and there is an item graph.
-    """
-    if graph:
-        if decode not in ("auto", "exact"):
-            raise UserError(
-                f"--decode {decode}: the model's item graph has a score for each item, which a "
-                "search by tokens does not see. Give --decode exact, or leave it out."
-            )
-        return "exact"
-    if decode not in ("auto", "exact"):
-        return decode
-    limit = FEW_PREFIXES if decode == "auto" else MAX_PREFIXES
-    return "exact" if count_prefixes(trie) <= limit else "best_first"
 
 
 def own_batches(
@@ -200,6 +165,24 @@ class Ranker:
 
         return exact
 
+    def fit_item_graph(self, samples: EvaluationSet, targets: np.ndarray) -> None:
+        """Fit what the item graph is worth beside the T5, by the targets of n users.
+
+        Every process does all of it, and comes to the same numbers.
+
+        targets: (n,) items.
+        """
+        n_items = len(self._trie.paths) - 1
+        tree = self._tree(np.arange(1, n_items + 1)[None])
+        alone, scores = torch.zeros(2, len(targets), n_items, device=self._device)
+        self._model.eval()
+        with torch.no_grad(), self._autocast():
+            for rows, batch in samples:
+                alone[rows] = rank_exact(self._decoder(batch), tree, self._vocabulary)
+                scores[rows] = self._graph_scores(batch)[:, 1:].to(self._device)
+        columns = torch.from_numpy(targets.astype(np.int64) - 1).to(self._device)
+        self._model.item_scores.fit(alone, scores, columns)
+
     def places(
         self,
         samples: EvaluationSet,
@@ -252,12 +235,16 @@ class Ranker:
     ) -> torch.Tensor:
         """(b, C) log-probabilities of (b, C) or (1, C) candidates; a row's sum is 1."""
         found = rank_exact(decoder, tree, self._vocabulary)
-        graph = self._model.added(batch.to(found.device))
-        if graph is None:
+        if self._model.item_scores is None or batch.graph_scores is None:
             return found
-        of_items = found.new_zeros(len(found), len(self._trie.paths))
-        of_items[tuple(graph.places)] = graph.values.to(found.dtype)
-        return (found + _of_items(of_items, candidates)).log_softmax(dim=1)
+        scores = self._graph_scores(batch).to(found.device)
+        return self._model.item_scores(found, _of_items(scores, candidates)).log_softmax(dim=1)
+
+    def _graph_scores(self, batch: Batch) -> torch.Tensor:
+        """(b, I + 1) what the item graph says of what follows each row; 0 for most items."""
+        scores = torch.zeros(len(batch.users), len(self._trie.paths))
+        scores[tuple(batch.graph_places)] = batch.graph_scores
+        return scores
 
     def _beams(
         self, decoder: PrefixDecoder, candidates: np.ndarray, k: int

@@ -41,10 +41,10 @@ class Batch(NamedTuple):
     # (2, n) int64: the nodes of the edges that the whole step asks about, which the graph of the
     # step is without; item 0: all edges of the user. None: the whole graph.
     own_edges: torch.Tensor | None = None
-    # What the item graph says of each target's place, where it says anything: (2, n) int64 target
-    # row and item, rows ascending, and (n,) float32 scores above 0. None: no item graph.
-    scored: torch.Tensor | None = None
-    item_scores: torch.Tensor | None = None
+    # What the item graph says of what follows each row, where it says anything: (2, n) int64 row
+    # and item, and (n,) float32 scores above 0. None: no item graph, or in training.
+    graph_places: torch.Tensor | None = None
+    graph_scores: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; to a GPU from pinned memory, which nobody waits for."""
@@ -72,7 +72,6 @@ class Samples(NamedTuple):
     templates: np.ndarray  # (B,) rows of TEMPLATES[task]
     target_items: np.ndarray | None = None  # (N,); None: targets are texts
     every: bool = False
-    train_targets: np.ndarray | None = None  # (N,) with ``every``: ``RecDataset.target_starts``
 
     def select(self, rows: np.ndarray) -> "Samples":
         """The named rows, in that order."""
@@ -87,7 +86,6 @@ class Samples(NamedTuple):
             self.templates[rows],
             None if self.target_items is None else self.target_items[own],
             self.every,
-            None if self.train_targets is None else self.train_targets[own],
         )
 
 

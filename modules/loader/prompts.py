@@ -24,7 +24,7 @@ class Prompts:
         schemes: the whole-word ids of each task.
         causal: sequential prompts are read from left to right.
         drop_own_edges: the edges that a training step asks about leave the graph of that step.
-        item_graph: what follows what; of causal prompts.
+        item_graph: what follows what, for rankings by causal prompts.
     """
 
     pieces: PromptPieces
@@ -70,25 +70,19 @@ class Prompts:
         if causal and self.drops_edges(task):
             nodes = batch.whole_word_ids
             batch = batch._replace(whole_word_ids=nodes.where(nodes > self.pieces.n_users, 0))
-        if causal and self.item_graph is not None:
-            batch = batch._replace(**self._item_scores(samples))
+        if causal and self.item_graph is not None and not samples.every:
+            batch = batch._replace(**self._graph_scores(samples))
         return batch
 
-    def _item_scores(self, samples: Samples) -> dict[str, torch.Tensor]:
-        """``Batch.scored`` and ``Batch.item_scores``."""
-        starts, stops = samples.items.starts[:-1], samples.items.starts[1:]
-        if samples.every and self.drop_own_edges:
-            found = self.item_graph.in_training(samples.train_targets)
-        else:
-            if samples.every:
-                starts = np.repeat(starts, samples.items.lengths)
-                stops = np.arange(len(starts)) + 1
-            found = self.item_graph.after(Stretches(samples.items.flat, starts, stops))
-        found = found.tocoo()
+    def _graph_scores(self, samples: Samples) -> dict[str, torch.Tensor]:
+        """``Batch.graph_places`` and ``Batch.graph_scores``."""
+        starts = samples.items.starts
+        histories = Stretches(samples.items.flat, starts[:-1], starts[1:])
+        found = self.item_graph.after(histories).tocoo()
         above = found.data > 0
         places = np.stack([found.row[above], found.col[above]]).astype(np.int64)
         values = found.data[above].astype(np.float32)
-        return {"scored": torch.from_numpy(places), "item_scores": torch.from_numpy(values)}
+        return {"graph_places": torch.from_numpy(places), "graph_scores": torch.from_numpy(values)}
 
     # --------------------------------------------------------------------- evaluation sets
 

@@ -221,10 +221,8 @@ class TrainingStream:
         starts = self._dataset.offsets[users - 1] + first
         items = stretches(self._dataset, starts, counts)
         targets, target_items = self._answers(stretches(self._dataset, starts + 1, counts).flat)
-        numbers = np.repeat(self._dataset.target_starts[users - 1] + first, counts)
-        numbers += np.arange(len(numbers)) - np.repeat(items.starts[:-1], counts)
         short = np.zeros(len(rows), dtype=np.int64)
-        return Samples(users, items, targets, short, target_items, True, numbers)
+        return Samples(users, items, targets, short, target_items, every=True)
 
     def _sequential(self, rows: np.ndarray) -> Samples:
         """First index uniform in [0, n-4], last uniform in [first+1, n-3]; the last 21 of it."""

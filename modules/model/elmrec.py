@@ -23,7 +23,7 @@ from modules.model.backbone import UNSCALED_STD
 from modules.model.config import CONFIG_FILE, ELMRecConfig
 from modules.model.encoder import encode
 from modules.model.graph import PROPAGATIONS, Graph, without_edges
-from modules.model.item_scores import Added, ItemScores
+from modules.model.item_scores import ItemScores
 from modules.model.loss import ContinuationLoss
 from modules.model.weights import (
     PREFIX,
@@ -197,20 +197,13 @@ class ELMRec(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean cross entropy over the target tokens of the batch, pads not scored; or, of items,
         over the trie's continuations (modules/model/loss.py)."""
-        added = self.added(batch)
-        return self._loss(*self.embed(batch), batch.labels, batch.items, batch.target_places, added)
+        return self._loss(*self.embed(batch), batch.labels, batch.items, batch.target_places)
 
     def item_graph(self) -> Graph | None:
         """What was given for it."""
         if self.item_scores is None:
             return None
         return Graph(self.item_graph_crow, self.item_graph_col, self.item_graph_values)
-
-    def added(self, batch: Batch) -> Added | None:
-        """The item graph's part of the items' scores; None where the batch has none."""
-        if self.item_scores is None or batch.scored is None:
-            return None
-        return Added(batch.scored, self.item_scores(batch.item_scores))
 
     def _t5_loss(
         self,
@@ -219,7 +212,6 @@ class ELMRec(nn.Module):
         labels: torch.Tensor,
         items: torch.Tensor | None,
         target_places: torch.Tensor | None,
-        added: Added | None,
     ) -> torch.Tensor:
         states, mask = self.states(embeds, mask, target_places)
         if self.item_loss is None or items is None:
@@ -234,7 +226,7 @@ class ELMRec(nn.Module):
         ).last_hidden_state
         if self.t5.config.scale_decoder_outputs:
             hidden = hidden * self.t5.config.d_model**-0.5
-        return self.item_loss(hidden, self.t5.lm_head.weight, items, added)
+        return self.item_loss(hidden, self.t5.lm_head.weight, items)
 
     def compile_loss(self, backend: str | Callable = "inductor") -> None:
         """Compile all of a training step's model but the sparse propagation. Code is made for each

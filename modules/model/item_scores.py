@@ -1,37 +1,84 @@
-"""The item graph's part of an item's score, beside the T5's: what the graph is worth is learned.
+"""What an item graph adds to the T5's scores, where items are ranked.
 
-    score(item) = hidden . e(item) + γ log(1 + s(item) / ε)
+    score(item) = τ log p(item) + γ log(1 + s(item) / ε)
 
-s: what the item graph says of what follows the history (modules/data/item_graph.py), 0 for most
-items; below 0 it counts as 0. γ, ε > 0: learned, two numbers in all. A probability p ~ (ε + s)^γ is
-what counts are smoothed by; added as they are, weights of the graph would make the softmax far too
-sure of its first item. This is the model's own score: the T5 learns what the graph does not know.
+p: the T5's probability; s: what the graph says of what follows the history
+(modules/data/item_graph.py), 0 for most items; below 0 it counts as 0. A probability ~ (ε + s)^γ is
+how counts are smoothed: added as they are, the graph's weights would make its first item far too
+sure. τ < 1: a T5 is too sure of what it saw in training.
+
+The T5 learns without the graph, and the three numbers are fitted afterwards, by the likelihood of
+validation items, which neither of the two has seen. Both other ways round are worse
+(benchmarks/EXPERIMENTS.md, experiment 11): a T5 that knows the graph's scores in training learns by
+heart what the graph does not say, and numbers that are fitted to the training items trust the T5's
+memory too much.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
-FIRST_FLOOR = 1e-3  # ε to begin with; s is at most about 1
+FIRST = (1.0, 1.0, 1e-3)  # τ, γ, ε before they are fitted
+_STEPS = 20
 
 
-class Added(NamedTuple):
-    """Sparse (N, I + 1) scores of N rows, in the order of the rows; 0 elsewhere."""
+class GraphScores(NamedTuple):
+    """s of N histories: sparse (N, I + 1), 0 elsewhere."""
 
     places: torch.Tensor  # (2, n) int64: row and item
-    values: torch.Tensor  # (n,) float32
+    values: torch.Tensor  # (n,) float32, above 0
+
+    def dense(self, rows: int, items: int) -> torch.Tensor:
+        """(rows, items), without the column of no item."""
+        full = self.values.new_zeros(rows, items + 1)
+        full[tuple(self.places)] = self.values
+        return full[:, 1:]
 
 
 class ItemScores(nn.Module):
-    """γ log(1 + s / ε)."""
+    """τ log p + γ log(1 + s / ε)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_weight = nn.Parameter(torch.zeros(1))  # log γ
-        self.log_floor = nn.Parameter(torch.full((1,), math.log(FIRST_FLOOR)))  # log ε
+        self.register_buffer("logs", torch.tensor(FIRST).log())  # log τ, log γ, log ε
 
-    def forward(self, scores: torch.Tensor) -> torch.Tensor:
-        """(n,) s >= 0 -> (n,) float32."""
-        return self.log_weight.exp() * torch.log1p(scores / self.log_floor.exp())
+    def forward(self, log_probabilities: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(b, C) log p and (b, C) s -> (b, C) scores."""
+        return _mixed(self.logs, log_probabilities, scores)
+
+    def fit(
+        self, log_probabilities: torch.Tensor, scores: torch.Tensor, targets: torch.Tensor
+    ) -> None:
+        """Set τ, γ, ε to those by which the targets are most likely.
+
+        Args:
+            log_probabilities: (n, I) of the T5.
+            scores: (n, I) s.
+            targets: (n,) columns.
+        """
+        first = torch.tensor(FIRST, device=scores.device).log()
+        logs = first.clone().requires_grad_()
+        search = torch.optim.LBFGS([logs], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+        def loss() -> torch.Tensor:
+            search.zero_grad()
+            likelihood = cross_entropy(_mixed(logs, log_probabilities, scores), targets)
+            # As one more observation: where nothing is to be told apart, nothing moves.
+            value = likelihood + (logs - first).square().sum() / len(targets)
+            value.backward()
+            return value
+
+        with torch.enable_grad():
+            search.step(loss)
+        self.logs.copy_(logs.detach())
+
+    def __str__(self) -> str:
+        tau, gamma, epsilon = self.logs.exp().tolist()
+        return f"τ {tau:.2f}, γ {gamma:.2f}, ε {epsilon:.1e}"
+
+
+def _mixed(logs: torch.Tensor, log_p: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    tau, gamma, epsilon = logs.exp()
+    return tau * log_p + gamma * torch.log1p(scores / epsilon)

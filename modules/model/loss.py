@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from modules.loader.trie import ItemTrie, branching
-from modules.model.item_scores import Added
 
 _CHUNK = 1 << 19  # scores worked on at a time: 2 MB in float32
 
@@ -48,11 +47,7 @@ class ContinuationLoss(nn.Module):
             self.register_buffer(name, torch.from_numpy(table), persistent=False)
 
     def forward(
-        self,
-        hidden: torch.Tensor,
-        output_embeddings: torch.Tensor,
-        items: torch.Tensor,
-        added: Added | None = None,
+        self, hidden: torch.Tensor, output_embeddings: torch.Tensor, items: torch.Tensor
     ) -> torch.Tensor:
         """
         Args:
@@ -60,7 +55,6 @@ class ContinuationLoss(nn.Module):
                 stop with the longest number among ``items``.
             output_embeddings: (V, D) of all tokens.
             items: (N,) target items.
-            added: to the scores of the items, where each is one token.
         """
         steps = hidden.shape[1]
         prefix, column = self.prefix[items, :steps], self.column[items, :steps]  # (N, T)
@@ -71,16 +65,8 @@ class ContinuationLoss(nn.Module):
             dtype = torch.get_autocast_dtype(rows.device.type)
         allowed = None if self.forced else self.allowed
         weight = output_embeddings[self.vocabulary]
-        own = column[scored]
-        if added is None:
-            parts = prefix[scored], allowed, dtype, None, None
-        elif self.steps > 1 or not self.forced:
-            raise ValueError("scores are added to items of one token each")
-        else:
-            row, item = added.places
-            places = torch.stack([row, self.column[item, 0]])
-            parts = prefix[scored], allowed, dtype, added.values, places
-        return _SumOfLosses.apply(rows, weight, own, *parts) / len(items)
+        total = _SumOfLosses.apply(rows, weight, column[scored], prefix[scored], allowed, dtype)
+        return total / len(items)
 
 
 class _SumOfLosses(torch.autograd.Function):
@@ -89,23 +75,17 @@ class _SumOfLosses(torch.autograd.Function):
     Gradients are made on the way, while the scores are at hand."""
 
     @staticmethod
-    def forward(ctx, rows, weight, columns, prefixes, allowed, dtype, added, places):
-        needed = any(ctx.needs_input_grad)
+    def forward(ctx, rows, weight, columns, prefixes, allowed, dtype):
+        needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden, weights = rows.detach().to(dtype), weight.detach().to(dtype)
         across = weights.T.contiguous()
         grad_rows = torch.empty_like(rows, dtype=torch.float32) if needed else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needed else None
-        grad_added = None if added is None else torch.empty_like(added)
         size = max(1, _CHUNK // len(weight))
-        ends = [] if added is None else _ends_of_chunks(places[0], len(rows), size)
         loss = rows.new_zeros((), dtype=torch.float32)
-        for nth, at in enumerate(range(0, len(rows), size)):
+        for at in range(0, len(rows), size):
             part = slice(at, at + size)
             scores = (hidden[part] @ across).float()
-            if added is not None:
-                here = slice(ends[nth], ends[nth + 1])
-                spots = places[0, here] - at, places[1, here]
-                scores.index_put_(spots, added[here].detach(), accumulate=True)
             if allowed is not None:
                 scores.masked_fill_(~allowed[prefixes[part]], float("-inf"))
             total = scores.logsumexp(dim=1, keepdim=True)
@@ -114,24 +94,14 @@ class _SumOfLosses(torch.autograd.Function):
             if needed:  # softmax less the one-hot target
                 scores.sub_(total).exp_()
                 scores.scatter_add_(1, own, scores.new_full(own.shape, -1.0))
-                if added is not None:
-                    grad_added[here] = scores[spots]
                 rounded = scores.to(dtype)
                 grad_rows[part] = rounded @ weights
                 grad_weight += rounded.T @ hidden[part]
         if needed:
-            grads = grad_rows.to(rows.dtype), grad_weight.to(weight.dtype), grad_added
-            ctx.save_for_backward(*grads)
+            ctx.save_for_backward(grad_rows.to(rows.dtype), grad_weight.to(weight.dtype))
         return loss
 
     @staticmethod
     def backward(ctx, grad):
-        rows, weight, added = ctx.saved_tensors
-        added = None if added is None else added * grad
-        return rows * grad, weight * grad, None, None, None, None, added, None
-
-
-def _ends_of_chunks(rows: torch.Tensor, total: int, size: int) -> list[int]:
-    """Where each chunk of ``size`` rows begins among (n,) ascending ``rows``, and where all end."""
-    edges = torch.arange(0, total + size, size, device=rows.device)
-    return torch.searchsorted(rows.contiguous(), edges).tolist()
+        rows, weight = ctx.saved_tensors
+        return rows * grad, weight * grad, None, None, None, None

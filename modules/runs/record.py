@@ -111,15 +111,16 @@ def run_id_of(arguments: Mapping[str, Any], *more: Any) -> str:
 def model_title(arguments: Mapping[str, Any]) -> str:
     """What a model is, from the arguments of its training: ``ELMRec``, ``POD`` or ``P5``.
 
-    With item tokens and no graph it is none of the three. Its title says what it has, and what
-    it lacks: ``T5 with item tokens, sequential task; no graph; does not explain``.
+    With item tokens and no user-item graph it is none of the three. Its title says what it has,
+    and what it lacks: ``T5 with item tokens, sequential task; no graph; does not explain``.
     """
     method, tasks = arguments["method"], arguments.get("tasks") or TASKS
     scheme = schemes(method, arguments.get("whole_words") or {})
     reads_graph = any(scheme[Task[task.upper()]] is WholeWords.GRAPH for task in tasks)
     if arguments.get("item_ids") != "own" or reads_graph:
         return METHODS[method].title
-    title = f"T5 with item tokens, {' and '.join(tasks)} task{'s' * (len(tasks) > 1)}; no graph"
+    graph = "no graph" if arguments.get("item_graph", "none") == "none" else "with an item graph"
+    title = f"T5 with item tokens, {' and '.join(tasks)} task{'s' * (len(tasks) > 1)}; {graph}"
     return title if "explanation" in tasks else f"{title}; does not explain"
 
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from modules.data.cooccurrence import collaborative_numbers, cooccurrence_vectors
 from modules.data.dataset import RecDataset
-from modules.data.item_graph import item_graph
+from modules.data.item_graph import ITEM_GRAPHS
 from modules.data.negatives import NegativeSampler
 from modules.data.protocols import TrainView, item_numbers
 from modules.loader.batches import BatchSize
@@ -67,7 +67,7 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         own_edges=settings.own_edges,
         item_graph=settings.item_graph,
     )
-    graph = item_loss = items = None
+    graph = item_loss = items = edges = None
     if config.has_graph:
         graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
     if settings.loss == "continuations":
@@ -75,8 +75,8 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         item_loss = ContinuationLoss(trie)
     if config.item_graph != "none":
         say(f"fitting the item graph of {dataset.n_items:,} items")
-        items = item_graph(dataset, leave_out=config.own_edges == "drop")
-    edges = None if items is None else Graph.of(items.edges)
+        items = ITEM_GRAPHS[config.item_graph](dataset)
+        edges = Graph.of(items.edges)
     model = ELMRec(t5, config, graph, item_loss, not settings.shard, edges)
     model.to(machine.device)
     if distributed.rank():  # the same weights on every rank, but dropout of its own

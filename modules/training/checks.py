@@ -57,16 +57,17 @@ CHECKS = (
         "--graph_every {s.graph_every}: --method {s.method} has no graph. Leave it out.",
     ),
     Check(
-        lambda s: (
-            s.item_graph != "none"
-            and not (s.causal and s.item_ids == "own" and s.loss == "continuations")
-        ),
-        "--item_graph {s.item_graph} is for items that are one token each, and for every item of a "
-        "history as a target: give --item_ids own, --causal and --loss continuations as well, or "
-        "--preset item_tokens.",
+        lambda s: s.item_graph != "none" and not (s.causal and s.item_ids == "own"),
+        "--item_graph {s.item_graph} is for items that are one token each, which histories are "
+        "read for: give --item_ids own and --causal as well, or --preset elmrec_clean.",
     ),
     Check(
-        lambda s: not s.has_graph and s.item_graph == "none" and s.own_edges == "drop",
+        lambda s: s.item_graph != "none" and not s.eval_users,
+        "--item_graph {s.item_graph}: what it is worth is fitted on validation users. Give "
+        "--eval_users as well, such as 4000.",
+    ),
+    Check(
+        lambda s: not s.has_graph and s.own_edges == "drop",
         "--own_edges {s.own_edges}: --method {s.method} has no graph. Leave it out.",
     ),
     Check(

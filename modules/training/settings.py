@@ -89,8 +89,9 @@ class Settings:
     )  # fmt: skip
     item_graph: str = flag(
         "model", "none",
-        "linear: the scores of items hold what a graph of what follows what says, fitted to the "
-        "train histories (modules/data/item_graph.py)", choices=ITEM_GRAPHS,
+        "rank by what a graph of items says as well: linear: what follows what, solved in closed "
+        "form; paths: two hops of the user-item graph (modules/data/item_graph.py)",
+        choices=ITEM_GRAPHS,
     )  # fmt: skip
     causal: bool = flag(
         "model", False,
@@ -280,7 +281,7 @@ class Settings:
 
     @property
     def _drops_by_default(self) -> bool:
-        return self.protocol == "clean" and (self.has_graph or self.item_graph != "none")
+        return self.protocol == "clean" and self.has_graph
 
     def for_data(self, name: str, samples: int) -> tuple["Settings", str]:
         """What follows from the data set where it is not given: α, σ and L of the preset by its

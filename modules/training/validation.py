@@ -14,7 +14,8 @@ import torch
 
 from modules.data.candidates import valid_candidates
 from modules.data.dataset import HeldOut
-from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.decode import Decoding
+from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import rank_of, rerank
 from modules.evaluation.seen import DROP, KEEP, dropped_items, most_dropped, validated_users
 from modules.loader.batches import Batch, BatchSize
@@ -25,10 +26,12 @@ from modules.runs.run import Run, spread, tasks_of
 from modules.tasks import Task
 from modules.training.settings import Settings
 from utils import distributed
+from utils.console import say
 from utils.metrics.ranking import hit_rate, ndcg
 from utils.runtime import Machine, Stopped
 
 TOP = 10
+FITTED_USERS = 500  # by whom three numbers are fitted, of the item graph
 # Of a training step's time, what a validation sample takes is about a third: it has no backward
 # pass. So many samples for each that was trained on take as long as the training has taken.
 SAMPLES_A_TRAINED_ONE = 3
@@ -183,7 +186,9 @@ def validation_losses(
 def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[str, float]]:
     """A function that ranks for ``settings.eval_users`` evenly spread users, as the test scripts
     do, and gives HR@10 and NDCG@10 of each ranking task."""
-    rankings = []
+    rankings, fit_graph = [], None
+    if run.prompts.item_graph is not None:
+        fit_graph = _graph_fit(run, settings)
     for task in sorted(set(tasks_of(run.dataset, settings.tasks)) - {Task.EXPLANATION}):
         users, seen, method = run.users(settings.eval_users), KEEP, "exact"
         if task is Task.SEQUENTIAL:
@@ -193,6 +198,8 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[
         rankings.append((task, ranker, dropped, *_ranking_set(run, task, users, settings)))
 
     def measure(stop_asked: StopAsked = lambda: False) -> dict[str, float]:
+        if fit_graph is not None:
+            fit_graph()
         figures = {}
         for task, ranker, dropped, samples, candidates in rankings:
             k = TOP + most_dropped(dropped)
@@ -205,3 +212,18 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[
         return figures
 
     return measure
+
+
+def _graph_fit(run: Run, settings: Settings) -> Callable[[], None]:
+    """A function that fits what the item graph is worth, by some of ``settings.eval_users``."""
+    users = run.users(settings.eval_users)
+    users, _ = validated_users(run.dataset, users[spread(len(users), FITTED_USERS)], DROP)
+    samples, _ = _ranking_set(run, Task.SEQUENTIAL, users, settings)
+    targets = run.dataset.targets(users, HeldOut.VALIDATION)
+    ranker = Ranker.of(run, Decoding("auto"), show_progress=False)
+
+    def fit() -> None:
+        ranker.fit_item_graph(samples, targets)
+        say(f"the item graph beside the T5: {run.model.item_scores}")
+
+    return fit

@@ -6,7 +6,8 @@ from modules.baselines.linear import LinearItems, linear_items
 from modules.data.dataset import HeldOut
 from modules.data.histories import weighted_histories
 from modules.data.item_graph import solve
-from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.decode import Decoding
+from modules.evaluation.ranker import Ranker
 from modules.loader.batches import BatchSize
 from modules.loader.ragged import recent_histories
 from modules.tasks import MAX_HISTORY
@@ -31,7 +32,7 @@ def plain(l2, past, future):
 
 
 def test_matrix_is_that_of_ridge_regression(dataset):
-    found, _ = solve(dataset, 0.5, 0.7, 0.4)
+    found = solve(dataset, 0.5, 0.7, 0.4)
     np.testing.assert_allclose(found, plain(0.5, 0.7, 0.4), atol=1e-5)
 
 

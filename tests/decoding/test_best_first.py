@@ -6,7 +6,7 @@ import torch
 
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
 from modules.decoding.exact import prefix_tree, rank_exact
-from modules.evaluation.ranker import MAX_PREFIXES, pick_method
+from modules.evaluation.decode import MAX_PREFIXES, pick_method
 from modules.loader.ragged import Ragged
 from modules.loader.trie import build_trie
 from modules.model.decoder import PrefixDecoder

@@ -6,7 +6,8 @@ import torch
 
 from modules.data.dataset import HeldOut
 from modules.decoding.beam import BeamOptions
-from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.decode import Decoding
+from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import rank_of, rerank
 from modules.evaluation.texts import generate_texts
 from modules.loader.batches import BatchSize

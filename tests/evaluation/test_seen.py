@@ -12,7 +12,8 @@ from modules.baselines.tuning import make_arena, rank_all
 from modules.data.audit import audit
 from modules.data.dataset import HeldOut
 from modules.data.reader import load_dataset
-from modules.evaluation.ranker import Decoding, Ranker
+from modules.evaluation.decode import Decoding
+from modules.evaluation.ranker import Ranker
 from modules.evaluation.record import ranking_figures
 from modules.evaluation.reranking import rerank
 from modules.evaluation.seen import (

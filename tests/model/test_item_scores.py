@@ -1,74 +1,28 @@
-"""The item graph's part of the scores: in the loss, in ranking, in the model's folder."""
+"""The item graph's part of a ranking: scores, the fit of its three numbers, the model's folder."""
 
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from scipy.optimize import minimize
 
 from modules.data.dataset import HeldOut
-from modules.data.item_graph import ItemGraph, item_graph
-from modules.evaluation.ranker import Decoding, Ranker, pick_method
+from modules.data.item_graph import ItemGraph, linear_graph
+from modules.evaluation.decode import Decoding, pick_method
+from modules.evaluation.ranker import Ranker
 from modules.loader.batches import BatchSize
 from modules.loader.pieces import prompt_pieces
 from modules.loader.prompts import Prompts
-from modules.loader.ragged import Ragged, recent_histories
+from modules.loader.ragged import recent_histories
 from modules.loader.tokenizer import add_item_tokens, train_tokenizer
 from modules.loader.training_stream import StepPlan, TrainingStream
 from modules.loader.trie import build_trie
 from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph
-from modules.model.item_scores import Added, ItemScores
-from modules.model.loss import ContinuationLoss
+from modules.model.item_scores import ItemScores
 from modules.tasks import Task, WholeWords
 from tests.conftest import random_t5
 from utils.errors import UserError
-
-END, ITEMS = 1, 9
-
-
-def sparse_scores(rows: int, items: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some places in the order of rows, and scores there."""
-    generator = torch.Generator().manual_seed(3)
-    dense = torch.rand(rows, items + 1, generator=generator) * 0.1
-    dense[torch.rand(rows, items + 1, generator=generator) < 0.6] = 0.0
-    dense[:, 0], dense[2] = 0.0, 0.0  # no item; and a row of which the graph knows nothing
-    places = dense.nonzero().T
-    return places, dense[tuple(places)]
-
-
-@pytest.mark.parametrize("chunk", [1, 25, 1 << 19])
-def test_loss_and_gradients_are_those_of_a_softmax_over_both_scores(chunk, monkeypatch):
-    monkeypatch.setattr("modules.model.loss._CHUNK", chunk)
-    trie = build_trie(Ragged.of([[END], *([item + 4, END] for item in range(1, ITEMS + 1))]), 0)
-    loss, items = ContinuationLoss(trie), torch.tensor([1, 9, 4, 4, 7])
-    places, values = sparse_scores(5, ITEMS)
-    found = []
-    for plain in (False, True):
-        generator = torch.Generator().manual_seed(0)
-        hidden = torch.randn(5, 1, 6, generator=generator).requires_grad_()
-        weight = torch.randn(15, 6, generator=generator).requires_grad_()
-        scores = ItemScores()
-        if plain:
-            gamma, epsilon = scores.log_weight.exp(), scores.log_floor.exp()
-            dense = torch.zeros(5, ITEMS + 1).index_put(tuple(places), values)
-            logits = hidden[:, 0] @ weight[5 : ITEMS + 5].T
-            logits = logits + gamma * torch.log(1 + dense[:, 1:] / epsilon)
-            value = cross_entropy(logits, items - 1)
-        else:
-            value = loss(hidden, weight, items, Added(places, scores(values)))
-        (2 * value).backward()
-        grads = scores.log_weight.grad, scores.log_floor.grad
-        assert all(grad.abs() > 1e-3 for grad in grads)
-        found.append((value.detach(), hidden.grad, weight.grad, *grads))
-    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
-
-
-def test_numbers_of_several_tokens_have_no_such_scores():
-    trie = build_trie(Ragged.of([[END], [5, 6, END], [5, 7, END]]), 0)
-    added = Added(torch.tensor([[0], [1]]), torch.tensor([0.1]))
-    with pytest.raises(ValueError, match="one token each"):
-        ContinuationLoss(trie)(torch.zeros(1, 2, 4), torch.zeros(9, 4), torch.tensor([1]), added)
 
 
 @pytest.fixture
@@ -77,84 +31,134 @@ def parts(dataset):
     tokenizer = train_tokenizer(["it is nice and warm"])
     add_item_tokens(tokenizer, dataset.n_items)
     pieces = prompt_pieces(tokenizer, dataset.n_users, np.arange(dataset.n_items + 1), own=True)
-    graph = item_graph(dataset, leave_out=True)
+    graph = linear_graph(dataset)
     schemes = dict.fromkeys(Task, WholeWords.POSITION)
     sizes = dataset.n_users, dataset.n_items
-    config = ELMRecConfig(*sizes, "pod", causal=True, own_edges="drop", item_graph="linear")
+    config = ELMRecConfig(*sizes, "pod", causal=True, item_graph="linear")
     torch.manual_seed(2)
-    loss = ContinuationLoss(build_trie(pieces.item_targets, pieces.pad))
     t5 = random_t5(len(tokenizer))
-    model = ELMRec(t5, config, None, loss, item_graph=Graph.of(graph.edges)).eval()
-    return Prompts(pieces, schemes, True, True, graph), model
+    model = ELMRec(t5, config, None, item_graph=Graph.of(graph.edges)).eval()
+    return Prompts(pieces, schemes, True, item_graph=graph), model
 
 
-def evaluation_set(dataset, prompts, held_out=HeldOut.TEST):
+def evaluation_set(dataset, prompts):
     users = dataset.users
-    histories = recent_histories(dataset, users, held_out)
-    return prompts.sequential(users, histories, dataset.targets(users, held_out), BatchSize(3))
+    histories = recent_histories(dataset, users, HeldOut.TEST)
+    return prompts.sequential(users, histories, dataset.test_items, BatchSize(3))
 
 
-def test_a_ranking_is_by_both_scores(dataset, parts):
-    prompts, model = parts
-    samples = evaluation_set(dataset, prompts)
+def ranker_of(prompts, model):
     trie = build_trie(prompts.pieces.item_targets, prompts.pieces.pad)
-    targets = prompts.pieces.item_targets
-    ranker = Ranker(model, trie, targets, Decoding("exact"), show_progress=False)
-    items, scores, _ = ranker.rank(samples, dataset.catalogue, 12)
-    model.item_scores, scorer = None, model.item_scores
-    alone_items, alone, _ = ranker.rank(samples, dataset.catalogue, 12)
-    logits = np.zeros((4, 13))
-    np.put_along_axis(logits, alone_items, alone, axis=1)
-    said = np.zeros((4, 13), dtype=np.float32)
+    return Ranker(model, trie, prompts.pieces.item_targets, Decoding("exact"), show_progress=False)
+
+
+def matrix_of(ranked):
+    """(n, 13) scores by item."""
+    full = np.zeros((len(ranked.items), 13))
+    np.put_along_axis(full, ranked.items, ranked.scores, axis=1)
+    return full
+
+
+def plain_scores(dataset, graph):
+    """s of each user before the test item, an item at a time."""
+    said = np.zeros((4, 13))
     for user in range(4):
         for age, item in enumerate(reversed(dataset.history(user + 1)[:-1].tolist())):
-            said[user] += 0.5**age * prompts.item_graph.edges[item].toarray()[0]
+            said[user] += 0.5**age * graph.edges[item].toarray()[0]
+    return np.maximum(said, 0)[:, 1:]
+
+
+def test_a_ranking_is_by_both(dataset, parts):
+    prompts, model = parts
+    samples = evaluation_set(dataset, prompts)
     with torch.no_grad():
-        logits += scorer(torch.from_numpy(said).clamp(min=0)).numpy()
-    expected = torch.from_numpy(logits[:, 1:]).log_softmax(dim=1).numpy()
-    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(scores, np.take_along_axis(expected, items - 1, 1), atol=1e-4)
-    assert (items != alone_items).any()
+        model.item_scores.logs.copy_(torch.tensor([0.7, 1.5, 0.02]).log())
+    ranker = ranker_of(prompts, model)
+    both = ranker.rank(samples, dataset.catalogue, 12)
+    few = np.array([[1, 5, 7], [2, 3, 4], [9, 8, 7], [12, 1, 6]])
+    of_few = ranker.rank(samples, few, 3)
+    places = ranker.places(samples, dataset.test_items, [np.array([], dtype=int)] * 4)
+    model.item_scores = None
+    alone = matrix_of(ranker_of(prompts, model).rank(samples, dataset.catalogue, 12))[:, 1:]
+    mixed = 0.7 * alone + 1.5 * np.log(1 + plain_scores(dataset, prompts.item_graph) / 0.02)
+    expected = torch.from_numpy(mixed).log_softmax(dim=1).numpy()
+    np.testing.assert_allclose(matrix_of(both)[:, 1:], expected, atol=1e-4)
+    assert (both.items != np.argsort(-alone, axis=1) + 1).any()
+    order = np.argsort(-np.take_along_axis(mixed, few - 1, axis=1), axis=1)
+    np.testing.assert_array_equal(of_few.items, np.take_along_axis(few, order, axis=1))
+    own = mixed[np.arange(4), dataset.test_items - 1]
+    np.testing.assert_array_equal(places, (mixed > own[:, None]).sum(axis=1))
 
 
-def test_a_training_step_reads_the_graph_without_its_users(dataset, parts):
+def test_training_does_not_see_the_graph(dataset, parts):
     prompts, _ = parts
-    for drop in (True, False):
-        prompts = Prompts(prompts.pieces, prompts.schemes, True, drop, prompts.item_graph)
-        how = StepPlan(BatchSize(4)), np.random.default_rng(0)
-        batch = next(TrainingStream(Task.SEQUENTIAL, dataset, prompts, *how)).batches[0]
-        found = np.zeros((len(batch.items), 13))
-        found[tuple(batch.scored.numpy())] = batch.item_scores.numpy()
-        expected = []
-        for user in batch.users.numpy():
-            if drop:
-                targets = np.arange(*dataset.target_starts[user - 1 : user + 1])
-                expected.extend(prompts.item_graph.in_training(targets).toarray())
-                continue
-            train = dataset.history(user)[:-2].tolist()
-            for cut in range(1, len(train)):
-                weights = [0.5**age for age in range(cut)]
-                edges = prompts.item_graph.edges[train[:cut][::-1]].toarray()
-                expected.append(np.array(weights) @ edges)
-        np.testing.assert_allclose(found, np.maximum(expected, 0), atol=1e-6)
-        own = found[np.arange(len(found)), batch.items.numpy()]
-        assert (own.max() > 0.02) == (not drop)  # four users of whom no two went the same way
+    how = StepPlan(BatchSize(4)), np.random.default_rng(0)
+    batch = next(TrainingStream(Task.SEQUENTIAL, dataset, prompts, *how)).batches[0]
+    assert batch.graph_scores is None
+
+
+def test_the_fit_is_the_most_likely_mixture():
+    """Against scipy's simplex search on the same likelihood."""
+    rng = np.random.default_rng(0)
+    log_p = np.log(rng.dirichlet(np.full(30, 0.3), 400))
+    scores = rng.random((400, 30)) * (rng.random((400, 30)) < 0.2) * 0.3
+    truth = 0.6 * log_p + 1.4 * np.log1p(scores / 0.01)
+    chances = np.exp(truth) / np.exp(truth).sum(axis=1, keepdims=True)
+    targets = np.array([rng.choice(30, p=row) for row in chances])
+
+    def loss(logs):
+        tau, gamma, epsilon = np.exp(logs)
+        mixed = tau * log_p + gamma * np.log1p(scores / epsilon)
+        own = mixed[np.arange(400), targets]
+        prior = np.square(logs - np.log([1, 1, 1e-3])).sum() / 400
+        return (np.log(np.exp(mixed).sum(axis=1)) - own).mean() + prior
+
+    best = minimize(loss, np.log([1, 1, 1e-3]), method="Nelder-Mead", tol=1e-8)
+    model = ItemScores()
+    floats = (torch.from_numpy(x).float() for x in (log_p, scores))
+    model.fit(*floats, torch.from_numpy(targets))
+    assert loss(model.logs.numpy()) == pytest.approx(best.fun, abs=1e-4)
+    np.testing.assert_allclose(model.logs.exp()[:2], [0.6, 1.4], rtol=0.25)
+    assert "τ 0." in str(model)
+
+
+def test_a_graph_that_knows_nothing_moves_nothing():
+    rng = np.random.default_rng(0)
+    log_p = torch.from_numpy(np.log(rng.dirichlet(np.ones(10), 50))).float()
+    model = ItemScores()
+    targets = torch.from_numpy(rng.integers(10, size=50))
+    model.fit(log_p, torch.zeros(50, 10), targets)
+    np.testing.assert_allclose(model.logs[1:].exp(), [1.0, 1e-3], rtol=1e-4)
+
+
+def test_the_ranker_fits_it_by_users_and_targets(dataset, parts):
+    prompts, model = parts
+    ranker, samples = ranker_of(prompts, model), evaluation_set(dataset, prompts)
+    ranker.fit_item_graph(samples, dataset.test_items)
+    model.item_scores, fitted = None, model.item_scores
+    alone = matrix_of(ranker_of(prompts, model).rank(samples, dataset.catalogue, 12))[:, 1:]
+    expected = ItemScores()
+    said = plain_scores(dataset, prompts.item_graph)
+    floats = (torch.from_numpy(x).float() for x in (alone, said))
+    expected.fit(*floats, torch.from_numpy(dataset.test_items.astype(np.int64) - 1))
+    torch.testing.assert_close(fitted.logs, expected.logs, rtol=1e-3, atol=1e-3)
+    assert (fitted.logs - ItemScores().logs).abs().max() > 0.01
 
 
 def test_the_folder_holds_the_graph_and_what_it_is_worth(dataset, parts, tmp_path):
     prompts, model = parts
-    with torch.no_grad():
-        model.item_scores.log_weight.fill_(0.3)
+    model.item_scores.logs.copy_(torch.tensor([-0.3, 0.3, -5.0]))
     model.save_pretrained(tmp_path)
     again = ELMRec.from_pretrained(tmp_path)
-    assert again.item_scores.log_weight.item() == pytest.approx(0.3)
     edges = again.item_graph().scipy()
     np.testing.assert_array_equal(edges.toarray(), prompts.item_graph.edges.toarray())
-    read = Prompts(prompts.pieces, prompts.schemes, True, True, ItemGraph(edges))
-    with torch.no_grad():
-        kept = model.added(evaluation_set(dataset, prompts)[0][1])
-        torch.testing.assert_close(again.added(evaluation_set(dataset, read)[0][1]), kept)
-    assert len(kept.values)
+    read = Prompts(prompts.pieces, prompts.schemes, True, item_graph=ItemGraph(edges))
+    found = [
+        ranker_of(p, m).rank(evaluation_set(dataset, p), dataset.catalogue, 12)
+        for p, m in ((prompts, model), (read, again))
+    ]
+    np.testing.assert_array_equal(found[0].items, found[1].items)
+    np.testing.assert_array_equal(found[0].scores, found[1].scores)
 
 
 def test_a_search_by_tokens_does_not_see_it(trie):

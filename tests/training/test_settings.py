@@ -22,7 +22,8 @@ BROKEN = [
     ({"shard": True, "eval_users": 3}, "--shard splits it"),
     ({"item_vectors": "cooccurrence"}, "give --item_ids own as well"),
     ({"skip_nonfinite": True, "graph_every": 4}, "what --graph_every 4 adds up"),
-    ({"item_graph": "linear"}, "give --item_ids own, --causal and --loss continuations"),
+    ({"item_graph": "linear", "eval_users": 9}, "give --item_ids own and --causal as well"),
+    (OWN_PRESETS["elmrec_clean"] | {"eval_users": None}, "Give --eval_users as well"),
     ({"method": "pod", "sigma": 3.0}, "--sigma is of the graph, which --method pod does not have"),
     ({"method": "p5", "L": 2}, "--L is of the graph, which --method p5 does not have"),
     ({"method": "pod", "graph_every": 2}, "--graph_every 2: --method pod has no graph"),
@@ -76,7 +77,7 @@ def test_own_edges_leave_the_graph_under_the_clean_protocol():
     assert Settings(own_edges="keep").resolved().own_edges == "keep"
     assert Settings(method="pod").resolved().own_edges == "keep"  # no graph, no edges
     ours = Settings(**OWN_PRESETS["elmrec_clean"]).resolved()
-    assert (ours.item_graph, ours.own_edges) == ("linear", "drop")
+    assert (ours.item_graph, ours.own_edges) == ("linear", "keep")  # read when ranking alone
 
 
 @pytest.mark.parametrize(
