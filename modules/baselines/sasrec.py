@@ -1,8 +1,8 @@
 """SASRec (Kang & McAuley, ICDM 2018) by the package RecTools: a causal transformer over items.
 
-Each train item but the first is a target, among all items (softmax over the catalogue in place of
-the paper's sampled negatives, which does better). It has two blocks of two heads, and reads the
-last ``MAX_HISTORY`` items. It trains on a GPU where PyTorch finds one.
+Each train item but the first is a target, among all items: softmax over the catalogue, in place of
+the paper's sampled negatives. It has two blocks of two heads, and reads the last ``MAX_HISTORY``
+items. It trains on a GPU where PyTorch finds one.
 """
 
 import logging
@@ -28,7 +28,8 @@ PACE = Pace(every=1, patience=5, most=200)
 
 
 class PlacesWithTargets(TransformerLightningModule):
-    """The package's loss without its logits at places of padding, two thirds of them and more."""
+    """The package's loss without logits at places of padding, most of them where histories are
+    short."""
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """The mean cross entropy of a batch's targets. x, y: (b, n), 0 = padding."""

@@ -1,7 +1,8 @@
 """Recommenders of a few lines each, which a model must beat to be worth its GPU.
 
 Each is fitted on the train interactions and gives a ``Scorer``: weighted histories in, a score for
-every item out. How they are tuned, ranked and written is in modules/baselines/tuning.py.
+every item out. Larger ones have files of their own. How they are tuned, ranked and written is in
+modules/baselines/tuning.py.
 """
 
 from collections.abc import Callable
@@ -133,7 +134,11 @@ def next_number(train: sparse.csr_matrix, *, seed: int) -> Scorer:
     """
     n_items = train.shape[1] - 1
     numbers = np.arange(n_items + 1)
-    return lambda histories, asked: np.float32(-1) * ((numbers - asked.last[:, None] - 1) % n_items)
+
+    def score(histories: sparse.csr_matrix, asked: Asked) -> np.ndarray:
+        return -((numbers - asked.last[:, None] - 1) % n_items).astype(np.float32)
+
+    return score
 
 
 def lightgcn(dataset: RecDataset, *, seed: int, layers: int) -> Scorer:
