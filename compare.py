@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
 
 def _baselines_flags(parser: argparse.ArgumentParser) -> None:
     cli.add_data_flags(parser)
-    known = "known: " + ",".join(BASELINES)
+    known = f"known: {','.join(BASELINES)}; default: {','.join(DEFAULT_METHODS)}"
     parser.add_argument(
         "--methods", type=flag_types.names(BASELINES), default=DEFAULT_METHODS, help=known
     )

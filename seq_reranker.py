@@ -28,6 +28,7 @@ def parse_args() -> argparse.Namespace:
     )
     flags.add_catalogue_flag(group)
     flags.add_linear_flag(group)
+    flags.add_item_graph_flag(group)
     flags.add_seen_flags(group, "--no_rerank")
     cli.add_machine_flags(parser.add_argument_group("machine and output"))
     args = parser.parse_args()
@@ -43,6 +44,7 @@ def main() -> None:
     args = parse_args()
     machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
     run = runs.open_run(args.checkpoint, args.data_dir, machine)
+    run = run.without_item_graph() if args.no_item_graph else run
     n = presets.extra_items(args.N, run.record.arguments["preset"], run.dataset.name)
     flags.check_beams(args.decode, args.num_beams, args.top_n + n, "--top_n + --N")
 

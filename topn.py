@@ -28,6 +28,7 @@ def parse_args() -> argparse.Namespace:
     flags.add_catalogue_flag(group)
     flags.add_seen_flags(group)
     flags.add_linear_flag(group)
+    flags.add_item_graph_flag(group)
     group.add_argument(
         "--prompt",
         choices=("candidates", "history"),
@@ -48,6 +49,7 @@ def main() -> None:
     args = parse_args()
     machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
     run = runs.open_run(args.checkpoint, args.data_dir, machine, ["negative.txt"])
+    run = run.without_item_graph() if args.no_item_graph else run
     count = args.negative_num or run.record.arguments["negative_num"]
     prompt = flags.pick_prompt(args.prompt, run.record.tasks, args.catalogue)
 

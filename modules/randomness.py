@@ -20,6 +20,7 @@ class Stream(IntEnum):
     TIES = 7  # order of items that a baseline scores alike
     RESAMPLING = 8  # permutations and bootstrap of a comparison
     LEAK = 9  # edges of a simulated published graph
+    BASELINE = 10  # weights and samples of a baseline that is trained step by step
     PREPARE_NUMBERS = 16
     PREPARE_NEGATIVES = 17
     PREPARE_EXPLANATIONS = 18

@@ -1,22 +1,21 @@
 """Recommenders of a few lines each, which a model must beat to be worth its GPU.
 
 Each is fitted on the train interactions and gives a ``Scorer``: weighted histories in, a score for
-every item out. How they are tuned, ranked and written is in modules/baselines/tuning.py.
+every item out. Larger ones have files of their own. How they are tuned, ranked and written is in
+modules/baselines/tuning.py.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
 
+from modules.baselines.scorer import Asked, Scorer
 from modules.data.dataset import RecDataset
 from modules.data.item_graph import solve
 from utils.errors import UserError
-
-# (b, I + 1) weighted histories and (b,) last items -> (b, I + 1) scores. Column 0 is no item.
-Scorer = Callable[[sparse.csr_matrix, np.ndarray], np.ndarray]
 
 MAX_EASE_ITEMS = 40_000  # whose square in float32 takes 6.4 GB
 _BLOCK = 512  # rows or columns handled at a time, so that temporaries stay small
@@ -29,7 +28,8 @@ class Baseline(NamedTuple):
     fit: Callable[..., Scorer]  # (train, seed=..., **one of settings)
     settings: tuple[dict[str, Any], ...] = ({},)
     weighs_recency: bool = False
-    ordered: bool = False  # fitted on the data set's train histories, in place of the matrix
+    takes_dataset: bool = False  # fitted on the data set, in place of the train matrix
+    by_name: bool = False  # tried only where it is asked for: takes long, or a package
     tasks: tuple[str, ...] = ("sequential", "direct")
     item_ids: str = "not used"  # "published": reads something out of the numbers themselves
 
@@ -37,7 +37,7 @@ class Baseline(NamedTuple):
 def popularity(train: sparse.csr_matrix, *, seed: int) -> Scorer:
     """Everybody gets the items that most users had."""
     counts = np.asarray(train.sum(axis=0), dtype=np.float32)
-    return lambda histories, last: np.repeat(counts, histories.shape[0], axis=0)
+    return lambda histories, asked: np.repeat(counts, histories.shape[0], axis=0)
 
 
 def item_knn(train: sparse.csr_matrix, *, seed: int, neighbours: int | None) -> Scorer:
@@ -57,7 +57,7 @@ def item_knn(train: sparse.csr_matrix, *, seed: int, neighbours: int | None) -> 
         near = order[np.arange(len(order)) - starts < neighbours]
         rows, columns, cosines = rows[near], columns[near], cosines[near]
     similarity = sparse.csr_matrix((cosines, (rows, columns)), together.shape)
-    return lambda histories, last: (histories @ similarity).toarray()
+    return lambda histories, asked: (histories @ similarity).toarray()
 
 
 def ease(train: sparse.csr_matrix, *, seed: int, l2: float) -> Scorer:
@@ -91,7 +91,7 @@ def ease(train: sparse.csr_matrix, *, seed: int, l2: float) -> Scorer:
         square[:] = np.triu(square) + np.triu(square, 1).T
     matrix /= -matrix.diagonal().copy()
     matrix.flat[:: n + 1] = 0.0
-    return lambda histories, last: histories @ matrix
+    return lambda histories, asked: histories @ matrix
 
 
 def matrix_factorisation(
@@ -105,16 +105,13 @@ def matrix_factorisation(
     try:
         from implicit.cpu.als import AlternatingLeastSquares
     except ImportError as error:
-        raise UserError(
-            "--methods matrix_factorisation needs the package implicit, which is not installed "
-            f"({error}). Run `pip install implicit`, or leave the method out."
-        ) from error
+        _lacks("matrix_factorisation", "implicit", error)
     model = AlternatingLeastSquares(
         factors, regularization=0.05, alpha=alpha, iterations=15, random_state=seed
     )
     model.fit(train, show_progress=False)
 
-    def score(histories: sparse.csr_matrix, last: np.ndarray) -> np.ndarray:
+    def score(histories: sparse.csr_matrix, asked: Asked) -> np.ndarray:
         users = model.recalculate_user(np.arange(histories.shape[0]), histories)
         return users @ model.item_factors.T
 
@@ -126,7 +123,7 @@ def linear_next_items(
 ) -> Scorer:
     """See modules/data/item_graph.py: unlike the others it knows what came before what."""
     matrix = solve(dataset, l2, past, future)
-    return lambda histories, last: histories @ matrix
+    return lambda histories, asked: histories @ matrix
 
 
 def next_number(train: sparse.csr_matrix, *, seed: int) -> Scorer:
@@ -137,7 +134,34 @@ def next_number(train: sparse.csr_matrix, *, seed: int) -> Scorer:
     """
     n_items = train.shape[1] - 1
     numbers = np.arange(n_items + 1)
-    return lambda histories, last: -((numbers - last[:, None] - 1) % n_items).astype(np.float32)
+
+    def score(histories: sparse.csr_matrix, asked: Asked) -> np.ndarray:
+        return -((numbers - asked.last[:, None] - 1) % n_items).astype(np.float32)
+
+    return score
+
+
+def lightgcn(dataset: RecDataset, *, seed: int, layers: int) -> Scorer:
+    """See modules/baselines/lightgcn.py."""
+    from modules.baselines.lightgcn import fit_lightgcn  # which imports torch
+
+    return fit_lightgcn(dataset, seed, layers)
+
+
+def sasrec(dataset: RecDataset, *, seed: int, width: int, dropout: float) -> Scorer:
+    """See modules/baselines/sasrec.py."""
+    try:
+        from modules.baselines.sasrec import fit_sasrec
+    except ImportError as error:
+        _lacks("sasrec", "'rectools[torch]'", error)
+    return fit_sasrec(dataset, seed, width, dropout)
+
+
+def _lacks(method: str, package: str, error: ImportError) -> NoReturn:
+    raise UserError(
+        f"--methods {method} needs the package {package}, which is not installed ({error}). Run "
+        f"`pip install {package}`, or leave the method out."
+    ) from error
 
 
 EASE_L2 = (100.0, 200.0, 500.0, 1000.0)
@@ -157,7 +181,7 @@ BASELINES = {
         tuple({"l2": 30.0, "past": decay, "future": decay} for decay in (0.5, 0.7)),
         weighs_recency=True,
         tasks=("sequential",),
-        ordered=True,
+        takes_dataset=True,
     ),
     "next_number": Baseline(
         "next number", next_number, tasks=("sequential",), item_ids="published"
@@ -167,7 +191,17 @@ BASELINES = {
         matrix_factorisation,
         tuple({"factors": f, "alpha": a} for f in (64, 128) for a in (10.0, 40.0)),
         weighs_recency=True,
+        by_name=True,
+    ),
+    "lightgcn": Baseline(
+        "LightGCN",
+        lightgcn,
+        tuple({"layers": layers} for layers in (2, 3)),
+        takes_dataset=True,
+        by_name=True,
+    ),
+    "sasrec": Baseline(
+        "SASRec", sasrec, ({"width": 64, "dropout": 0.5},), takes_dataset=True, by_name=True
     ),
 }
-# By default all that need no further package.
-DEFAULT_METHODS = tuple(name for name in BASELINES if name != "matrix_factorisation")
+DEFAULT_METHODS = tuple(name for name, baseline in BASELINES.items() if not baseline.by_name)

@@ -13,7 +13,9 @@ import numpy as np
 from scipy import sparse
 
 from modules.baselines.folder import check_baseline_folder, start_baseline
-from modules.baselines.simple import Baseline, Scorer
+from modules.baselines.ranking import RankedExactly, rank_rows, tie_places
+from modules.baselines.scorer import Scorer, ask
+from modules.baselines.simple import Baseline
 from modules.data.candidates import test_candidates, valid_candidates
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.histories import train_matrix, weighted_histories
@@ -27,14 +29,13 @@ from modules.evaluation.seen import (
     users_to_test,
     validated_users,
 )
-from modules.randomness import Stream, rng
 from modules.reports.page import write_report
 from modules.runs.writing import write_results
 from utils.console import by_product, progress, say
 from utils.files import sweep
 from utils.locks import LOCK_FILE, locked
 from utils.metrics.catalogue import catalogue_figures
-from utils.metrics.ranking import NOT_RANKED, ndcg
+from utils.metrics.ranking import ndcg
 
 _USERS_AT_A_TIME = 512
 
@@ -55,16 +56,11 @@ class Arena(NamedTuple):
     validation_seen: str  # as ``seen``, in that ranking
 
 
-class RankedExactly(NamedTuple):
-    """Lists of n users, and the exact rank of their targets."""
+class Known(NamedTuple):
+    """What is known of every user when a task is asked."""
 
-    items: np.ndarray  # (n, k) best first, 0 behind the end of a short list
-    scores: np.ndarray  # (n, k)
-    ranks: np.ndarray  # (n,) exact 0-based rank of the target among all candidates
-
-    def of(self, users: np.ndarray) -> "RankedExactly":
-        """The rows of these users, where there is a row for each."""
-        return RankedExactly(*(part[users - 1] for part in self))
+    histories: sparse.csr_matrix  # (U, I + 1) weighted
+    until: HeldOut  # they end before this item
 
 
 class Choice(NamedTuple):
@@ -83,14 +79,8 @@ def make_arena(
     decays: tuple[float, ...],
     seen: str = DROP,
 ) -> Arena:
-    """Equal scores go by popularity, then by chance: never by number, which would leak.
-
-    seen: what is done about items that a user had; how many test items these are is said.
-    """
-    train = train_matrix(dataset)
-    counts = np.asarray(train.sum(axis=0)).ravel()
-    place = np.empty(len(counts), dtype=np.int64)
-    place[np.lexsort((rng(seed, Stream.TIES).random(len(counts)), -counts))] = range(len(counts))
+    """seen: what is done about items that a user had; how many test items these are is said."""
+    train, place = train_matrix(dataset), tie_places(dataset, seed)
     tested = users_to_test(dataset, dataset.users, seen)
     validated, how = validated_users(dataset, dataset.users, seen)
     return Arena(
@@ -101,41 +91,10 @@ def make_arena(
 # ---------------------------------------------------------------------------------- ranking
 
 
-def rank_rows(
-    scores: np.ndarray, items: np.ndarray, place: np.ndarray, targets: np.ndarray, k: int
-) -> RankedExactly:
-    """Rank b rows of n candidates.
-
-    Args:
-        scores: (b, n), -inf for an item that must not be recommended.
-        items: (b, n), or (1, n) for all rows.
-        place: (I + 1,) of two items with equal scores, the one of the lower place comes first.
-        targets: (b,) each among its row's items.
-        k: length of the lists; 0 = ranks only, which is far faster.
-    """
-    b, n = scores.shape
-    k = min(k, n)
-    at = np.broadcast_to((items == targets[:, None]).argmax(axis=1), b)[:, None]
-    own = np.take_along_axis(scores, at, axis=1)
-    places = place[items]
-    ahead = (scores > own) | ((scores == own) & (places < place[targets][:, None]))
-    ranks = np.where(np.isfinite(own[:, 0]), ahead.sum(axis=1), NOT_RANKED)
-    best = np.empty((b, k), dtype=np.int64)
-    if k:
-        least = np.partition(scores, n - k, axis=1)[:, n - k]
-        places = np.broadcast_to(places, scores.shape)
-        for row in range(b):
-            good = np.flatnonzero(scores[row] >= least[row])
-            best[row] = good[np.lexsort((places[row, good], -scores[row, good]))[:k]]
-    listed = np.take_along_axis(scores, best, axis=1)
-    chosen = np.take_along_axis(np.broadcast_to(items, scores.shape), best, axis=1)
-    return RankedExactly(np.where(np.isfinite(listed), chosen, 0), listed, ranks)
-
-
 def rank_all(
     arena: Arena,
     score: Scorer,
-    histories: sparse.csr_matrix,
+    known: Known,
     held_out: HeldOut,
     k: int,
     candidates: np.ndarray | None = None,
@@ -144,7 +103,7 @@ def rank_all(
     already had.
 
     Args:
-        histories: (U, I + 1) weighted, as the scorer takes them.
+        known: what the scorer may know.
         held_out: which item is the target.
         k: length of the lists; 0 = ranks only.
         candidates: (U, C); None = the catalogue.
@@ -152,7 +111,6 @@ def rank_all(
     dataset = arena.dataset
     users = dataset.users
     targets = dataset.targets(users, held_out).astype(np.int64)
-    last = dataset.items[dataset.offsets[1:] - held_out - 1]
     seen = arena.seen if held_out == HeldOut.TEST else arena.validation_seen
     had = None if seen == KEEP else weighted_histories(dataset, held_out, 1.0)
     catalogue = np.arange(dataset.n_items + 1)[None]
@@ -160,7 +118,7 @@ def rank_all(
     bar = progress(dataset.n_users, "ranking", "user")
     for start in range(0, dataset.n_users, _USERS_AT_A_TIME):
         rows = slice(start, start + _USERS_AT_A_TIME)
-        scores = score(histories[rows], last[rows])
+        scores = score(known.histories[rows], ask(dataset, users[rows], known.until))
         if candidates is None:
             items = catalogue
             scores[:, 0] = -np.inf  # no item
@@ -175,40 +133,53 @@ def rank_all(
     return RankedExactly(*(np.concatenate(part) for part in zip(*parts)))
 
 
-def _task_histories(arena: Arena, task: str, held_out: HeldOut, decay: float) -> sparse.csr_matrix:
-    """The direct task knows the train items, whatever it is tested on, and no order."""
+def _known(arena: Arena, task: str, held_out: HeldOut, decay: float) -> Known:
+    """The direct task knows the train items, whatever it is tested on, all of the same weight."""
     if task == "direct":
-        return arena.train
-    return weighted_histories(arena.dataset, held_out, decay)
+        return Known(arena.train, HeldOut.VALIDATION)
+    return Known(weighted_histories(arena.dataset, held_out, decay), held_out)
 
 
 # ----------------------------------------------------------------------------------- tuning
 
 
-def _fit(arena: Arena, baseline: Baseline, setting: dict[str, Any]) -> Scorer:
-    seen = arena.dataset if baseline.ordered else arena.train
-    return baseline.fit(seen, seed=arena.seed, **setting)
+class Fits:
+    """A baseline, fitted with one setting at a time: a scorer may be a matrix of items by items,
+    and is never in memory twice; the last one is kept, for fitting may take long."""
+
+    def __init__(self, arena: Arena, baseline: Baseline) -> None:
+        self.arena, self.baseline = arena, baseline
+        self._last: tuple[dict[str, Any], Scorer] | None = None
+
+    def scorer(self, setting: dict[str, Any]) -> Scorer:
+        """The scorer of a setting. The caller lets go of the one it had before."""
+        if self._last is None or self._last[0] != setting:
+            self._last = None
+            seen = self.arena.dataset if self.baseline.takes_dataset else self.arena.train
+            self._last = setting, self.baseline.fit(seen, seed=self.arena.seed, **setting)
+        return self._last[1]
 
 
-def tune(arena: Arena, baseline: Baseline) -> dict[str, list[Choice]]:
+def tune(fits: Fits) -> dict[str, list[Choice]]:
     """Every setting's NDCG@10 on validation, by task, best first."""
+    arena, baseline = fits.arena, fits.baseline
     users = arena.dataset.users
     choices: dict[str, list[Choice]] = {task: [] for task in baseline.tasks}
     negatives = valid_candidates(arena.dataset, users, arena.negative_num, arena.seed)
     for setting in baseline.settings:
-        score = _fit(arena, baseline, setting)
+        score = fits.scorer(setting)
         for task in baseline.tasks:
             recency = task == "sequential" and baseline.weighs_recency
             for decay in arena.decays if recency else (1.0,):
-                histories = _task_histories(arena, task, HeldOut.VALIDATION, decay)
+                known = _known(arena, task, HeldOut.VALIDATION, decay)
                 candidates = negatives if task == "direct" else None
-                ranks = rank_all(arena, score, histories, HeldOut.VALIDATION, 0, candidates).ranks
+                ranks = rank_all(arena, score, known, HeldOut.VALIDATION, 0, candidates).ranks
                 if task == "sequential":
                     ranks = ranks[arena.validated - 1]
                 quality = ndcg(ranks, 10)
                 choices[task].append(Choice(setting, decay, quality))
                 say(f"  {task}, {setting}, decay {decay:g}: validation NDCG@10 {quality:.4f}")
-        del score  # which may be a matrix of items by items: never two at a time
+        del score
     # A stable sort: of equally good settings, the one that comes first.
     return {task: sorted(tried, key=lambda c: -c.ndcg) for task, tried in choices.items()}
 
@@ -234,16 +205,13 @@ def run_baseline(
         sweep(folder)
         say(f"{name}: tuning on validation")
         started = time.perf_counter()
-        tried = tune(arena, baseline)
+        fits = Fits(arena, baseline)
+        tried = tune(fits)
         tuned = time.perf_counter() - started
         own = start_baseline(folder, name, baseline.title, arena.dataset, arena.seed, arguments)
-        fitted: tuple[dict[str, Any], Scorer] | None = None
         for task, choices in tried.items():
             best = choices[0]
-            if fitted is None or fitted[0] != best.setting:
-                fitted = None  # one matrix in memory at a time
-                fitted = best.setting, _fit(arena, baseline, best.setting)
-            result, rows = _test(arena, task, fitted[1], best, folder)
+            result, rows = _test(fits, task, best, folder)
             result |= {
                 "item_ids": baseline.item_ids,
                 "tuning": [choice._asdict() for choice in choices],
@@ -256,14 +224,14 @@ def run_baseline(
 
 
 def _test(
-    arena: Arena, task: str, score: Scorer, best: Choice, folder: Path
+    fits: Fits, task: str, best: Choice, folder: Path
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    dataset = arena.dataset
-    users = arena.tested.users
+    arena, score = fits.arena, fits.scorer(best.setting)
+    dataset, users = arena.dataset, arena.tested.users
     targets = dataset.targets(users, HeldOut.TEST).astype(np.int64)
     started = time.perf_counter()
-    histories = _task_histories(arena, task, HeldOut.TEST, best.decay)
-    whole = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n).of(users)
+    known = _known(arena, task, HeldOut.TEST, best.decay)
+    whole = rank_all(arena, score, known, HeldOut.TEST, arena.top_n).of(users)
     ranked, candidates = whole, dataset.catalogue
     dropped: list[np.ndarray] | None = dropped_items(dataset, users, HeldOut.TEST, arena.seen)
     result: dict[str, Any] = {}
@@ -271,7 +239,7 @@ def _test(
         drawn, source = test_candidates(
             dataset, dataset.users, arena.negative_num, arena.seed, folder
         )
-        ranked = rank_all(arena, score, histories, HeldOut.TEST, arena.top_n, drawn).of(users)
+        ranked = rank_all(arena, score, known, HeldOut.TEST, arena.top_n, drawn).of(users)
         candidates, dropped = drawn[users - 1], None
         result["negatives"] = source
     lists = Ranked(ranked.items, ranked.scores, Seconds(0.0, 0.0, 0.0))
@@ -291,7 +259,7 @@ def _test(
             whole.ranks,
             whole.items,
             dataset.popularity[1:],
-            dataset.lengths[users - 1] - (HeldOut.VALIDATION if task == "direct" else HeldOut.TEST),
+            dataset.lengths[users - 1] - known.until,
             targets,
         ),
     }

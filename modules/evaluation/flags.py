@@ -120,6 +120,15 @@ def add_linear_flag(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_item_graph_flag(group: argparse._ActionsContainer) -> None:
+    """What the item graph brings."""
+    group.add_argument(
+        "--no_item_graph",
+        action="store_true",
+        help="rank by the T5 alone, without the item graph of a model that was trained with one",
+    )
+
+
 def check_linear(weight: float, method: str) -> None:
     """UserError where ``--linear`` is given and not every item has a score to add to. method: of
     ``--decode``; what auto comes to is known, and asked about, once the model is there."""

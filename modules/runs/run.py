@@ -5,7 +5,7 @@ so that a model is never evaluated on something else unnoticed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,10 @@ class Run:
     def texts(self, split: str, max_tokens: int) -> tuple[Ragged, list[str]]:
         """Explanation targets of a split, and the texts of them."""
         return text_targets(self.tokenizer, self.dataset.explanations[split].texts, max_tokens)
+
+    def without_item_graph(self) -> "Run":
+        """The same, ranking by the T5 alone."""
+        return replace(self, prompts=replace(self.prompts, item_graph=None))
 
     def users(self, limit: int | None) -> np.ndarray:
         """(n,) users of the data set: all, or ``limit`` of them evenly spread."""

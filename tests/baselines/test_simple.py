@@ -5,8 +5,10 @@ import pytest
 from scipy import sparse
 
 from modules.baselines import simple as baselines
+from modules.baselines.scorer import Asked
 from modules.baselines.simple import BASELINES, ease, item_knn
 from modules.data import candidates
+from modules.data.dataset import HeldOut
 from modules.data.histories import train_matrix, weighted_histories
 from modules.data.reader import load_dataset
 from modules.randomness import Stream, rng
@@ -74,7 +76,8 @@ def test_ease_refuses_what_does_not_fit_into_memory():
 
 def test_next_numbers_go_round_the_catalogue():
     score = baselines.next_number(TRAIN, seed=0)
-    order = np.argsort(-score(TRAIN[:2], np.array([2, 4]))[:, 1:], axis=1) + 1
+    asked = Asked(np.array([1, 2]), HeldOut.TEST, np.array([2, 4]))
+    order = np.argsort(-score(TRAIN[:2], asked)[:, 1:], axis=1) + 1
     assert order.tolist() == [[3, 4, 1, 2], [1, 2, 3, 4]]
 
 

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from modules.baselines.ranking import rank_rows
 from modules.baselines.simple import BASELINES, Baseline
-from modules.baselines.tuning import make_arena, rank_all, rank_rows, run_baseline, tune
+from modules.baselines.tuning import Fits, Known, make_arena, rank_all, run_baseline, tune
 from modules.data.dataset import HeldOut
 from tests.conftest import HISTORIES
 from utils.metrics.ranking import NOT_RANKED
@@ -43,7 +44,7 @@ def test_ranks_and_lists_are_those_of_sorting(shared_items):
 def test_what_the_user_had_is_not_recommended(dataset):
     arena = make_arena(dataset, 0, 5, 10, (1.0,))
     score = BASELINES["popularity"].fit(arena.train, seed=0)
-    ranked = rank_all(arena, score, arena.train, HeldOut.TEST, 12)
+    ranked = rank_all(arena, score, Known(arena.train, HeldOut.VALIDATION), HeldOut.TEST, 12)
     for user, items in HISTORIES.items():
         listed = [i for i in ranked.items[user - 1].tolist() if i]
         assert sorted([*listed, *items[:-1]]) == list(range(1, 13))
@@ -57,14 +58,18 @@ def test_validation_sees_neither_held_out_item(dataset):
     def spy(train, *, seed, number):
         seen.append(train.toarray())
 
-        def score(histories, last):
+        def score(histories, asked):
+            assert asked.until == HeldOut.VALIDATION
+            for user, last in zip(asked.users, asked.last):
+                assert last == HISTORIES[user][-3]
             seen.append(histories.toarray())
             return np.zeros(histories.shape, dtype=np.float32)
 
         return score
 
     arena = make_arena(dataset, 0, 5, 10, (1.0, 0.5))
-    tried = tune(arena, Baseline("spy", spy, ({"number": 1}, {"number": 2}), weighs_recency=True))
+    baseline = Baseline("spy", spy, ({"number": 1}, {"number": 2}), weighs_recency=True)
+    tried = tune(Fits(arena, baseline))
     assert len(tried["sequential"]) == 4
     assert len(tried["direct"]) == 2
     for matrix in seen:
@@ -72,9 +77,33 @@ def test_validation_sees_neither_held_out_item(dataset):
             assert set(np.flatnonzero(matrix[user - 1]).tolist()) == set(items[:-2])
 
 
+def test_each_task_asks_until_its_own_end_and_nothing_is_fitted_twice(dataset, tmp_path):
+    """The direct task is tested without the validation item; the last fit is kept for the test."""
+    fitted, ends = [], []
+
+    def spy(train, *, seed):
+        fitted.append(seed)
+
+        def score(histories, asked):
+            assert asked.users.tolist() == [1, 2, 3, 4]
+            for user, last in zip(asked.users, asked.last):
+                assert last == HISTORIES[user][: -asked.until][-1]
+                assert histories[user - 1].nnz == len(HISTORIES[user]) - asked.until
+            ends.append(asked.until)
+            return np.zeros(histories.shape, dtype=np.float32)
+
+        return score
+
+    arena = make_arena(dataset, 0, 5, 10, (1.0,))
+    run_baseline(arena, "spy", Baseline("spy", spy), tmp_path / "few-spy", {"top_n": 10}, False)
+    assert fitted == [0]
+    tuned, tested = [HeldOut.VALIDATION] * 2, [HeldOut.TEST, *[HeldOut.VALIDATION] * 2]
+    assert ends == tuned + tested
+
+
 def test_best_of_validation_is_taken(dataset):
     def right_if_two(train, *, seed, number):
-        def score(histories, last):
+        def score(histories, asked):
             scores = np.zeros(histories.shape, dtype=np.float32)
             if number == 2:
                 scores[np.arange(4), dataset.valid_items] = 1
@@ -83,7 +112,7 @@ def test_best_of_validation_is_taken(dataset):
         return score
 
     arena = make_arena(dataset, 0, 5, 10, (1.0,))
-    tried = tune(arena, Baseline("right", right_if_two, ({"number": 1}, {"number": 2})))
+    tried = tune(Fits(arena, Baseline("right", right_if_two, ({"number": 1}, {"number": 2}))))
     for choices in tried.values():
         assert choices[0].setting == {"number": 2}
         assert choices[0].ndcg == pytest.approx(1.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modules.baselines.simple import BASELINES
-from modules.baselines.tuning import make_arena, rank_all
+from modules.baselines.tuning import Known, make_arena, rank_all
 from modules.data.audit import audit
 from modules.data.dataset import HeldOut
 from modules.data.reader import load_dataset
@@ -116,7 +116,8 @@ def test_baselines_agree(repeats):
     for seen, places in ((DROP, [1, 3]), (KEEP, []), (LEAVE_OUT, [])):
         arena = make_arena(repeats, 0, 5, 12, (1.0,), seen)
         score = BASELINES["popularity"].fit(arena.train, seed=0)
-        ranked = rank_all(arena, score, arena.train, HeldOut.TEST, 12).of(arena.tested.users)
+        known = Known(arena.train, HeldOut.VALIDATION)
+        ranked = rank_all(arena, score, known, HeldOut.TEST, 12).of(arena.tested.users)
         missed = arena.tested.users[ranked.ranks == NOT_RANKED]
         assert missed.tolist() == places
         assert arena.tested.target_seen == 2
