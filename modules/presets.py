@@ -30,10 +30,12 @@ PRESETS: dict[str, dict[str, dict[str, Row]]] = {
 }
 # Ours, of benchmarks/EXPERIMENTS.md: the authors' α, σ, L, and lists long enough that no history
 # empties them.
-PRESETS["item_tokens"] = PRESETS["elmrec_clean"] = {
+PRESETS["item_tokens"] = {
     dataset: {objective: row._replace(reach=20) for objective, row in rows.items()}
     for dataset, rows in PRESETS["readme"].items()
 }
+PRESETS["elmrec_clean"] = {}  # one row for all data: W as large as the table of positions
+CLEAN = Row(1, 0.25, 20, 2)
 ALIASES = {"best": "item_tokens"}  # former names of presets
 # Defaults of pretrain.py's other flags with --preset item_tokens: without a graph.
 ITEM_TOKENS = {
@@ -54,8 +56,9 @@ ITEM_TOKENS = {
     "endure_times": None,
     "eval_users": 4000,
 }
-# The same with the item graph: the best that we know under the clean protocol.
-ELMREC_CLEAN = ITEM_TOKENS | {"item_graph": "linear"}
+# The best that we know under the clean protocol: the same with the item graph; and explanations,
+# told of the user-item graph, where the data have texts.
+ELMREC_CLEAN = ITEM_TOKENS | {"item_graph": "linear", "method": "elmrec", "tasks": None}
 OWN_PRESETS = {"item_tokens": ITEM_TOKENS, "elmrec_clean": ELMREC_CLEAN}
 
 
@@ -114,7 +117,10 @@ ITEM_GRAPHS = ("none", "linear", "paths")
 
 def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:
     """The settings of a data set, and where they are from, for the log."""
-    table = PRESETS[ALIASES.get(preset, preset)].get(dataset.lower())
+    preset = ALIASES.get(preset, preset)
+    if preset == "elmrec_clean":
+        return CLEAN, f"--preset {preset}: {CLEAN}"
+    table = PRESETS[preset].get(dataset.lower())
     if table is None:
         return UNPUBLISHED, f"no published settings for {dataset!r}: {UNPUBLISHED}"
     return table[objective], f"--preset {preset}, {dataset}, {objective}: {table[objective]}"

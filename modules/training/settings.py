@@ -139,7 +139,7 @@ class Settings:
         "drop: what a step asks about leaves the graphs of that step (default of clean); keep: as "
         "published, the answer is shown with the question (default of paper)", choices=OWN_EDGES,
     )  # fmt: skip
-    tasks: list[str] = flag(  # noqa: RUF009  a field
+    tasks: list[str] | None = flag(  # noqa: RUF009  a field
         "protocol", _TASKS, "tasks to train, by commas", type=task_list
     )
     negative_num: int = flag(
@@ -279,19 +279,30 @@ class Settings:
             preset=ALIASES.get(self.preset, self.preset),
         )
 
+    def _with_tasks(self, texts: bool) -> "Settings":
+        if texts:
+            return replace(self, tasks=["explanation", "sequential"])
+        # Tasks that are not trained need no graph.
+        whole_words = {"explanation": "position", "direct": "position"} | self.whole_words
+        return replace(self, tasks=["sequential"], whole_words=whole_words)
+
     @property
     def _drops_by_default(self) -> bool:
         return self.protocol == "clean" and self.has_graph
 
-    def for_data(self, name: str, samples: int) -> tuple["Settings", str]:
+    def for_data(self, name: str, samples: int, texts: bool = True) -> tuple["Settings", str]:
         """What follows from the data set where it is not given: α, σ and L of the preset by its
-        name; batch size, epochs and warm-up of our own presets by its size.
+        name; tasks, batch size, epochs and warm-up of our own presets by what is in it.
 
-        samples: of a pass over the data.
+        Args:
+            samples: of a pass over the data.
+            texts: there are explanations.
 
         Returns:
             the settings, and where α, σ and L are from.
         """
+        if self.tasks is None:
+            return self._with_tasks(texts).for_data(name, samples)
         row, source = published_row(self.preset, name, self.objective)
         if not self.has_graph:
             row = row._replace(alpha=1.0)  # POD and P5 have no alpha

@@ -77,7 +77,7 @@ def test_own_edges_leave_the_graph_under_the_clean_protocol():
     assert Settings(own_edges="keep").resolved().own_edges == "keep"
     assert Settings(method="pod").resolved().own_edges == "keep"  # no graph, no edges
     ours = Settings(**OWN_PRESETS["elmrec_clean"]).resolved()
-    assert (ours.item_graph, ours.own_edges) == ("linear", "keep")  # read when ranking alone
+    assert (ours.item_graph, ours.own_edges) == ("linear", "drop")
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,19 @@ def test_our_presets_follow_the_size_of_the_data(samples, batch_size, epochs, st
     given, _ = given.for_data("mine", samples)
     assert (given.batch_size, given.epochs, given.endure_times) == (7, 3, 3)
     assert OWN_PRESETS.keys() < PRESETS.keys()
+
+
+def test_the_preset_explains_where_there_are_texts():
+    ours = Settings(**OWN_PRESETS["elmrec_clean"], preset="elmrec_clean").resolved()
+    with_texts, _ = ours.for_data("beauty", 400, texts=True)
+    without, _ = ours.for_data("beauty", 400, texts=False)
+    assert with_texts.tasks == ["explanation", "sequential"]
+    assert with_texts.has_graph
+    assert without.tasks == ["sequential"]
+    assert not without.has_graph
+    assert (with_texts.alpha, with_texts.sigma, with_texts.L) == (1, 0.25, 2)
+    given, _ = replace(ours, tasks=["sequential"]).for_data("beauty", 400, texts=True)
+    assert given.tasks == ["sequential"]
 
 
 def parsed(monkeypatch, *flags):
