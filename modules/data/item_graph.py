@@ -18,6 +18,7 @@ What a graph says of the item after a history is the history's weighted row time
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -34,16 +35,15 @@ MAX_ITEMS = 30_000  # two matrices of their square in float32 take 7 GB
 SMALLEST_EDGE = 5e-4
 
 
-class ItemGraph:
+class ItemGraph(NamedTuple):
     """The edges of an item graph, and what they say of a history."""
 
-    def __init__(self, edges: sparse.csr_matrix) -> None:
-        """edges: (I + 1, I + 1) float32; row and column 0 are no item."""
-        self.edges = edges
+    edges: sparse.csr_matrix  # (I + 1, I + 1) float32; row and column 0 are no item
+    past: float = PAST  # weight of an item of a history by that of the one after it
 
     def after(self, histories: Stretches) -> sparse.csr_matrix:
-        """(n, I + 1) scores of what follows each of n histories, the last item weighing most."""
-        return weighted_rows(histories, self.edges.shape[0] - 1, PAST) @ self.edges
+        """(n, I + 1) scores of what follows each of n histories."""
+        return weighted_rows(histories, self.edges.shape[0] - 1, self.past) @ self.edges
 
 
 def solve(

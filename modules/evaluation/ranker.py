@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from modules.data.histories import Stretches
+from modules.data.item_graph import ItemGraph
 from modules.decoding.beam import NONE, Allowed, BeamOptions, Marks, beam_search
 from modules.decoding.best_first import branches, rank_best_first
 from modules.decoding.exact import PrefixTree, prefix_tree, rank_exact
@@ -165,23 +167,26 @@ class Ranker:
 
         return exact
 
-    def fit_item_graph(self, samples: EvaluationSet, targets: np.ndarray) -> None:
-        """Fit what the item graph is worth beside the T5, by the targets of n users.
+    def fit_item_graph(self, samples: EvaluationSet, graph: ItemGraph) -> None:
+        """Fit what the item graph is worth beside the T5, by the targets of n rows.
 
         Every process does all of it, and comes to the same numbers.
-
-        targets: (n,) items.
         """
-        n_items = len(self._trie.paths) - 1
-        tree = self._tree(np.arange(1, n_items + 1)[None])
-        alone, scores = torch.zeros(2, len(targets), n_items, device=self._device)
+        rows = samples.samples
+        histories = Stretches(rows.items.flat, rows.items.starts[:-1], rows.items.starts[1:])
+        tree = self._tree(np.arange(1, len(self._trie.paths))[None])
+        alone = torch.zeros(len(rows.users), len(self._trie.paths) - 1, device=self._device)
         self._model.eval()
         with torch.no_grad(), self._autocast():
-            for rows, batch in samples:
-                alone[rows] = rank_exact(self._decoder(batch), tree, self._vocabulary)
-                scores[rows] = self._graph_scores(batch)[:, 1:].to(self._device)
-        columns = torch.from_numpy(targets.astype(np.int64) - 1).to(self._device)
-        self._model.item_scores.fit(alone, scores, columns)
+            for part, batch in samples:
+                alone[part] = rank_exact(self._decoder(batch), tree, self._vocabulary)
+
+        def scores_of(past: float) -> torch.Tensor:
+            scores = graph._replace(past=past).after(histories).toarray()[:, 1:]
+            return torch.from_numpy(scores).to(self._device).clamp_(min=0)
+
+        columns = torch.from_numpy(rows.target_items.astype(np.int64) - 1).to(self._device)
+        self._model.item_scores.fit(alone, scores_of, columns)
 
     def places(
         self,

@@ -69,6 +69,12 @@ class Run:
         """The same, ranking by the T5 alone."""
         return replace(self, prompts=replace(self.prompts, item_graph=None))
 
+    def with_fitted_graph(self) -> "Run":
+        """The same, with the item graph as the model has come to weigh it."""
+        past = self.model.item_scores.past.item()
+        graph = self.prompts.item_graph._replace(past=past)
+        return replace(self, prompts=replace(self.prompts, item_graph=graph))
+
     def users(self, limit: int | None) -> np.ndarray:
         """(n,) users of the data set: all, or ``limit`` of them evenly spread."""
         return spread(self.dataset.n_users, limit) + 1
@@ -130,6 +136,6 @@ def open_run(
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers, record.own_tokens)
     config = model.config
     edges = model.item_graph()
-    items = None if edges is None else ItemGraph(edges.scipy())
+    items = None if edges is None else ItemGraph(edges.scipy(), model.item_scores.past.item())
     prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop", items)
     return Run(folder, record, dataset, tokenizer, numbers, prompts, model, machine)

@@ -31,7 +31,8 @@ from utils.metrics.ranking import hit_rate, ndcg
 from utils.runtime import Machine, Stopped
 
 TOP = 10
-FITTED_USERS = 500  # by whom three numbers are fitted, of the item graph
+# By so many users the item graph's numbers are fitted; fewer, where the catalogue is large.
+FITTED_USERS, FITTED_SCORES = 400, 20_000_000
 # Of a training step's time, what a validation sample takes is about a third: it has no backward
 # pass. So many samples for each that was trained on take as long as the training has taken.
 SAMPLES_A_TRAINED_ONE = 3
@@ -185,23 +186,22 @@ def validation_losses(
 
 def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[str, float]]:
     """A function that ranks for ``settings.eval_users`` evenly spread users, as the test scripts
-    do, and gives HR@10 and NDCG@10 of each ranking task."""
-    rankings, fit_graph = [], None
-    if run.prompts.item_graph is not None:
-        fit_graph = _graph_fit(run, settings)
+    do, and gives HR@10 and NDCG@10 of each ranking task. Before that, it fits what the item graph
+    is worth, where there is one."""
+    rankings = []
     for task in sorted(set(tasks_of(run.dataset, settings.tasks)) - {Task.EXPLANATION}):
         users, seen, method = run.users(settings.eval_users), KEEP, "exact"
         if task is Task.SEQUENTIAL:
             (users, seen), method = validated_users(run.dataset, users, DROP), "auto"
         dropped = dropped_items(run.dataset, users, HeldOut.VALIDATION, seen)
         ranker = Ranker.of(run, Decoding(method), show_progress=False)
-        rankings.append((task, ranker, dropped, *_ranking_set(run, task, users, settings)))
+        rankings.append((task, ranker, dropped, users))
 
     def measure(stop_asked: StopAsked = lambda: False) -> dict[str, float]:
-        if fit_graph is not None:
-            fit_graph()
+        now = run if run.prompts.item_graph is None else _fit_graph(run, settings)
         figures = {}
-        for task, ranker, dropped, samples, candidates in rankings:
+        for task, ranker, dropped, users in rankings:
+            samples, candidates = _ranking_set(now, task, users, settings)
             k = TOP + most_dropped(dropped)
             ranked = ranker.rank(samples, candidates, k, stop_asked=stop_asked)
             ranked = rerank(ranked, dropped, TOP)
@@ -214,16 +214,13 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[
     return measure
 
 
-def _graph_fit(run: Run, settings: Settings) -> Callable[[], None]:
-    """A function that fits what the item graph is worth, by some of ``settings.eval_users``."""
+def _fit_graph(run: Run, settings: Settings) -> Run:
+    """The run with its item graph as some of ``settings.eval_users`` say what it is worth."""
+    most = min(FITTED_USERS, FITTED_SCORES // run.dataset.n_items + 1)
     users = run.users(settings.eval_users)
-    users, _ = validated_users(run.dataset, users[spread(len(users), FITTED_USERS)], DROP)
+    users, _ = validated_users(run.dataset, users[spread(len(users), most)], DROP)
     samples, _ = _ranking_set(run, Task.SEQUENTIAL, users, settings)
-    targets = run.dataset.targets(users, HeldOut.VALIDATION)
     ranker = Ranker.of(run, Decoding("auto"), show_progress=False)
-
-    def fit() -> None:
-        ranker.fit_item_graph(samples, targets)
-        say(f"the item graph beside the T5: {run.model.item_scores}")
-
-    return fit
+    ranker.fit_item_graph(samples, run.prompts.item_graph)
+    say(f"the item graph beside the T5: {run.model.item_scores}")
+    return run.with_fitted_graph()

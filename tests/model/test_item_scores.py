@@ -1,5 +1,7 @@
 """The item graph's part of a ranking: scores, the fit of its three numbers, the model's folder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,12 +61,12 @@ def matrix_of(ranked):
     return full
 
 
-def plain_scores(dataset, graph):
+def plain_scores(dataset, graph, past=0.5):
     """s of each user before the test item, an item at a time."""
     said = np.zeros((4, 13))
     for user in range(4):
         for age, item in enumerate(reversed(dataset.history(user + 1)[:-1].tolist())):
-            said[user] += 0.5**age * graph.edges[item].toarray()[0]
+            said[user] += past**age * graph.edges[item].toarray()[0]
     return np.maximum(said, 0)[:, 1:]
 
 
@@ -116,7 +118,13 @@ def test_the_fit_is_the_most_likely_mixture():
     best = minimize(loss, np.log([1, 1, 1e-3]), method="Nelder-Mead", tol=1e-8)
     model = ItemScores()
     floats = (torch.from_numpy(x).float() for x in (log_p, scores))
-    model.fit(*floats, torch.from_numpy(targets))
+    log_p32, scores32 = floats
+    model.fit(
+        log_p32,
+        lambda past: scores32 if past == 0.7 else torch.zeros(400, 30),
+        torch.from_numpy(targets),
+    )
+    assert model.past.item() == pytest.approx(0.7)
     assert loss(model.logs.numpy()) == pytest.approx(best.fun, abs=1e-4)
     np.testing.assert_allclose(model.logs.exp()[:2], [0.6, 1.4], rtol=0.25)
     assert "τ 0." in str(model)
@@ -127,32 +135,39 @@ def test_a_graph_that_knows_nothing_moves_nothing():
     log_p = torch.from_numpy(np.log(rng.dirichlet(np.ones(10), 50))).float()
     model = ItemScores()
     targets = torch.from_numpy(rng.integers(10, size=50))
-    model.fit(log_p, torch.zeros(50, 10), targets)
+    model.fit(log_p, lambda past: torch.zeros(50, 10), targets)
+    assert model.past.item() == 0.5
     np.testing.assert_allclose(model.logs[1:].exp(), [1.0, 1e-3], rtol=1e-4)
 
 
 def test_the_ranker_fits_it_by_users_and_targets(dataset, parts):
     prompts, model = parts
     ranker, samples = ranker_of(prompts, model), evaluation_set(dataset, prompts)
-    ranker.fit_item_graph(samples, dataset.test_items)
+    ranker.fit_item_graph(samples, prompts.item_graph)
     model.item_scores, fitted = None, model.item_scores
     alone = matrix_of(ranker_of(prompts, model).rank(samples, dataset.catalogue, 12))[:, 1:]
-    expected = ItemScores()
-    said = plain_scores(dataset, prompts.item_graph)
-    floats = (torch.from_numpy(x).float() for x in (alone, said))
-    expected.fit(*floats, torch.from_numpy(dataset.test_items.astype(np.int64) - 1))
+    expected, targets = ItemScores(), torch.from_numpy(dataset.test_items.astype(np.int64) - 1)
+
+    def said(past):
+        return torch.from_numpy(plain_scores(dataset, prompts.item_graph, past)).float()
+
+    expected.fit(torch.from_numpy(alone).float(), said, targets)
     torch.testing.assert_close(fitted.logs, expected.logs, rtol=1e-3, atol=1e-3)
+    assert fitted.past == expected.past
     assert (fitted.logs - ItemScores().logs).abs().max() > 0.01
 
 
 def test_the_folder_holds_the_graph_and_what_it_is_worth(dataset, parts, tmp_path):
     prompts, model = parts
     model.item_scores.logs.copy_(torch.tensor([-0.3, 0.3, -5.0]))
+    model.item_scores.past.fill_(0.7)
+    prompts = replace(prompts, item_graph=prompts.item_graph._replace(past=0.7))
     model.save_pretrained(tmp_path)
     again = ELMRec.from_pretrained(tmp_path)
     edges = again.item_graph().scipy()
     np.testing.assert_array_equal(edges.toarray(), prompts.item_graph.edges.toarray())
-    read = Prompts(prompts.pieces, prompts.schemes, True, item_graph=ItemGraph(edges))
+    assert again.item_scores.past.item() == pytest.approx(0.7)
+    read = Prompts(prompts.pieces, prompts.schemes, True, item_graph=ItemGraph(edges, 0.7))
     found = [
         ranker_of(p, m).rank(evaluation_set(dataset, p), dataset.catalogue, 12)
         for p, m in ((prompts, model), (read, again))
