@@ -24,11 +24,11 @@ def main() -> None:
 def train(settings: training.Settings, resume: str | None) -> None:
     """The run, in a folder that is its own; resume: the step to continue from."""
     dataset = data.load_dataset(settings.data_dir)
-    samples = len(loader.windows(dataset).users)
-    texts = dataset.explanations is not None
-    settings, source = settings.for_data(dataset.name, samples, texts)
     leak = rng(settings.seed, Stream.LEAK) if settings.simulate_leak else None
     view = data.train_view(dataset, settings.protocol, leak)
+    windows = len(loader.windows(dataset).users)
+    texts = 0 if view.explanations is None else len(view.explanations.users)
+    settings, source = settings.for_data(dataset.name, windows, texts)
     say(f"{dataset}; settings: {source}")
     say(f"{view}; item numbers {settings.item_ids}")
 

@@ -70,15 +70,19 @@ class Pace(NamedTuple):
     warmup: int  # steps
 
 
-def pace(samples: int) -> Pace:
-    """What our own presets do with so many samples a pass (histories, or windows of long ones).
+def pace(windows: int, texts: int = 0) -> Pace:
+    """What our own presets do with so many samples a pass: windows of histories, and texts.
 
-    Steps of a fiftieth of the data, from 16 to 128 samples; 14 passes, or as many more as make
-    1,500 steps, 60 at most; the learning rate rises over a twelfth of them.
+    Steps of a fiftieth of the windows, from 16 to 128 samples; 14 passes over them, or as many more
+    as make 1,500 steps, 60 at most; with texts twice the steps, for the tasks take turns. The
+    learning rate rises over a twelfth of them.
     """
-    batch_size = min(max(1 << (samples // 50).bit_length() >> 1, 16), 128, samples)
-    steps = samples // batch_size
-    epochs = min(max(-(-1500 // steps), 14), 60)
+    batch_size = min(max(1 << (windows // 50).bit_length() >> 1, 16), 128, windows)
+    steps = windows // batch_size
+    wanted = steps * min(max(-(-1500 // steps), 14), 60)
+    if texts >= batch_size:
+        steps, wanted = steps + texts // batch_size, 2 * wanted
+    epochs = -(-wanted // steps)
     return Pace(batch_size, epochs, steps * epochs // 12)
 
 

@@ -32,7 +32,8 @@ class FitResult(NamedTuple):
 
     steps: int
     epochs: int
-    best: float  # lowest mean validation loss; with a measure, minus its best mean NDCG
+    best: float  # the least ``Validated.value``
+    aim: str  # what that is
     reason: str
     skipped: int  # steps left out because their loss was not finite
     interrupted: bool = False  # asked to stop before any limit was reached
@@ -40,5 +41,6 @@ class FitResult(NamedTuple):
     def __str__(self) -> str:
         """One line for the log."""
         skipped = f" ({self.skipped} left out, their loss not finite)" if self.skipped else ""
-        best = f"NDCG@10 {-self.best:.4f}" if self.best < 0 else f"loss {self.best:.4f}"
-        return f"{self.reason} after {self.steps} steps{skipped}; best validation {best}"
+        best = -self.best if self.aim == "NDCG@10" else self.best
+        done = f"{self.reason} after {self.steps} steps{skipped}"
+        return f"{done}; best validation {self.aim} {best:.4f}"

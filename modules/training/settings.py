@@ -290,24 +290,25 @@ class Settings:
     def _drops_by_default(self) -> bool:
         return self.protocol == "clean" and self.has_graph
 
-    def for_data(self, name: str, samples: int, texts: bool = True) -> tuple["Settings", str]:
+    def for_data(self, name: str, windows: int, texts: int) -> tuple["Settings", str]:
         """What follows from the data set where it is not given: α, σ and L of the preset by its
         name; tasks, batch size, epochs and warm-up of our own presets by what is in it.
 
         Args:
-            samples: of a pass over the data.
-            texts: there are explanations.
+            windows: of histories, in a pass over the data.
+            texts: explanation records to train on.
 
         Returns:
             the settings, and where α, σ and L are from.
         """
         if self.tasks is None:
-            return self._with_tasks(texts).for_data(name, samples)
+            return self._with_tasks(texts > 0).for_data(name, windows, texts)
         row, source = published_row(self.preset, name, self.objective)
         if not self.has_graph:
             row = row._replace(alpha=1.0)  # POD and P5 have no alpha
             source = f"--method {self.method}: no graph, α = 1"
-        size = pace(samples)._asdict()
+        explains = Task.EXPLANATION.label in self.tasks
+        size = pace(windows, texts if explains else 0)._asdict()
         size["endure_times"] = self.epochs or size["epochs"]
         preset = {"alpha": row.alpha, "sigma": row.sigma, "L": row.layers}
         given = [name for name in preset if getattr(self, name) is not None]

@@ -102,8 +102,8 @@ class Trainer:
             on_state()
             self._saved = time.monotonic()
         if self.endured >= settings.endure_times:
-            what = "NDCG" if self._validation.ranks else "loss"
-            return self._result(f"validation {what} did not improve {self.endured} times")
+            aim = self._validation.aim
+            return self._result(f"validation {aim} did not improve {self.endured} times")
         return self._result(f"reached --epochs {settings.epochs}")
 
     def _train_epoch(
@@ -136,7 +136,8 @@ class Trainer:
 
     def _result(self, reason: str) -> FitResult:
         epoch, interrupted = self.epoch + bool(self.nth), reason == INTERRUPTED
-        return FitResult(self.step, epoch, self.best, reason, self._watch.skipped, interrupted)
+        aim, skipped = self._validation.aim, self._watch.skipped
+        return FitResult(self.step, epoch, self.best, aim, reason, skipped, interrupted)
 
     def _start_epoch(self) -> None:
         self._model.train()

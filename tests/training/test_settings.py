@@ -62,13 +62,13 @@ def test_what_is_not_given_follows_from_the_rest():
 
 
 def test_the_preset_fills_in_what_is_not_given():
-    beauty, source = Settings(objective="sequential", sigma=1.0).for_data("beauty", 100)
+    beauty, source = Settings(objective="sequential", sigma=1.0).for_data("beauty", 100, 0)
     assert (beauty.alpha, beauty.sigma, beauty.L) == (6, 1.0, 4)
     assert source.endswith("given: sigma")
-    pod, source = Settings(method="pod").for_data("beauty", 100)
+    pod, source = Settings(method="pod").for_data("beauty", 100, 0)
     assert pod.alpha == 1.0
     assert "no graph" in source
-    assert Settings().for_data("mine", 100)[0].alpha == 1
+    assert Settings().for_data("mine", 100, 0)[0].alpha == 1
 
 
 def test_own_edges_leave_the_graph_under_the_clean_protocol():
@@ -89,25 +89,37 @@ def test_our_presets_follow_the_size_of_the_data(samples, batch_size, epochs, st
     assert (found.batch_size, found.epochs) == (batch_size, epochs)
     assert samples // batch_size * epochs == steps
     assert found.warmup == steps // 12
-    ours, _ = Settings(**OWN_PRESETS["elmrec_clean"]).for_data("mine", samples)
+    ours, _ = Settings(**OWN_PRESETS["elmrec_clean"]).for_data("mine", samples, 0)
     assert (ours.batch_size, ours.epochs, ours.warmup) == found
     assert ours.endure_times == epochs
     given = Settings(**{**OWN_PRESETS["item_tokens"], "epochs": 3, "batch_size": 7})
-    given, _ = given.for_data("mine", samples)
+    given, _ = given.for_data("mine", samples, 0)
     assert (given.batch_size, given.epochs, given.endure_times) == (7, 3, 3)
     assert OWN_PRESETS.keys() < PRESETS.keys()
 
 
+def test_texts_take_turns_with_histories():
+    """As many steps of histories as without texts, within the last epoch."""
+    for windows, texts in ((400, 1000), (3000, 24_000), (3000, 5)):
+        alone, both = pace(windows), pace(windows, texts)
+        size = alone.batch_size
+        assert both.batch_size == size
+        steps = windows // size + texts // size
+        turns = 2 if texts >= size else 1
+        wanted = turns * (windows // size) * alone.epochs
+        assert wanted <= both.epochs * steps < wanted + steps
+
+
 def test_the_preset_explains_where_there_are_texts():
     ours = Settings(**OWN_PRESETS["elmrec_clean"], preset="elmrec_clean").resolved()
-    with_texts, _ = ours.for_data("beauty", 400, texts=True)
-    without, _ = ours.for_data("beauty", 400, texts=False)
+    with_texts, _ = ours.for_data("beauty", 400, 700)
+    without, _ = ours.for_data("beauty", 400, 0)
     assert with_texts.tasks == ["explanation", "sequential"]
     assert with_texts.has_graph
     assert without.tasks == ["sequential"]
     assert not without.has_graph
     assert (with_texts.alpha, with_texts.sigma, with_texts.L) == (1, 0.25, 2)
-    given, _ = replace(ours, tasks=["sequential"]).for_data("beauty", 400, texts=True)
+    given, _ = replace(ours, tasks=["sequential"]).for_data("beauty", 400, 700)
     assert given.tasks == ["sequential"]
 
 

@@ -14,7 +14,7 @@ from modules.loader.ragged import recent_histories
 from modules.model.decoder import PrefixDecoder
 from modules.tasks import Task
 from modules.training.settings import Settings
-from modules.training.validation import Validation, ranking_measure
+from modules.training.validation import Validated, Validation, ranking_measure
 
 
 def best_place(run, samples, candidates, user, left_out):
@@ -55,5 +55,17 @@ def test_figures_equal_places_counted_by_hand(run, dataset, prompts):
 
 
 def test_nothing_to_rank_is_no_measure(run):
-    assert not Validation.of(run, replace(SETTINGS, tasks=["explanation"])).ranks
-    assert Validation.of(run, replace(SETTINGS, tasks=["direct"])).ranks
+    assert Validation.of(run, replace(SETTINGS, tasks=["explanation"])).aim == "loss"
+    assert Validation.of(run, replace(SETTINGS, tasks=["direct"])).aim == "NDCG@10"
+
+
+def test_a_model_that_ranks_and_explains_is_told_by_both():
+    def value(texts, ndcg):
+        losses = {Task.EXPLANATION: texts, Task.SEQUENTIAL: 9.0}
+        return Validated(losses, {"sequential NDCG@10": ndcg, "sequential HR@10": 0.5}, None).value
+
+    assert value(0.5, 0.1) == pytest.approx(0.5 - np.log(0.1))
+    assert value(0.5, 0.101) < value(0.5, 0.1)
+    assert value(0.4, 0.099) < value(0.5, 0.1)  # 1 % of NDCG for a tenth of the loss
+    assert value(0.5, 0.0) < 20
+    assert Validated({Task.SEQUENTIAL: 9.0}, {"sequential NDCG@10": 0.1}, None).value == -0.1
