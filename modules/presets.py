@@ -58,7 +58,7 @@ ITEM_TOKENS = {
 }
 # The best that we know under the clean protocol: the same with the item graph; and explanations,
 # told of the user-item graph, where the data have texts.
-ELMREC_CLEAN = ITEM_TOKENS | {"item_graph": "linear", "method": "elmrec", "tasks": None}
+ELMREC_CLEAN = ITEM_TOKENS | {"item_graph": "both", "method": "elmrec", "tasks": None}
 OWN_PRESETS = {"item_tokens": ITEM_TOKENS, "elmrec_clean": ELMREC_CLEAN}
 
 
@@ -116,7 +116,12 @@ GRAPH_ENCODERS = ("lightgcn",)
 OWN_EDGES = ("keep", "drop")
 
 # What the scores of items know besides the T5 (modules/data/item_graph.py).
-ITEM_GRAPHS = ("none", "linear", "paths")
+ITEM_GRAPHS = {
+    "none": (),
+    "linear": ("linear",),
+    "paths": ("paths",),
+    "both": ("linear", "paths"),
+}
 
 
 def published_row(preset: str, dataset: str, objective: str) -> tuple[Row, str]:

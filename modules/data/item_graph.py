@@ -12,9 +12,11 @@ all entries of B are next to nothing: what is left is a directed graph of some 8
 
 ``paths``: the user-item graph itself, in two hops from item to item: D_i^-1/2 R^T D_u^-1 R D_i^-1/2
 with R the (U, I) train matrix. A history times this is its row of A_hat^3 (section 3.2 of the
-paper), with the user told by the history.
+paper), with the user told by the history; times this three times, of A_hat^7: who is liked by those
+who like what is liked by ... That is the high-order connectivity that the paper propagates.
 
-What a graph says of the item after a history is the history's weighted row times the edges.
+What a graph says of the item after a history is the history's weighted row times the edges, as
+often as the graph has hops.
 """
 
 from collections.abc import Callable
@@ -38,12 +40,17 @@ SMALLEST_EDGE = 5e-4
 class ItemGraph(NamedTuple):
     """The edges of an item graph, and what they say of a history."""
 
+    name: str  # of ``ITEM_GRAPHS``
     edges: sparse.csr_matrix  # (I + 1, I + 1) float32; row and column 0 are no item
-    past: float = PAST  # weight of an item of a history by that of the one after it
+    past: float  # weight of an item of a history by that of the one after it
 
-    def after(self, histories: Stretches) -> sparse.csr_matrix:
-        """(n, I + 1) scores of what follows each of n histories."""
-        return weighted_rows(histories, self.edges.shape[0] - 1, self.past) @ self.edges
+    def after(self, histories: Stretches) -> np.ndarray:
+        """(n, I + 1) float32 scores of what follows each of n histories, 0 where they are below."""
+        rows = weighted_rows(histories, self.edges.shape[0] - 1, self.past) @ self.edges
+        scores = rows.toarray()
+        for _ in range(1, ITEM_GRAPHS[self.name].hops):
+            scores = (self.edges.T @ scores.T).T
+        return np.maximum(scores, 0.0, dtype=np.float32)
 
 
 def solve(
@@ -81,25 +88,41 @@ def solve(
     return np.ascontiguousarray(solution)  # else each sparse product would copy all of it
 
 
-def linear_graph(dataset: RecDataset) -> ItemGraph:
+def linear_edges(dataset: RecDataset) -> sparse.csr_matrix:
     """The large entries of B. Raises UserError as ``solve`` does."""
     weights = solve(dataset)
     weights[np.abs(weights) < SMALLEST_EDGE] = 0.0
     weights[0] = weights[:, 0] = 0.0
-    return ItemGraph(sparse.csr_matrix(weights))
+    return sparse.csr_matrix(weights)
 
 
-def path_graph(dataset: RecDataset) -> ItemGraph:
+def path_edges(dataset: RecDataset) -> sparse.csr_matrix:
     """Two hops of the train edges, normalised as in A_hat."""
     train = train_matrix(dataset)
     users, items = (np.asarray(train.sum(axis=axis)).ravel() for axis in (1, 0))
     root = sparse.diags(np.where(items > 0, np.maximum(items, 1) ** -0.5, 0.0))
     hops = root @ train.T @ sparse.diags(1 / np.maximum(users, 1)) @ train @ root
-    return ItemGraph(hops.tocsr().astype(np.float32))
+    edges = hops.tocsr().astype(np.float32)
+    edges.sort_indices()
+    return edges
 
 
-# By the names of ``ITEM_GRAPHS`` in modules/presets.py.
-ITEM_GRAPHS: dict[str, Callable[[RecDataset], ItemGraph]] = {
-    "linear": linear_graph,
-    "paths": path_graph,
+class GraphKind(NamedTuple):
+    """How an item graph is made and read."""
+
+    edges: Callable[[RecDataset], sparse.csr_matrix]  # (I + 1, I + 1) float32
+    hops: int
+    pasts: tuple[float, ...]  # what is tried for ``ItemGraph.past``, the first first
+
+
+# By the names in ``ITEM_GRAPHS`` of modules/presets.py. Hops and weights of the past were chosen on
+# Beauty's validation items (benchmarks/EXPERIMENTS.md, experiment 11).
+ITEM_GRAPHS = {
+    "linear": GraphKind(linear_edges, 1, (0.5, 0.4, 0.6, 0.7, 0.8, 0.9)),
+    "paths": GraphKind(path_edges, 3, (0.8,)),
 }
+
+
+def item_graph(name: str, dataset: RecDataset) -> ItemGraph:
+    """One of ``ITEM_GRAPHS``, of the train histories. Raises UserError as ``solve`` does."""
+    return ItemGraph(name, ITEM_GRAPHS[name].edges(dataset), ITEM_GRAPHS[name].pasts[0])

@@ -4,14 +4,13 @@ The encoder runs once a user. Results come back one row a user, in the order of 
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from modules.data.histories import Stretches
 from modules.data.item_graph import ItemGraph
 from modules.decoding.beam import NONE, Allowed, BeamOptions, Marks, beam_search
 from modules.decoding.best_first import branches, rank_best_first
@@ -80,7 +79,7 @@ class Ranker:
     @classmethod
     def of(cls, run: Run, decoding: Decoding, show_progress: bool = True) -> "Ranker":
         """The ranker of a run; ``decoding.method`` may be "auto" (``pick_method``)."""
-        trie, graph = run.trie, run.prompts.item_graph is not None
+        trie, graph = run.trie, bool(run.prompts.item_graphs)
         decoding = decoding._replace(method=pick_method(decoding.method, trie, graph))
         targets, autocast = run.prompts.pieces.item_targets, run.machine.autocast
         return cls(run.model, trie, targets, decoding, autocast, show_progress)
@@ -167,13 +166,12 @@ class Ranker:
 
         return exact
 
-    def fit_item_graph(self, samples: EvaluationSet, graph: ItemGraph) -> None:
-        """Fit what the item graph is worth beside the T5, by the targets of n rows.
+    def fit_item_graphs(self, samples: EvaluationSet, graphs: Sequence[ItemGraph]) -> None:
+        """Fit what the item graphs are worth beside the T5, by the targets of n rows.
 
         Every process does all of it, and comes to the same numbers.
         """
         rows = samples.samples
-        histories = Stretches(rows.items.flat, rows.items.starts[:-1], rows.items.starts[1:])
         tree = self._tree(np.arange(1, len(self._trie.paths))[None])
         alone = torch.zeros(len(rows.users), len(self._trie.paths) - 1, device=self._device)
         self._model.eval()
@@ -181,9 +179,9 @@ class Ranker:
             for part, batch in samples:
                 alone[part] = rank_exact(self._decoder(batch), tree, self._vocabulary)
 
-        def scores_of(past: float) -> torch.Tensor:
-            scores = graph._replace(past=past).after(histories).toarray()[:, 1:]
-            return torch.from_numpy(scores).to(self._device).clamp_(min=0)
+        def scores_of(graph: int, past: float) -> torch.Tensor:
+            scores = graphs[graph]._replace(past=past).after(rows.items.stretches)
+            return torch.from_numpy(scores[:, 1:]).to(self._device)
 
         columns = torch.from_numpy(rows.target_items.astype(np.int64) - 1).to(self._device)
         self._model.item_scores.fit(alone, scores_of, columns)
@@ -242,14 +240,8 @@ class Ranker:
         found = rank_exact(decoder, tree, self._vocabulary)
         if self._model.item_scores is None or batch.graph_scores is None:
             return found
-        scores = self._graph_scores(batch).to(found.device)
-        return self._model.item_scores(found, _of_items(scores, candidates)).log_softmax(dim=1)
-
-    def _graph_scores(self, batch: Batch) -> torch.Tensor:
-        """(b, I + 1) what the item graph says of what follows each row; 0 for most items."""
-        scores = torch.zeros(len(batch.users), len(self._trie.paths))
-        scores[tuple(batch.graph_places)] = batch.graph_scores
-        return scores
+        scores = _of_items(batch.graph_scores.to(found.device), candidates)
+        return self._model.item_scores(found, scores).log_softmax(dim=1)
 
     def _beams(
         self, decoder: PrefixDecoder, candidates: np.ndarray, k: int
@@ -278,6 +270,6 @@ class Ranker:
 
 
 def _of_items(scores: torch.Tensor, candidates: np.ndarray) -> torch.Tensor:
-    """(b, I + 1) scores -> (b, C) those of (b, C) or (1, C) candidates."""
+    """(..., b, I + 1) scores -> (..., b, C) those of (b, C) or (1, C) candidates."""
     columns = torch.from_numpy(candidates.astype(np.int64)).to(scores.device)
-    return scores.gather(1, columns.expand(len(scores), -1))
+    return scores.gather(-1, columns.expand(*scores.shape[:-1], -1))

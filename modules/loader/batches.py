@@ -41,9 +41,8 @@ class Batch(NamedTuple):
     # (2, n) int64: the nodes of the edges that the whole step asks about, which the graph of the
     # step is without; item 0: all edges of the user. None: the whole graph.
     own_edges: torch.Tensor | None = None
-    # What the item graph says of what follows each row, where it says anything: (2, n) int64 row
-    # and item, and (n,) float32 scores above 0. None: no item graph, or in training.
-    graph_places: torch.Tensor | None = None
+    # (G, B, I + 1) float32: what each item graph says of what follows the rows' histories. None: no
+    # item graph, or in training.
     graph_scores: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":

@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import torch
 
-from modules.data.histories import Stretches
 from modules.data.item_graph import ItemGraph
 from modules.loader.batches import Batch, BatchSize, Samples, make_batch, prompt_lengths
 from modules.loader.evaluation_set import EvaluationSet
@@ -24,14 +23,14 @@ class Prompts:
         schemes: the whole-word ids of each task.
         causal: sequential prompts are read from left to right.
         drop_own_edges: the edges that a training step asks about leave the graph of that step.
-        item_graph: what follows what, for rankings by causal prompts.
+        item_graphs: what follows what, for rankings by causal prompts.
     """
 
     pieces: PromptPieces
     schemes: dict[Task, WholeWords]
     causal: bool = False
     drop_own_edges: bool = False
-    item_graph: ItemGraph | None = None
+    item_graphs: tuple[ItemGraph, ...] = ()
 
     def reads_left_to_right(self, task: Task) -> bool:
         """Whether the task's targets are each predicted from the state of one token."""
@@ -70,19 +69,11 @@ class Prompts:
         if causal and self.drops_edges(task):
             nodes = batch.whole_word_ids
             batch = batch._replace(whole_word_ids=nodes.where(nodes > self.pieces.n_users, 0))
-        if causal and self.item_graph is not None and not samples.every:
-            batch = batch._replace(**self._graph_scores(samples))
+        if causal and self.item_graphs and not samples.every:
+            histories = samples.items.stretches
+            scores = [graph.after(histories) for graph in self.item_graphs]
+            batch = batch._replace(graph_scores=torch.from_numpy(np.stack(scores)))
         return batch
-
-    def _graph_scores(self, samples: Samples) -> dict[str, torch.Tensor]:
-        """``Batch.graph_places`` and ``Batch.graph_scores``."""
-        starts = samples.items.starts
-        histories = Stretches(samples.items.flat, starts[:-1], starts[1:])
-        found = self.item_graph.after(histories).tocoo()
-        above = found.data > 0
-        places = np.stack([found.row[above], found.col[above]]).astype(np.int64)
-        values = found.data[above].astype(np.float32)
-        return {"graph_places": torch.from_numpy(places), "graph_scores": torch.from_numpy(values)}
 
     # --------------------------------------------------------------------- evaluation sets
 

@@ -33,8 +33,8 @@ class ELMRecConfig:
         propagation: what makes W of E0, by its name in ``PROPAGATIONS`` (modules/model/graph.py).
         own_edges: ``drop``: the edges that a training step asks about leave the graph of that step,
             and causal prompts tell no user by a node; ``keep``: as published.
-        item_graph: ``linear`` or ``paths``: rankings are also by what that graph says of a history
-            (modules/model/item_scores.py); ``none``: by the T5 alone.
+        item_graph: ``linear``, ``paths`` or ``both``: rankings are also by what these graphs say of
+            a history (modules/model/item_scores.py); ``none``: by the T5 alone.
     """
 
     n_users: int

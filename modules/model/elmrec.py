@@ -9,15 +9,17 @@ user-item graph (modules/model/graph.py) or a table of positions. T5 is a member
 This file knows no argparse, no metrics, and no files but a model folder's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import T5ForConditionalGeneration
+from transformers import T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
+from modules.data.item_graph import ITEM_GRAPHS as GRAPH_KINDS
+from modules.data.item_graph import ItemGraph
 from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
 from modules.model.config import CONFIG_FILE, ELMRecConfig
@@ -34,6 +36,7 @@ from modules.model.weights import (
     to_model,
     write_model,
 )
+from modules.presets import ITEM_GRAPHS
 from modules.tasks import METHODS, Task, WholeWords
 from utils.files import readable
 
@@ -48,7 +51,7 @@ class ELMRec(nn.Module):
         graph: Graph | None,
         item_loss: ContinuationLoss | None = None,
         own_encoder: bool = True,
-        item_graph: Graph | None = None,
+        item_graphs: Mapping[str, Graph] | None = None,
     ) -> None:
         """
         Args:
@@ -57,7 +60,7 @@ class ELMRec(nn.Module):
             graph: A_hat over U + I + 1 nodes; None for methods without a graph.
             item_loss: the loss of target items in training; None: cross entropy over all tokens.
             own_encoder: modules/model/encoder.py; False: transformers' own, which FSDP needs.
-            item_graph: over I + 1 items (modules/data/item_graph.py), where the config has one.
+            item_graphs: over I + 1 items (modules/data/item_graph.py), by name: the config's.
         """
         super().__init__()
         width = t5.config.d_model
@@ -83,12 +86,11 @@ class ELMRec(nn.Module):
             for name, tensor in graph._asdict().items():
                 self.register_buffer(f"graph_{name}", tensor)
         self.item_scores: ItemScores | None = None
-        if config.item_graph != "none":
-            if item_graph is None:
-                raise ValueError(f"item graph {config.item_graph!r}: it is not given")
-            self.item_scores = ItemScores()
-            for name, tensor in item_graph._asdict().items():
-                self.register_buffer(f"item_graph_{name}", tensor)
+        if names := ITEM_GRAPHS[config.item_graph]:
+            self.item_scores = ItemScores([GRAPH_KINDS[name].pasts for name in names])
+            for name in names:
+                for part, tensor in item_graphs[name]._asdict().items():
+                    self.register_buffer(f"{name}_graph_{part}", tensor)
         # W, and what it was made of; in evaluation, where W depends on no input.
         self._propagated: tuple[torch.Tensor, tuple[int, int]] | None = None
         # With --graph_every (see freeze_table): W as steps use it, as made of E0, and E0.
@@ -199,11 +201,13 @@ class ELMRec(nn.Module):
         over the trie's continuations (modules/model/loss.py)."""
         return self._loss(*self.embed(batch), batch.labels, batch.items, batch.target_places)
 
-    def item_graph(self) -> Graph | None:
-        """What was given for it."""
-        if self.item_scores is None:
-            return None
-        return Graph(self.item_graph_crow, self.item_graph_col, self.item_graph_values)
+    def item_graphs(self) -> tuple[ItemGraph, ...]:
+        """As rankings read them."""
+        found = []
+        for n, name in enumerate(ITEM_GRAPHS[self.config.item_graph]):
+            graph = Graph(*(getattr(self, f"{name}_graph_{part}") for part in Graph._fields))
+            found.append(ItemGraph(name, graph.scipy(), self.item_scores.pasts[n].item()))
+        return tuple(found)
 
     def _t5_loss(
         self,
@@ -259,21 +263,31 @@ class ELMRec(nn.Module):
         folder = Path(folder)
         t5_config, config, tensors = read_model(folder)
         # Shapes first: what is wrong with a model must not take all memory to be found out.
-        sizes = {"graph": config.n_nodes, "item_graph": config.n_items + 1}
+        names = ITEM_GRAPHS[config.item_graph]
+        sizes = {"graph": config.n_nodes} | {f"{n}_graph": config.n_items + 1 for n in names}
         with torch.device("meta"), readable(str(folder / CONFIG_FILE)):
             sketches = {
                 name: Graph.sketch(n, tensors.get(f"{PREFIX}{name}_col"))
                 for name, n in sizes.items()
             }
-            plan = cls(T5ForConditionalGeneration(t5_config), config, **sketches)
+            plan = _made(cls, t5_config, config, sketches)
         check_fit(folder, to_file(plan.state_dict()), tensors)
-        graphs = dict.fromkeys(sizes)
+        graphs = {}
         for name in sizes:
             if f"{PREFIX}{name}_col" not in tensors:
                 continue
             graphs[name] = Graph(*(tensors[f"{PREFIX}{name}_{part}"] for part in Graph._fields))
             with readable(f"{folder / WEIGHTS_FILE}, the {name.replace('_', ' ')} in it"):
                 graphs[name].matrix(check=True)
-        model = cls(T5ForConditionalGeneration(t5_config), config, **graphs)
+        model = _made(cls, t5_config, config, graphs)
         model.load_state_dict(to_model(tensors), strict=True)
         return model.eval()
+
+
+def _made(
+    kind: type[ELMRec], t5_config: T5Config, config: ELMRecConfig, graphs: Mapping[str, Graph]
+) -> ELMRec:
+    """A model of these shapes. graphs: by the names of their tensors."""
+    items = {name: graphs[f"{name}_graph"] for name in ITEM_GRAPHS[config.item_graph]}
+    t5 = T5ForConditionalGeneration(t5_config)
+    return kind(t5, config, graphs.get("graph"), item_graphs=items)

@@ -1,93 +1,98 @@
-"""What an item graph adds to the T5's scores, where items are ranked.
+"""What item graphs add to the T5's scores, where items are ranked.
 
-    score(item) = τ log p(item) + γ log(1 + s(item) / ε)
+    score(item) = τ log p(item) + sum over graphs of γ log(1 + s(item) / ε)
 
-p: the T5's probability; s: what the graph says of what follows the history
-(modules/data/item_graph.py), 0 for most items; below 0 it counts as 0. A probability ~ (ε + s)^γ is
-how counts are smoothed: added as they are, the graph's weights would make its first item far too
-sure. τ < 1: a T5 is too sure of what it saw in training.
+p: the T5's probability; s: what a graph says of what follows the history
+(modules/data/item_graph.py). A probability ~ (ε + s)^γ is how counts are smoothed: added as they
+are, the graph's weights would make its first item far too sure. τ < 1: a T5 is too sure of what it
+saw in training.
 
-The T5 learns without the graph, and the numbers are fitted afterwards, by the likelihood of
+The T5 learns without the graphs, and these numbers are fitted afterwards, by the likelihood of
 validation items, which neither of the two has seen. Both other ways round are worse
 (benchmarks/EXPERIMENTS.md, experiment 11): a T5 that knows the graph's scores in training learns by
 heart what the graph does not say, and numbers that are fitted to the training items trust the T5's
 memory too much.
 """
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-FIRST = (1.0, 1.0, 1e-3)  # τ, γ, ε before they are fitted
-PASTS = (0.5, 0.4, 0.6, 0.7, 0.8, 0.9)  # what is tried for the weight of the past, the first first
-_STEPS = 20
+TAU, GAMMA, EPSILON = 1.0, 1.0, 1e-3  # before they are fitted
+_STEPS = 30
 
-
-class GraphScores(NamedTuple):
-    """s of N histories: sparse (N, I + 1), 0 elsewhere."""
-
-    places: torch.Tensor  # (2, n) int64: row and item
-    values: torch.Tensor  # (n,) float32, above 0
-
-    def dense(self, rows: int, items: int) -> torch.Tensor:
-        """(rows, items), without the column of no item."""
-        full = self.values.new_zeros(rows, items + 1)
-        full[tuple(self.places)] = self.values
-        return full[:, 1:]
+# (graph, weight of the past) -> (n, I) s
+ScoresOf = Callable[[int, float], torch.Tensor]
 
 
 class ItemScores(nn.Module):
-    """τ log p + γ log(1 + s / ε)."""
+    """τ log p + sum of γ log(1 + s / ε) over G graphs."""
 
-    def __init__(self) -> None:
+    def __init__(self, pasts: Sequence[Sequence[float]]) -> None:
+        """pasts: of each graph, what is tried for the weight of the past, the first first."""
         super().__init__()
-        self.register_buffer("logs", torch.tensor(FIRST).log())  # log τ, log γ, log ε
-        self.register_buffer("past", torch.tensor(PASTS[0]))  # ``ItemGraph.past``
+        self._tried = pasts
+        # log τ; log γ and log ε of each graph
+        first = torch.tensor([TAU, *(GAMMA, EPSILON) * len(pasts)]).log()
+        self.register_buffer("logs", first)
+        self.register_buffer("pasts", torch.tensor([tried[0] for tried in pasts]))  # (G,)
 
     def forward(self, log_probabilities: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """(b, C) log p and (b, C) s -> (b, C) scores."""
+        """(b, C) log p and (G, b, C) s -> (b, C) scores."""
         return _mixed(self.logs, log_probabilities, scores)
 
     def fit(
-        self,
-        log_probabilities: torch.Tensor,
-        scores_of: Callable[[float], torch.Tensor],
-        targets: torch.Tensor,
+        self, log_probabilities: torch.Tensor, scores_of: ScoresOf, targets: torch.Tensor
     ) -> None:
-        """Set τ, γ, ε and the weight of the past to those by which the targets are most likely.
+        """Set τ, γ, ε and the weights of the past to those by which the targets are most likely.
 
         Args:
             log_probabilities: (n, I) of the T5.
-            scores_of: (n, I) s, by the weight of the past.
             targets: (n,) columns.
         """
-        logs, least = torch.tensor(FIRST, device=targets.device).log(), math.inf
-        for past in PASTS:
-            found, loss = _most_likely(log_probabilities, scores_of(past), targets, logs)
-            if loss < least:
-                logs, least = found, loss
-                self.past.fill_(past)
+        first = ItemScores(self._tried).to(targets.device)
+        pasts = first.pasts.tolist()
+        scores = torch.stack([scores_of(graph, past) for graph, past in enumerate(pasts)])
+        logs, least = _most_likely(log_probabilities, scores, targets, first.logs, first.logs)
+        for graph, tried in enumerate(self._tried):
+            for past in tried[1:]:
+                before = scores[graph].clone()
+                scores[graph] = scores_of(graph, past)
+                found, loss = _most_likely(log_probabilities, scores, targets, logs, first.logs)
+                if loss < least:
+                    logs, least, pasts[graph] = found, loss, past
+                else:
+                    scores[graph] = before
         self.logs.copy_(logs)
+        self.pasts.copy_(torch.tensor(pasts))
 
     def __str__(self) -> str:
-        tau, gamma, epsilon = self.logs.exp().tolist()
-        return f"τ {tau:.2f}, γ {gamma:.2f}, ε {epsilon:.1e}, past {self.past.item():.1f}"
+        tau, *rest = self.logs.exp().tolist()
+        graphs = zip(rest[::2], rest[1::2], self.pasts.tolist())
+        told = [
+            f"γ {gamma:.2f}, ε {epsilon:.1e}, past {past:.1f}" for gamma, epsilon, past in graphs
+        ]
+        return "; ".join([f"τ {tau:.2f}", *told])
 
 
 def _mixed(logs: torch.Tensor, log_p: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    tau, gamma, epsilon = logs.exp()
-    return tau * log_p + gamma * torch.log1p(scores / epsilon)
+    tau, *rest = logs.exp()
+    total = tau * log_p
+    for gamma, epsilon, s in zip(rest[::2], rest[1::2], scores):
+        total = total + gamma * torch.log1p(s / epsilon)
+    return total
 
 
 def _most_likely(
-    log_p: torch.Tensor, scores: torch.Tensor, targets: torch.Tensor, start: torch.Tensor
+    log_p: torch.Tensor,
+    scores: torch.Tensor,
+    targets: torch.Tensor,
+    start: torch.Tensor,
+    first: torch.Tensor,
 ) -> tuple[torch.Tensor, float]:
-    """(log τ, log γ, log ε) of the least loss, and that loss; found from ``start``."""
-    first = torch.tensor(FIRST, device=scores.device).log()
+    """The logs of the least loss, found from ``start``, and that loss."""
     logs = start.clone().requires_grad_()
     search = torch.optim.LBFGS([logs], max_iter=_STEPS, line_search_fn="strong_wolfe")
 

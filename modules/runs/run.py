@@ -12,7 +12,6 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from modules.data.dataset import RecDataset
-from modules.data.item_graph import ItemGraph
 from modules.data.reader import load_dataset
 from modules.loader.pieces import prompt_pieces, text_targets
 from modules.loader.prompts import Prompts
@@ -67,13 +66,11 @@ class Run:
 
     def without_item_graph(self) -> "Run":
         """The same, ranking by the T5 alone."""
-        return replace(self, prompts=replace(self.prompts, item_graph=None))
+        return replace(self, prompts=replace(self.prompts, item_graphs=()))
 
-    def with_fitted_graph(self) -> "Run":
-        """The same, with the item graph as the model has come to weigh it."""
-        past = self.model.item_scores.past.item()
-        graph = self.prompts.item_graph._replace(past=past)
-        return replace(self, prompts=replace(self.prompts, item_graph=graph))
+    def with_fitted_graphs(self) -> "Run":
+        """The same, with the item graphs as the model has come to weigh them."""
+        return replace(self, prompts=replace(self.prompts, item_graphs=self.model.item_graphs()))
 
     def users(self, limit: int | None) -> np.ndarray:
         """(n,) users of the data set: all, or ``limit`` of them evenly spread."""
@@ -135,7 +132,6 @@ def open_run(
         check_writable(folder)
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers, record.own_tokens)
     config = model.config
-    edges = model.item_graph()
-    items = None if edges is None else ItemGraph(edges.scipy(), model.item_scores.past.item())
-    prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop", items)
+    drop, graphs = config.own_edges == "drop", model.item_graphs()
+    prompts = Prompts(pieces, model.schemes, config.causal, drop, graphs)
     return Run(folder, record, dataset, tokenizer, numbers, prompts, model, machine)

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from modules.data.cooccurrence import collaborative_numbers, cooccurrence_vectors
 from modules.data.dataset import RecDataset
-from modules.data.item_graph import ITEM_GRAPHS
+from modules.data.item_graph import item_graph
 from modules.data.negatives import NegativeSampler
 from modules.data.protocols import TrainView, item_numbers
 from modules.loader.batches import BatchSize
@@ -22,6 +22,7 @@ from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph, normalized_adjacency
 from modules.model.loss import ContinuationLoss
+from modules.presets import ITEM_GRAPHS
 from modules.randomness import Stream, rng
 from modules.runs.record import RunRecord
 from modules.runs.run import Run, tasks_of
@@ -67,23 +68,25 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         own_edges=settings.own_edges,
         item_graph=settings.item_graph,
     )
-    graph = item_loss = items = edges = None
+    graph = item_loss = None
     if config.has_graph:
         graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
     if settings.loss == "continuations":
         trie = build_trie(pieces.item_targets, t5.config.decoder_start_token_id)
         item_loss = ContinuationLoss(trie)
-    if config.item_graph != "none":
-        say(f"fitting the item graph of {dataset.n_items:,} items")
-        items = ITEM_GRAPHS[config.item_graph](dataset)
-        edges = Graph.of(items.edges)
-    model = ELMRec(t5, config, graph, item_loss, not settings.shard, edges)
+    graphs = {}
+    for name in ITEM_GRAPHS[config.item_graph]:
+        say(f"fitting the item graph {name} of {dataset.n_items:,} items")
+        graphs[name] = Graph.of(item_graph(name, dataset).edges)
+    model = ELMRec(t5, config, graph, item_loss, not settings.shard, graphs)
     model.to(machine.device)
     if distributed.rank():  # the same weights on every rank, but dropout of its own
         torch.manual_seed(settings.seed + distributed.rank())
     arguments = settings.as_arguments() | {"precision": machine.precision}
     record = RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
-    prompts = Prompts(pieces, model.schemes, config.causal, config.own_edges == "drop", items)
+    prompts = Prompts(
+        pieces, model.schemes, config.causal, config.own_edges == "drop", model.item_graphs()
+    )
     run = Run(settings.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
     say(_describe(run, settings))
     return run

@@ -89,9 +89,9 @@ class Settings:
     )  # fmt: skip
     item_graph: str = flag(
         "model", "none",
-        "rank by what a graph of items says as well: linear: what follows what, solved in closed "
-        "form; paths: two hops of the user-item graph (modules/data/item_graph.py)",
-        choices=ITEM_GRAPHS,
+        "rank by what graphs of items say as well: linear: what follows what, solved in closed "
+        "form; paths: hops through the user-item graph; or both (modules/data/item_graph.py)",
+        choices=tuple(ITEM_GRAPHS),
     )  # fmt: skip
     causal: bool = flag(
         "model", False,

@@ -33,7 +33,7 @@ from utils.runtime import Machine, Stopped
 
 TOP = 10
 LEAST = 1e-6  # a mean NDCG that is none
-# By so many users the item graph's numbers are fitted; fewer, where the catalogue is large.
+# By so many users the item graphs' numbers are fitted; fewer, where the catalogue is large.
 FITTED_USERS, FITTED_SCORES = 400, 20_000_000
 # Of a training step's time, what a validation sample takes is about a third: it has no backward
 # pass. So many samples for each that was trained on take as long as the training has taken.
@@ -195,8 +195,8 @@ def validation_losses(
 
 def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[str, float]]:
     """A function that ranks for ``settings.eval_users`` evenly spread users, as the test scripts
-    do, and gives HR@10 and NDCG@10 of each ranking task. Before that, it fits what the item graph
-    is worth, where there is one."""
+    do, and gives HR@10 and NDCG@10 of each ranking task. Before that, it fits what item graphs
+    are worth, where there are any."""
     rankings = []
     for task in sorted(set(tasks_of(run.dataset, settings.tasks)) - {Task.EXPLANATION}):
         users, seen, method = run.users(settings.eval_users), KEEP, "exact"
@@ -207,7 +207,7 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[
         rankings.append((task, ranker, dropped, users))
 
     def measure(stop_asked: StopAsked = lambda: False) -> dict[str, float]:
-        now = run if run.prompts.item_graph is None else _fit_graph(run, settings)
+        now = _fit_graphs(run, settings) if run.prompts.item_graphs else run
         figures = {}
         for task, ranker, dropped, users in rankings:
             samples, candidates = _ranking_set(now, task, users, settings)
@@ -223,13 +223,13 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[
     return measure
 
 
-def _fit_graph(run: Run, settings: Settings) -> Run:
-    """The run with its item graph as some of ``settings.eval_users`` say what it is worth."""
+def _fit_graphs(run: Run, settings: Settings) -> Run:
+    """The run with its item graphs as some of ``settings.eval_users`` say what they are worth."""
     most = min(FITTED_USERS, FITTED_SCORES // run.dataset.n_items + 1)
     users = run.users(settings.eval_users)
     users, _ = validated_users(run.dataset, users[spread(len(users), most)], DROP)
     samples, _ = _ranking_set(run, Task.SEQUENTIAL, users, settings)
     ranker = Ranker.of(run, Decoding("auto"), show_progress=False)
-    ranker.fit_item_graph(samples, run.prompts.item_graph)
-    say(f"the item graph beside the T5: {run.model.item_scores}")
-    return run.with_fitted_graph()
+    ranker.fit_item_graphs(samples, run.prompts.item_graphs)
+    say(f"the item graphs beside the T5: {run.model.item_scores}")
+    return run.with_fitted_graphs()

@@ -1,4 +1,4 @@
-"""The item graph's part of a ranking: scores, the fit of its three numbers, the model's folder."""
+"""The item graphs' part of a ranking: scores, the fit of their numbers, the model's folder."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 from modules.data.dataset import HeldOut
-from modules.data.item_graph import ItemGraph, linear_graph
+from modules.data.item_graph import ITEM_GRAPHS, item_graph
 from modules.evaluation.decode import Decoding, pick_method
 from modules.evaluation.ranker import Ranker
 from modules.loader.batches import BatchSize
@@ -26,21 +26,23 @@ from modules.tasks import Task, WholeWords
 from tests.conftest import random_t5
 from utils.errors import UserError
 
+PASTS = [kind.pasts for kind in ITEM_GRAPHS.values()]
+SOME = torch.tensor([0.7, 1.5, 0.02, 0.4, 0.01]).log()  # τ; γ and ε of two graphs
+
 
 @pytest.fixture
 def parts(dataset):
-    """Prompts and a model of items that are tokens, with the graph of the four users."""
+    """Prompts and a model of items that are tokens, with both graphs of the four users."""
     tokenizer = train_tokenizer(["it is nice and warm"])
     add_item_tokens(tokenizer, dataset.n_items)
     pieces = prompt_pieces(tokenizer, dataset.n_users, np.arange(dataset.n_items + 1), own=True)
-    graph = linear_graph(dataset)
     schemes = dict.fromkeys(Task, WholeWords.POSITION)
     sizes = dataset.n_users, dataset.n_items
-    config = ELMRecConfig(*sizes, "pod", causal=True, item_graph="linear")
+    config = ELMRecConfig(*sizes, "pod", causal=True, item_graph="both")
+    graphs = {name: Graph.of(item_graph(name, dataset).edges) for name in ITEM_GRAPHS}
     torch.manual_seed(2)
-    t5 = random_t5(len(tokenizer))
-    model = ELMRec(t5, config, None, item_graph=Graph.of(graph.edges)).eval()
-    return Prompts(pieces, schemes, True, item_graph=graph), model
+    model = ELMRec(random_t5(len(tokenizer)), config, None, item_graphs=graphs).eval()
+    return Prompts(pieces, schemes, True, item_graphs=model.item_graphs()), model
 
 
 def evaluation_set(dataset, prompts):
@@ -61,38 +63,43 @@ def matrix_of(ranked):
     return full
 
 
-def plain_scores(dataset, graph, past=0.5):
+def plain_scores(dataset, graph, past):
     """s of each user before the test item, an item at a time."""
+    edges = np.linalg.matrix_power(graph.edges.toarray(), ITEM_GRAPHS[graph.name].hops)
     said = np.zeros((4, 13))
     for user in range(4):
         for age, item in enumerate(reversed(dataset.history(user + 1)[:-1].tolist())):
-            said[user] += past**age * graph.edges[item].toarray()[0]
+            said[user] += past**age * edges[item]
     return np.maximum(said, 0)[:, 1:]
 
 
-def test_a_ranking_is_by_both(dataset, parts):
+def test_a_ranking_is_by_all_of_them(dataset, parts):
     prompts, model = parts
     samples = evaluation_set(dataset, prompts)
-    with torch.no_grad():
-        model.item_scores.logs.copy_(torch.tensor([0.7, 1.5, 0.02]).log())
+    model.item_scores.logs.copy_(SOME)
     ranker = ranker_of(prompts, model)
-    both = ranker.rank(samples, dataset.catalogue, 12)
+    together = ranker.rank(samples, dataset.catalogue, 12)
     few = np.array([[1, 5, 7], [2, 3, 4], [9, 8, 7], [12, 1, 6]])
     of_few = ranker.rank(samples, few, 3)
     places = ranker.places(samples, dataset.test_items, [np.array([], dtype=int)] * 4)
-    model.item_scores = None
-    alone = matrix_of(ranker_of(prompts, model).rank(samples, dataset.catalogue, 12))[:, 1:]
-    mixed = 0.7 * alone + 1.5 * np.log(1 + plain_scores(dataset, prompts.item_graph) / 0.02)
+    bare = evaluation_set(dataset, replace(prompts, item_graphs=()))
+    alone = matrix_of(ranker.rank(bare, dataset.catalogue, 12))[:, 1:]
+    tau, *rest = SOME.exp().tolist()
+    mixed = tau * alone
+    for n, graph in enumerate(prompts.item_graphs):
+        said = plain_scores(dataset, graph, PASTS[n][0])
+        assert said.max() > 0.01
+        mixed = mixed + rest[2 * n] * np.log(1 + said / rest[2 * n + 1])
     expected = torch.from_numpy(mixed).log_softmax(dim=1).numpy()
-    np.testing.assert_allclose(matrix_of(both)[:, 1:], expected, atol=1e-4)
-    assert (both.items != np.argsort(-alone, axis=1) + 1).any()
+    np.testing.assert_allclose(matrix_of(together)[:, 1:], expected, atol=1e-4)
+    assert (together.items != np.argsort(-alone, axis=1) + 1).any()
     order = np.argsort(-np.take_along_axis(mixed, few - 1, axis=1), axis=1)
     np.testing.assert_array_equal(of_few.items, np.take_along_axis(few, order, axis=1))
     own = mixed[np.arange(4), dataset.test_items - 1]
     np.testing.assert_array_equal(places, (mixed > own[:, None]).sum(axis=1))
 
 
-def test_training_does_not_see_the_graph(dataset, parts):
+def test_training_does_not_see_the_graphs(dataset, parts):
     prompts, _ = parts
     how = StepPlan(BatchSize(4)), np.random.default_rng(0)
     batch = next(TrainingStream(Task.SEQUENTIAL, dataset, prompts, *how)).batches[0]
@@ -103,75 +110,80 @@ def test_the_fit_is_the_most_likely_mixture():
     """Against scipy's simplex search on the same likelihood."""
     rng = np.random.default_rng(0)
     log_p = np.log(rng.dirichlet(np.full(30, 0.3), 400))
-    scores = rng.random((400, 30)) * (rng.random((400, 30)) < 0.2) * 0.3
-    truth = 0.6 * log_p + 1.4 * np.log1p(scores / 0.01)
+    scores = rng.random((2, 400, 30)) * (rng.random((2, 400, 30)) < 0.2) * 0.3
+    truth = 0.6 * log_p + 1.4 * np.log1p(scores[0] / 0.01) + 0.5 * np.log1p(scores[1] / 0.002)
     chances = np.exp(truth) / np.exp(truth).sum(axis=1, keepdims=True)
     targets = np.array([rng.choice(30, p=row) for row in chances])
+    first = np.log([1, 1, 1e-3, 1, 1e-3])
 
     def loss(logs):
-        tau, gamma, epsilon = np.exp(logs)
-        mixed = tau * log_p + gamma * np.log1p(scores / epsilon)
+        tau, *rest = np.exp(logs)
+        mixed = tau * log_p
+        for n, s in enumerate(scores):
+            mixed = mixed + rest[2 * n] * np.log1p(s / rest[2 * n + 1])
         own = mixed[np.arange(400), targets]
-        prior = np.square(logs - np.log([1, 1, 1e-3])).sum() / 400
+        prior = np.square(logs - first).sum() / 400
         return (np.log(np.exp(mixed).sum(axis=1)) - own).mean() + prior
 
-    best = minimize(loss, np.log([1, 1, 1e-3]), method="Nelder-Mead", tol=1e-8)
-    model = ItemScores()
-    floats = (torch.from_numpy(x).float() for x in (log_p, scores))
-    log_p32, scores32 = floats
-    model.fit(
-        log_p32,
-        lambda past: scores32 if past == 0.7 else torch.zeros(400, 30),
-        torch.from_numpy(targets),
-    )
-    assert model.past.item() == pytest.approx(0.7)
+    how = {"maxiter": 5000, "maxfev": 5000}
+    best = minimize(loss, first, method="Nelder-Mead", tol=1e-8, options=how)
+    model = ItemScores([(0.5, 0.7), (0.8,)])
+    nothing, given = torch.zeros(400, 30), torch.from_numpy(scores).float()
+
+    def scores_of(graph, past):
+        return given[graph] if (graph, past) in ((0, 0.7), (1, model.pasts[1].item())) else nothing
+
+    model.fit(torch.from_numpy(log_p).float(), scores_of, torch.from_numpy(targets))
+    np.testing.assert_allclose(model.pasts, [0.7, 0.8])
     assert loss(model.logs.numpy()) == pytest.approx(best.fun, abs=1e-4)
-    np.testing.assert_allclose(model.logs.exp()[:2], [0.6, 1.4], rtol=0.25)
-    assert "τ 0." in str(model)
+    np.testing.assert_allclose(model.logs.exp()[[0, 1, 3]], [0.6, 1.4, 0.5], rtol=0.3)
+    assert str(model).startswith("τ 0.")
 
 
 def test_a_graph_that_knows_nothing_moves_nothing():
     rng = np.random.default_rng(0)
     log_p = torch.from_numpy(np.log(rng.dirichlet(np.ones(10), 50))).float()
-    model = ItemScores()
+    model = ItemScores(PASTS)
     targets = torch.from_numpy(rng.integers(10, size=50))
-    model.fit(log_p, lambda past: torch.zeros(50, 10), targets)
-    assert model.past.item() == 0.5
-    np.testing.assert_allclose(model.logs[1:].exp(), [1.0, 1e-3], rtol=1e-4)
+    model.fit(log_p, lambda graph, past: torch.zeros(50, 10), targets)
+    np.testing.assert_allclose(model.logs[1:].exp(), [1.0, 1e-3, 1.0, 1e-3], rtol=1e-4)
+    np.testing.assert_allclose(model.pasts, [0.5, 0.8])
 
 
-def test_the_ranker_fits_it_by_users_and_targets(dataset, parts):
+def test_the_ranker_fits_them_by_rows_and_targets(dataset, parts):
     prompts, model = parts
-    ranker, samples = ranker_of(prompts, model), evaluation_set(dataset, prompts)
-    ranker.fit_item_graph(samples, prompts.item_graph)
-    model.item_scores, fitted = None, model.item_scores
-    alone = matrix_of(ranker_of(prompts, model).rank(samples, dataset.catalogue, 12))[:, 1:]
-    expected, targets = ItemScores(), torch.from_numpy(dataset.test_items.astype(np.int64) - 1)
+    ranker_of(prompts, model).fit_item_graphs(evaluation_set(dataset, prompts), prompts.item_graphs)
+    bare = evaluation_set(dataset, replace(prompts, item_graphs=()))
+    alone = matrix_of(ranker_of(prompts, model).rank(bare, dataset.catalogue, 12))[:, 1:]
+    expected = ItemScores(PASTS)
+    targets = torch.from_numpy(dataset.test_items.astype(np.int64) - 1)
 
-    def said(past):
-        return torch.from_numpy(plain_scores(dataset, prompts.item_graph, past)).float()
+    def said(graph, past):
+        return torch.from_numpy(plain_scores(dataset, prompts.item_graphs[graph], past)).float()
 
     expected.fit(torch.from_numpy(alone).float(), said, targets)
-    torch.testing.assert_close(fitted.logs, expected.logs, rtol=1e-3, atol=1e-3)
-    assert fitted.past == expected.past
-    assert (fitted.logs - ItemScores().logs).abs().max() > 0.01
+    torch.testing.assert_close(model.item_scores.logs, expected.logs, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(model.item_scores.pasts, expected.pasts)
+    assert (expected.logs - ItemScores(PASTS).logs).abs().max() > 0.01
 
 
-def test_the_folder_holds_the_graph_and_what_it_is_worth(dataset, parts, tmp_path):
+def test_the_folder_holds_the_graphs_and_what_they_are_worth(dataset, parts, tmp_path):
     prompts, model = parts
-    model.item_scores.logs.copy_(torch.tensor([-0.3, 0.3, -5.0]))
-    model.item_scores.past.fill_(0.7)
-    prompts = replace(prompts, item_graph=prompts.item_graph._replace(past=0.7))
+    model.item_scores.logs.copy_(SOME)
+    model.item_scores.pasts.copy_(torch.tensor([0.7, 0.9]))
     model.save_pretrained(tmp_path)
     again = ELMRec.from_pretrained(tmp_path)
-    edges = again.item_graph().scipy()
-    np.testing.assert_array_equal(edges.toarray(), prompts.item_graph.edges.toarray())
-    assert again.item_scores.past.item() == pytest.approx(0.7)
-    read = Prompts(prompts.pieces, prompts.schemes, True, item_graph=ItemGraph(edges, 0.7))
-    found = [
-        ranker_of(p, m).rank(evaluation_set(dataset, p), dataset.catalogue, 12)
-        for p, m in ((prompts, model), (read, again))
-    ]
+    fitted = model.item_graphs()
+    assert [round(graph.past, 5) for graph in fitted] == [0.7, 0.9]
+    for one, other in zip(fitted, again.item_graphs(), strict=True):
+        assert one.name == other.name
+        assert one.past == other.past
+        np.testing.assert_array_equal(one.edges.toarray(), other.edges.toarray())
+    found = []
+    for m in (model, again):
+        read = replace(prompts, item_graphs=m.item_graphs())
+        ranker = ranker_of(read, m)
+        found.append(ranker.rank(evaluation_set(dataset, read), dataset.catalogue, 12))
     np.testing.assert_array_equal(found[0].items, found[1].items)
     np.testing.assert_array_equal(found[0].scores, found[1].scores)
 

@@ -77,7 +77,7 @@ def test_own_edges_leave_the_graph_under_the_clean_protocol():
     assert Settings(own_edges="keep").resolved().own_edges == "keep"
     assert Settings(method="pod").resolved().own_edges == "keep"  # no graph, no edges
     ours = Settings(**OWN_PRESETS["elmrec_clean"]).resolved()
-    assert (ours.item_graph, ours.own_edges) == ("linear", "drop")
+    assert (ours.item_graph, ours.own_edges) == ("both", "drop")
 
 
 @pytest.mark.parametrize(
