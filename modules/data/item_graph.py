@@ -12,8 +12,8 @@ all entries of B are next to nothing: what is left is a directed graph of some 8
 
 ``paths``: the user-item graph itself, in two hops from item to item: D_i^-1/2 R^T D_u^-1 R D_i^-1/2
 with R the (U, I) train matrix. A history times this is its row of A_hat^3 (section 3.2 of the
-paper), with the user told by the history; times this three times, of A_hat^7: who is liked by those
-who like what is liked by ... That is the high-order connectivity that the paper propagates.
+paper), with the user told by the history; three times over, of A_hat^7. That is the high-order
+connectivity that the paper propagates.
 
 What a graph says of the item after a history is the history's weighted row times the edges, as
 often as the graph has hops.
