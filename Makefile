@@ -19,7 +19,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-data.txt requirements-dev.txt
 DEMO := checkpoint/demo
 demo: $(VENV)/.runtime
 	$(PY) pretrain.py data/demo --backbone tiny --negative_num 29 --batch_size 32 --epochs 30 \
-	    --endure_times 12 --log_interval 50 --overwrite --checkpoint $(DEMO)
+	    --endure_times 12 --log_interval 50 --own_edges keep --overwrite --checkpoint $(DEMO)
 	$(PY) seq_reranker.py data/demo --checkpoint $(DEMO)
 	$(PY) topn.py data/demo --negative_num 99 --checkpoint $(DEMO)
 	$(PY) exp.py data/demo --checkpoint $(DEMO)
