@@ -119,8 +119,9 @@ def model_title(arguments: Mapping[str, Any]) -> str:
     reads_graph = any(scheme[Task[task.upper()]] is WholeWords.GRAPH for task in tasks)
     if arguments.get("item_ids") != "own" or reads_graph:
         return METHODS[method].title
-    graph = "no graph" if arguments.get("item_graph", "none") == "none" else "with an item graph"
-    title = f"T5 with item tokens, {' and '.join(tasks)} task{'s' * (len(tasks) > 1)}; {graph}"
+    graphs = arguments.get("item_graph", "none") != "none"
+    title = "T5 with item tokens" + " and item graphs" * graphs
+    title += f", {' and '.join(tasks)} task{'s' * (len(tasks) > 1)}" + "; no graph" * (not graphs)
     return title if "explanation" in tasks else f"{title}; does not explain"
 
 

@@ -135,22 +135,26 @@ def is_baseline(result: Result) -> bool:
     return result.training is None
 
 
-def _with_linear(name: str, result: Result) -> str:
-    return f"{name} + linear" if result.arguments.get("linear") else name
+def _as_ranked(name: str, result: Result) -> str:
+    name = f"{name} + linear" if result.arguments.get("linear") else name
+    graphs = result.training.arguments.get("item_graph", "none") != "none"
+    alone = graphs and result.arguments.get("no_item_graph")
+    return f"{name}, graphs left out" if alone else name
 
 
 def method_of(result: Result) -> str:
-    """The name of a baseline, or the --method of a model, and whether --linear was added to it."""
+    """The name of a baseline, or the --method of a model, and how it was ranked: --linear,
+    --no_item_graph."""
     if result.training is None:
         return result.method
-    return _with_linear(result.training.arguments["method"], result)
+    return _as_ranked(result.training.arguments["method"], result)
 
 
 def title_of(result: Result) -> str:
-    """A method's or baseline's name as people write it, and whether --linear was added to it."""
+    """A method's or baseline's name as people write it, and how it was ranked."""
     if result.training is None:
         return result.title or result.method.replace("_", " ")  # older ones have no title
-    return _with_linear(model_title(result.training.arguments).partition(",")[0], result)
+    return _as_ranked(model_title(result.training.arguments).partition(",")[0], result)
 
 
 def seen_of(result: Result) -> str | None:

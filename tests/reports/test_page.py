@@ -189,7 +189,10 @@ ITEM_TOKENS = "T5 with item tokens, sequential task; no graph; does not explain"
             {"tasks": ["explanation", "sequential"]},
             "T5 with item tokens, explanation and sequential tasks; no graph",
         ),
-        ({"item_graph": "linear"}, ITEM_TOKENS.replace("no graph", "with an item graph")),
+        (
+            {"item_graph": "both"},
+            "T5 with item tokens and item graphs, sequential task; does not explain",
+        ),
         ({"item_ids": "random"}, "POD"),
         ({"item_ids": "collaborative", "method": "p5"}, "P5"),
     ],

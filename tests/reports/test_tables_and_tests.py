@@ -96,6 +96,16 @@ def test_a_model_with_the_linear_model_added_says_so(tmp_path):
     assert [title_of(result) for result in results] == ["POD", "POD + linear"]
 
 
+def test_a_model_ranked_without_its_graphs_says_so(tmp_path):
+    for graph, left_out in (("both", False), ("both", True), ("none", True)):
+        training = {"arguments": {"method": "pod", "item_graph": graph}}
+        how = {"top_n": 10, "no_item_graph": left_out}
+        write_run(tmp_path / f"{graph}{left_out}", [0, 3], training=training, arguments=how)
+    names = ("bothFalse", "bothTrue", "noneTrue")
+    results = [read_result(tmp_path / name, "direct") for name in names]
+    assert [title_of(result) for result in results] == ["POD", "POD, graphs left out", "POD"]
+
+
 def test_names_do_not_break_tables(tmp_path):
     odd = {"method": "a|b\n=c", "dataset": "=1+1\n|", "item_ids": "-x"}
     write_run(tmp_path / "a", [0, 3, -1, 9], **odd)
