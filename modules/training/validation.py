@@ -147,6 +147,7 @@ def _ranking_set(
 def validation_sets(run: Run, settings: Settings, most: int | None) -> dict[Task, EvaluationSet]:
     """The validation samples of each task; all, or ``most`` of them evenly spread."""
     size = BatchSize(settings.batch_size, settings.batch_tokens)
+    run = run.without_item_graph()  # which no loss reads
     sets = {}
     for task in tasks_of(run.dataset, settings.tasks):
         if task is Task.EXPLANATION:
@@ -228,7 +229,8 @@ def _fit_graphs(run: Run, settings: Settings) -> Run:
     most = min(FITTED_USERS, FITTED_SCORES // run.dataset.n_items + 1)
     users = run.users(settings.eval_users)
     users, _ = validated_users(run.dataset, users[spread(len(users), most)], DROP)
-    samples, _ = _ranking_set(run, Task.SEQUENTIAL, users, settings)
+    # The T5 alone is asked; what the graphs say is found for all weights of the past.
+    samples, _ = _ranking_set(run.without_item_graph(), Task.SEQUENTIAL, users, settings)
     ranker = Ranker.of(run, Decoding("auto"), show_progress=False)
     ranker.fit_item_graphs(samples, run.prompts.item_graphs)
     say(f"the item graphs beside the T5: {run.model.item_scores}")
