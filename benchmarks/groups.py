@@ -16,6 +16,7 @@ from benchmarks.measure import print_table
 from modules.randomness import Stream, rng
 from modules.runs.results import read_result, read_rows
 from modules.tasks import RANKING_TASKS
+from utils.metrics.ranking import NOT_RANKED, user_ndcg
 from utils.metrics.significance import paired_test
 
 LENGTHS = ((0, 4), (5, 6), (7, 10), (11, 10**9))
@@ -28,8 +29,8 @@ def gains(folders: str, task: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found = []
     for folder in map(Path, folders.split(",")):
         rows = read_rows(folder, task, read_result(folder, task))
-        ranks = np.array([TOP if row.rank is None else row.rank for row in rows])
-        found.append(np.where(ranks < TOP, 1 / np.log2(ranks + 2), 0))
+        ranks = np.array([NOT_RANKED if row.rank is None else row.rank for row in rows])
+        found.append(user_ndcg(ranks, TOP))
     lengths = np.array([row.history_length for row in rows])
     return np.mean(found, axis=0), lengths, np.array([row.target_users for row in rows])
 
