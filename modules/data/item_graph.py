@@ -40,7 +40,7 @@ SMALLEST_EDGE = 5e-4
 class ItemGraph(NamedTuple):
     """The edges of an item graph, and what they say of a history."""
 
-    name: str  # of ``ITEM_GRAPHS``
+    name: str  # of ``GRAPH_KINDS``
     edges: sparse.csr_matrix  # (I + 1, I + 1) float32; row and column 0 are no item
     past: float  # weight of an item of a history by that of the one after it
 
@@ -48,7 +48,7 @@ class ItemGraph(NamedTuple):
         """(n, I + 1) float32 scores of what follows each of n histories, 0 where they are below."""
         rows = weighted_rows(histories, self.edges.shape[0] - 1, self.past) @ self.edges
         scores = rows.toarray()
-        for _ in range(1, ITEM_GRAPHS[self.name].hops):
+        for _ in range(1, GRAPH_KINDS[self.name].hops):
             scores = (self.edges.T @ scores.T).T
         return np.maximum(scores, 0.0, dtype=np.float32)
 
@@ -117,12 +117,12 @@ class GraphKind(NamedTuple):
 
 # By the names in ``ITEM_GRAPHS`` of modules/presets.py. Hops and weights of the past were chosen on
 # Beauty's validation items (benchmarks/EXPERIMENTS.md, experiment 11).
-ITEM_GRAPHS = {
+GRAPH_KINDS = {
     "linear": GraphKind(linear_edges, 1, (0.5, 0.4, 0.6, 0.7, 0.8, 0.9)),
     "paths": GraphKind(path_edges, 3, (0.8,)),
 }
 
 
 def item_graph(name: str, dataset: RecDataset) -> ItemGraph:
-    """One of ``ITEM_GRAPHS``, of the train histories. Raises UserError as ``solve`` does."""
-    return ItemGraph(name, ITEM_GRAPHS[name].edges(dataset), ITEM_GRAPHS[name].pasts[0])
+    """One of ``GRAPH_KINDS``, of the train histories. Raises UserError as ``solve`` does."""
+    return ItemGraph(name, GRAPH_KINDS[name].edges(dataset), GRAPH_KINDS[name].pasts[0])

@@ -18,8 +18,7 @@ from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from modules.data.item_graph import ITEM_GRAPHS as GRAPH_KINDS
-from modules.data.item_graph import ItemGraph
+from modules.data.item_graph import GRAPH_KINDS, ItemGraph
 from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
 from modules.model.config import CONFIG_FILE, ELMRecConfig
@@ -83,19 +82,25 @@ class ELMRec(nn.Module):
             nn.init.normal_(self.nodes.weight, std=config.sigma)
             with torch.no_grad():  # row 0: a token of no whole word stays as T5 knows it
                 self.nodes.weight[0] = 0.0
-            for name, tensor in graph._asdict().items():
-                self.register_buffer(f"graph_{name}", tensor)
+            self._keep("graph", graph)
         self.item_scores: ItemScores | None = None
         if names := ITEM_GRAPHS[config.item_graph]:
             self.item_scores = ItemScores([GRAPH_KINDS[name].pasts for name in names])
             for name in names:
-                for part, tensor in item_graphs[name]._asdict().items():
-                    self.register_buffer(f"{name}_graph_{part}", tensor)
+                self._keep(f"{name}_graph", item_graphs[name])
         # W, and what it was made of; in evaluation, where W depends on no input.
         self._propagated: tuple[torch.Tensor, tuple[int, int]] | None = None
         # With --graph_every (see freeze_table): W as steps use it, as made of E0, and E0.
         self.frozen: torch.Tensor | None = None
         self._made: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def _keep(self, name: str, graph: Graph) -> None:
+        """Make a graph a part of the model, under this name."""
+        for part, tensor in graph._asdict().items():
+            self.register_buffer(f"{name}_{part}", tensor)
+
+    def _kept(self, name: str) -> Graph:
+        return Graph(*(getattr(self, f"{name}_{part}") for part in Graph._fields))
 
     # ---------------------------------------------------------------------------- the paper
 
@@ -124,7 +129,7 @@ class ELMRec(nn.Module):
     def _propagate(
         self, features: torch.Tensor, own_edges: torch.Tensor | None = None
     ) -> torch.Tensor:
-        graph = Graph(self.graph_crow, self.graph_col, self.graph_values)
+        graph = self._kept("graph")
         if own_edges is not None:
             graph = without_edges(graph, *own_edges.to(features.device))
         return PROPAGATIONS[self.config.propagation](features, graph, self.config.graph_layers)
@@ -205,8 +210,8 @@ class ELMRec(nn.Module):
         """As rankings read them."""
         found = []
         for n, name in enumerate(ITEM_GRAPHS[self.config.item_graph]):
-            graph = Graph(*(getattr(self, f"{name}_graph_{part}") for part in Graph._fields))
-            found.append(ItemGraph(name, graph.scipy(), self.item_scores.pasts[n].item()))
+            edges = self._kept(f"{name}_graph").scipy()
+            found.append(ItemGraph(name, edges, self.item_scores.pasts[n].item()))
         return tuple(found)
 
     def _t5_loss(

@@ -1,6 +1,8 @@
-"""Values of pretrain.py's flags that name tasks."""
+"""The flags of pretrain.py as fields, and their values that name tasks."""
 
 import argparse
+from dataclasses import field
+from typing import Any
 
 from modules.tasks import Task, WholeWords
 from utils.errors import limit
@@ -8,6 +10,17 @@ from utils.flag_types import names
 
 _TASKS = tuple(task.label for task in Task)
 _IDS = tuple(scheme.value for scheme in WholeWords)
+
+
+def flag(group: str, default: Any, text: str, **how: Any) -> Any:
+    """A field that is a flag. group: of the help; how: further arguments of argparse."""
+    if isinstance(default, list | dict):
+        return field(
+            default_factory=default.copy, metadata={"group": group, "help": text, "how": how}
+        )
+    if default is False:
+        how["action"] = "store_true"
+    return field(default=default, metadata={"group": group, "help": text, "how": how})
 
 
 def task_list(text: str) -> list[str]:

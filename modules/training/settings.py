@@ -24,30 +24,11 @@ from modules.presets import (
 )
 from modules.tasks import METHODS, Task, WholeWords, schemes
 from modules.training.checks import check
-from modules.training.flag_types import task_list, whole_word_list
-from utils.flag_types import (
-    natural,
-    non_negative,
-    positive,
-    positive_int,
-    real,
-    share,
-    whole,
-)
+from modules.training.flag_types import flag, task_list, whole_word_list
+from utils.flag_types import natural, non_negative, positive, positive_int, real, share, whole
 
 OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
 _TASKS = [task.label for task in Task]
-
-
-def flag(group: str, default: Any, text: str, **how: Any) -> Any:
-    """A field that is a flag. group: of the help; how: further arguments of argparse."""
-    if isinstance(default, list | dict):
-        return field(
-            default_factory=default.copy, metadata={"group": group, "help": text, "how": how}
-        )
-    if default is False:
-        how["action"] = "store_true"
-    return field(default=default, metadata={"group": group, "help": text, "how": how})
 
 
 @dataclass(frozen=True)
@@ -269,26 +250,22 @@ class Settings:
         if optimizer is None:
             scratch = self.from_scratch or backbone in BACKBONES
             optimizer = "adafactor" if scratch and not self.shard else "adamw"
+        own_edges = "drop" if self.protocol == "clean" and self.has_graph else "keep"
         return replace(
             self,
             backbone=backbone,
             optimizer=optimizer,
             lr=self.lr or OPTIMIZERS[optimizer],
             item_ids=self.item_ids or {"clean": "random", "paper": "published"}[self.protocol],
-            own_edges=self.own_edges or ("drop" if self._drops_by_default else "keep"),
+            own_edges=self.own_edges or own_edges,
             preset=ALIASES.get(self.preset, self.preset),
         )
 
     def _with_tasks(self, texts: bool) -> "Settings":
         if texts:
             return replace(self, tasks=["explanation", "sequential"])
-        # Tasks that are not trained need no graph.
-        whole_words = {"explanation": "position", "direct": "position"} | self.whole_words
-        return replace(self, tasks=["sequential"], whole_words=whole_words)
-
-    @property
-    def _drops_by_default(self) -> bool:
-        return self.protocol == "clean" and self.has_graph
+        no_graph = {"explanation": "position", "direct": "position"}  # which are not trained
+        return replace(self, tasks=["sequential"], whole_words=no_graph | self.whole_words)
 
     def for_data(self, name: str, windows: int, texts: int) -> tuple["Settings", str]:
         """What follows from the data set where it is not given: α, σ and L of the preset by its
@@ -307,11 +284,10 @@ class Settings:
         if not self.has_graph:
             row = row._replace(alpha=1.0)  # POD and P5 have no alpha
             source = f"--method {self.method}: no graph, α = 1"
-        explains = Task.EXPLANATION.label in self.tasks
-        size = pace(windows, texts if explains else 0)._asdict()
+        size = pace(windows, texts if Task.EXPLANATION.label in self.tasks else 0)._asdict()
         size["endure_times"] = self.epochs or size["epochs"]
         preset = {"alpha": row.alpha, "sigma": row.sigma, "L": row.layers}
         given = [name for name in preset if getattr(self, name) is not None]
-        missing = {**preset, **size}
-        filled = {name: value for name, value in missing.items() if getattr(self, name) is None}
+        follows = (preset | size).items()
+        filled = {name: value for name, value in follows if getattr(self, name) is None}
         return replace(self, **filled), source + (f"; given: {', '.join(given)}" if given else "")

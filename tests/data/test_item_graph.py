@@ -8,7 +8,7 @@ import pytest
 from modules.data.dataset import RecDataset
 from modules.data.histories import Stretches
 from modules.data.item_graph import (
-    ITEM_GRAPHS,
+    GRAPH_KINDS,
     PAST,
     SMALLEST_EDGE,
     ItemGraph,
@@ -18,7 +18,7 @@ from modules.data.item_graph import (
     solve,
 )
 from modules.model.graph import normalized_adjacency
-from modules.presets import ITEM_GRAPHS as NAMES
+from modules.presets import ITEM_GRAPHS
 
 ITEMS = 12
 
@@ -71,7 +71,7 @@ def test_paths_are_rows_of_odd_powers_of_the_user_item_graph():
         own = a_hat[user, users:].copy()  # D_u^-1/2 R D_i^-1/2
         own[0] = 0.0
         np.testing.assert_allclose(own @ edges, [0.0, *cubed[user, users + 1 :]], atol=1e-6)
-        hops = own @ np.linalg.matrix_power(edges, ITEM_GRAPHS["paths"].hops)
+        hops = own @ np.linalg.matrix_power(edges, GRAPH_KINDS["paths"].hops)
         np.testing.assert_allclose(hops, [0.0, *seventh[user, users + 1 :]], atol=1e-6)
     graph = item_graph("paths", dataset)
     found = graph.after(Stretches(np.array([4, 2]), np.array([0]), np.array([2])))
@@ -79,18 +79,18 @@ def test_paths_are_rows_of_odd_powers_of_the_user_item_graph():
     np.testing.assert_allclose(found[0], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ITEM_GRAPHS)
+@pytest.mark.parametrize("name", GRAPH_KINDS)
 def test_held_out_items_are_not_in_it(name):
     rows = random_rows(40, 10)
     other = [[*row[:-2], *row[-2:][::-1]] for row in rows]
     assert rows != other
-    first, second = (ITEM_GRAPHS[name].edges(dataset_of(r)).toarray() for r in (rows, other))
+    first, second = (GRAPH_KINDS[name].edges(dataset_of(r)).toarray() for r in (rows, other))
     np.testing.assert_array_equal(first, second)
     rows[0][0], rows[0][1] = rows[0][1], rows[0][0]  # and of train items another order, or another
     rows[1][0] = next(item for item in range(1, ITEMS + 1) if item not in rows[1])
-    assert (ITEM_GRAPHS[name].edges(dataset_of(rows)).toarray() != first).any()
+    assert (GRAPH_KINDS[name].edges(dataset_of(rows)).toarray() != first).any()
 
 
 def test_every_graph_has_a_flag():
-    assert list(NAMES) == ["none", *ITEM_GRAPHS, "both"]
-    assert NAMES["both"] == tuple(ITEM_GRAPHS)
+    assert list(ITEM_GRAPHS) == ["none", *GRAPH_KINDS, "both"]
+    assert ITEM_GRAPHS["both"] == tuple(GRAPH_KINDS)

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 from modules.data.dataset import HeldOut
-from modules.data.item_graph import ITEM_GRAPHS, item_graph
+from modules.data.item_graph import GRAPH_KINDS, item_graph
 from modules.evaluation.decode import Decoding, pick_method
 from modules.evaluation.ranker import Ranker
 from modules.loader.batches import BatchSize
@@ -26,7 +26,7 @@ from modules.tasks import Task, WholeWords
 from tests.conftest import random_t5
 from utils.errors import UserError
 
-PASTS = [kind.pasts for kind in ITEM_GRAPHS.values()]
+PASTS = [kind.pasts for kind in GRAPH_KINDS.values()]
 SOME = torch.tensor([0.7, 1.5, 0.02, 0.4, 0.01]).log()  # τ; γ and ε of two graphs
 
 
@@ -39,7 +39,7 @@ def parts(dataset):
     schemes = dict.fromkeys(Task, WholeWords.POSITION)
     sizes = dataset.n_users, dataset.n_items
     config = ELMRecConfig(*sizes, "pod", causal=True, item_graph="both")
-    graphs = {name: Graph.of(item_graph(name, dataset).edges) for name in ITEM_GRAPHS}
+    graphs = {name: Graph.of(item_graph(name, dataset).edges) for name in GRAPH_KINDS}
     torch.manual_seed(2)
     model = ELMRec(random_t5(len(tokenizer)), config, None, item_graphs=graphs).eval()
     return Prompts(pieces, schemes, True, item_graphs=model.item_graphs()), model
@@ -65,7 +65,7 @@ def matrix_of(ranked):
 
 def plain_scores(dataset, graph, past):
     """s of each user before the test item, an item at a time."""
-    edges = np.linalg.matrix_power(graph.edges.toarray(), ITEM_GRAPHS[graph.name].hops)
+    edges = np.linalg.matrix_power(graph.edges.toarray(), GRAPH_KINDS[graph.name].hops)
     said = np.zeros((4, 13))
     for user in range(4):
         for age, item in enumerate(reversed(dataset.history(user + 1)[:-1].tolist())):
