@@ -58,7 +58,12 @@ ITEM_TOKENS = {
 }
 # The best that we know under the clean protocol: the same with the item graph; and explanations,
 # told of the user-item graph, where the data have texts.
-ELMREC_CLEAN = ITEM_TOKENS | {"item_graph": "both", "method": "elmrec", "tasks": None}
+ELMREC_CLEAN = ITEM_TOKENS | {
+    "item_graph": "both",
+    "method": "elmrec",
+    "tasks": None,
+    "text_dropout": 0.1,
+}
 OWN_PRESETS = {"item_tokens": ITEM_TOKENS, "elmrec_clean": ELMREC_CLEAN}
 
 

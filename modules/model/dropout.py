@@ -6,9 +6,20 @@ a bitwise "and" with 0xFFFF or 0: probabilities are exact to 1 / 65536. Elsewher
 """
 
 import torch
+from torch import nn
+from transformers.models.t5.modeling_t5 import T5Attention
 
 _LEVELS = 1 << 16
 _AS_INTEGER = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float64: torch.int64}
+
+
+def set_dropout(t5: nn.Module, rate: float) -> None:
+    """From here on T5 drops this share, wherever it drops anything."""
+    for module in t5.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        elif isinstance(module, T5Attention):
+            module.dropout = rate
 
 
 def own_kernels(x: torch.Tensor) -> bool:

@@ -30,7 +30,7 @@ def encode(
             here only to one another); None: all attend to all.
     """
     stack = t5.encoder
-    p = stack.config.dropout_rate if stack.training else 0.0
+    p = stack.dropout.p if stack.training else 0.0
     first = stack.block[0].layer[0].SelfAttention
     bias = first.compute_bias(embeds.shape[1], embeds.shape[1], device=embeds.device)
     if causal_from is not None:

@@ -1,5 +1,6 @@
-"""The losses of the steps: their means, and NaN or infinite ones noticed before they reach the
-weights, or at the next look.
+"""The losses of the steps: their means, and what goes wrong with them.
+
+NaN and infinite losses are noticed before they reach the weights, or at the next look.
 
 On a CPU a loss is looked at before the optimizer's step. On a GPU a look is a wait, so that losses
 are noted on the device and looked at where training waits anyway, and before anything is saved.
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
+from modules.loader.batches import Batch
 from modules.tasks import Task
 from utils import distributed
 from utils.errors import UserError
@@ -23,6 +25,16 @@ def nonfinite(what: str, value: float) -> NonFiniteLoss:
     return NonFiniteLoss(
         f"{what} is {value}. Lower --lr, or --alpha and --sigma, or train with --precision fp32; "
         "--skip_nonfinite leaves such steps out and counts them."
+    )
+
+
+def too_large(batch: Batch) -> str:
+    """What to say where the memory does not hold a batch."""
+    b, s = batch.input_ids.shape
+    return (
+        f"out of memory in a step of the {batch.task.label} task: its batch has {b} prompts of "
+        f"{s} tokens. Give --batch_tokens below {b * s:,} (the step stays the same, in smaller "
+        "batches), or lower --batch_size or --negative_num."
     )
 
 

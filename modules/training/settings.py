@@ -54,6 +54,10 @@ class Settings:
     dropout: float | None = flag(
         "model", None, "dropout rate of T5; default as in the backbone (0.1)", type=share
     )
+    text_dropout: float | None = flag(
+        "model", None, "dropout rate in steps of the explanation task; default --dropout",
+        type=share,
+    )  # fmt: skip
     whole_words: dict[str, str] = flag(  # noqa: RUF009  a field
         "model", {},
         "for ablations: whole-word ids of tasks that differ from the method's, as in "

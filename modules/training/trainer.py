@@ -17,12 +17,12 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from modules.loader.batches import Batch
 from modules.loader.training_stream import TrainingStream, TrainStep, edges_ahead, task_of_step
+from modules.model.dropout import set_dropout
 from modules.model.elmrec import ELMRec
 from modules.tasks import Task
 from modules.training.events import EpochReport, FitResult, StepReport
-from modules.training.loss_meter import LossWatch, MeanLosses, nonfinite
+from modules.training.loss_meter import LossWatch, MeanLosses, nonfinite, too_large
 from modules.training.optimizer import make_optimizer, rate_of_step
 from modules.training.parallel import WHOLE, full_state_dict, no_sync, parallel
 from modules.training.settings import Settings
@@ -55,6 +55,9 @@ class Trainer:
             model.compile_loss()
         self._net = parallel(model, settings.shard)
         self._optimizer = make_optimizer(model, settings.optimizer, settings.lr)
+        rate = model.t5.config.dropout_rate
+        texts = rate if settings.text_dropout is None else settings.text_dropout
+        self._dropout = {task: texts if task is Task.EXPLANATION else rate for task in streams}
         self._losses = MeanLosses()
         self._watch = LossWatch(list(streams), machine.device, settings.skip_nonfinite)
         self._table_gradient: torch.Tensor | None = None  # of a frozen table, from a state
@@ -153,6 +156,7 @@ class Trainer:
             self._table_edges = edges_ahead(self._streams, range(self.step, self.step + steps))
             self._model.freeze_table(self._table_edges)
         stream = self._streams[task]
+        set_dropout(self._model.t5, self._dropout[task])
         loss = self._backward(next(stream))
         self.step, self.nth = self.step + 1, self.nth + 1
         rate = rate_of_step(self.step, self.total_steps, settings.warmup, settings.schedule)
@@ -186,7 +190,7 @@ class Trainer:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                raise UserError(_too_large(batch)) from error
+                raise UserError(too_large(batch)) from error
             total += loss.detach()
         return total
 
@@ -289,12 +293,3 @@ INTERRUPTED = "interrupted"  # asked to stop before any limit was reached
 # Of tensors in a state.
 _KINDS = {"model", "optimizer", "losses", "rng", "frozen", "frozen_edges", "order"}
 _COUNTERS = ("step", "epoch", "nth", "endured")
-
-
-def _too_large(batch: Batch) -> str:
-    b, s = batch.input_ids.shape
-    return (
-        f"out of memory in a step of the {batch.task.label} task: its batch has {b} prompts of "
-        f"{s} tokens. Give --batch_tokens below {b * s:,} (the step stays the same, in smaller "
-        "batches), or lower --batch_size or --negative_num."
-    )

@@ -5,7 +5,7 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from modules.model.attention import biased_attention, closed_keys
-from modules.model.dropout import dropout, keep, keep_bits
+from modules.model.dropout import dropout, keep, keep_bits, set_dropout
 from modules.model.encoder import encode
 
 
@@ -102,6 +102,21 @@ def test_dropout_drops_its_share_and_scales_the_rest(dtype: torch.dtype) -> None
     torch.testing.assert_close(out[~dropped], (2 * kept).expand_as(out[~dropped]))
     assert torch.equal(x.grad == 0, dropped)
     torch.testing.assert_close(x.grad[~dropped], kept.expand_as(x.grad[~dropped]))
+
+
+def test_a_rate_that_is_set_is_as_one_made_with_it() -> None:
+    made, changed = _t5("relu", 0.4).train(), _t5("relu", 0.0).train()
+    set_dropout(changed, 0.4)
+    embeds, mask = _inputs()
+    labels = torch.randint(1, 50, (5, 4), generator=torch.Generator().manual_seed(3))
+    found = []
+    for t5 in (made, changed):
+        torch.manual_seed(7)
+        theirs = t5(inputs_embeds=embeds, attention_mask=mask, labels=labels).loss
+        found.append((theirs, encode(t5, embeds, mask).sum()))
+    assert found[0] == found[1]
+    set_dropout(changed, 0.0)
+    assert changed(inputs_embeds=embeds, attention_mask=mask, labels=labels).loss != found[0][0]
 
 
 def test_dropout_follows_the_seed() -> None:

@@ -10,8 +10,8 @@ import torch
 from modules.data.dataset import HeldOut
 from modules.data.negatives import NegativeSampler
 from modules.loader.batches import BatchSize
-from modules.loader.ragged import recent_histories
-from modules.loader.training_stream import StepPlan, TrainingStream
+from modules.loader.ragged import Ragged, recent_histories
+from modules.loader.training_stream import Records, StepPlan, TrainingStream
 from modules.tasks import Task, WholeWords
 from modules.training.loss_meter import LossWatch
 from modules.training.settings import Settings
@@ -23,7 +23,15 @@ from utils.runtime import Machine
 LOSSES = "modules.training.validation.validation_losses"
 
 
-def streams(dataset, prompts, seed=0):
+TASKS = (Task.SEQUENTIAL, Task.DIRECT)
+
+
+def streams(dataset, prompts, seed=0, tasks=TASKS):
+    users, items = np.array([1, 2]), np.array([3, 4])
+    sources = {
+        Task.DIRECT: NegativeSampler(dataset, 4),
+        Task.EXPLANATION: Records(users, items, Ragged.of([[5, 6, 1], [5, 1]])),
+    }
     return {
         task: TrainingStream(
             task,
@@ -31,9 +39,9 @@ def streams(dataset, prompts, seed=0):
             prompts,
             StepPlan(BatchSize(2)),
             np.random.default_rng([seed, task]),
-            NegativeSampler(dataset, 4) if task is Task.DIRECT else None,
+            sources.get(task),
         )
-        for task in (Task.SEQUENTIAL, Task.DIRECT)
+        for task in tasks
     }
 
 
@@ -47,12 +55,12 @@ def validation(dataset, prompts):
     }
 
 
-def trainer_of(dataset, prompts, model, measure=None, **settings):
+def trainer_of(dataset, prompts, model, measure=None, tasks=TASKS, **settings):
     settings = Settings(**{"optimizer": "adamw", "lr": 1e-3} | settings)
     machine = Machine(torch.device("cpu"), "fp32")
     sets = validation(dataset, prompts)
     checks = Validation(model, machine, lambda most: sets, measure)
-    return Trainer(model, streams(dataset, prompts), checks, settings, machine)
+    return Trainer(model, streams(dataset, prompts, tasks=tasks), checks, settings, machine)
 
 
 def fit(dataset, prompts, model, **settings):
@@ -102,6 +110,18 @@ def test_the_same_seed_gives_the_same_weights(dataset, prompts, model):
         weights.append({k: v.clone() for k, v in model.state_dict().items()})
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
+
+
+def test_explanations_have_a_dropout_of_their_own(dataset, prompts, model):
+    tasks = (Task.EXPLANATION, Task.SEQUENTIAL)
+    trainer = trainer_of(dataset, prompts, model, tasks=tasks, max_steps=4, text_dropout=0.25)
+    seen = []
+    trainer.fit(
+        lambda step: seen.append((step.task, model.t5.encoder.dropout.p)), len, lambda report: None
+    )
+    own = model.t5.config.dropout_rate
+    assert own != 0.25
+    assert seen == [(Task.EXPLANATION, 0.25), (Task.SEQUENTIAL, own)] * 2
 
 
 def test_a_frozen_table_is_applied_every_k_steps_and_at_an_epochs_end(
