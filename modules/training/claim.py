@@ -29,7 +29,7 @@ FREE = {
     "log_interval", "checkpoint", "data_dir", "tensorboard", "model_version", "preset",
 }  # fmt: skip
 # Settings that earlier versions did not have: what they did, where it is not today's default.
-BEFORE = {"own_edges": "keep", "item_graph": "none"}
+BEFORE = {"own_edges": "keep", "item_graph": "none", "text_dropout": None}
 
 
 def saved_states(folder: Path) -> list[Path]:
