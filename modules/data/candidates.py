@@ -18,10 +18,11 @@ from utils.files import write_text
 
 
 def valid_candidates(
-    dataset: RecDataset, users: np.ndarray, negative_num: int, seed: int
+    dataset: RecDataset, users: np.ndarray, negative_num: int, seed: int, draw: int = 0
 ) -> np.ndarray:
-    """Each user's validation item among fresh negatives, shuffled: (n, negative_num + 1)."""
-    generator = rng(seed, Stream.VALID_CANDIDATES)
+    """Each user's validation item among drawn negatives, shuffled: (n, negative_num + 1). draw:
+    another number gives other negatives."""
+    generator = rng(seed, Stream.VALID_CANDIDATES, draw)
     negatives = NegativeSampler(dataset, negative_num).draw(users, generator)
     return shuffled_candidates(dataset.targets(users, HeldOut.VALIDATION), negatives, generator)
 

@@ -31,15 +31,23 @@ def file_name(text: str) -> str:
     return text
 
 
+_PUBLISHED = {
+    "published": "the authors' search: free beams, batches in the order of the file, fp32, which "
+    "gives the published figures; what is no item is a miss, and counted"
+}
 DECODE_CATALOGUE = {
     "auto": "the faster of exact and best_first",
     "exact": "every item's probability, in one pass over the item trie",
     "best_first": "the same lists, for large catalogues",
     "beam": "search over the trie",
-}
+} | _PUBLISHED
 DECODE_CANDIDATES = {
     "exact": "every candidate's probability",
     "beam": "search over the candidates' trie",
+} | _PUBLISHED
+DECODE_TEXTS = {
+    "beam": "beam search",
+    "published": "the same, batches in the order of the file, fp32",
 }
 
 
@@ -52,17 +60,12 @@ def add_ranking_flags(
         the group, for a script's own flags.
     """
     group = parser.add_argument_group("ranking")
-    group.add_argument(
-        "--decode",
-        choices=decode,
-        default=next(iter(decode)),
-        help="; ".join(f"{name}: {text}" for name, text in decode.items()),
-    )
+    add_decode_flag(group, decode)
     group.add_argument(
         "--num_beams",
         type=positive_int,
         default=num_beams,
-        help="beams, for --decode beam",
+        help="beams, for --decode beam and published",
     )
     group.add_argument(
         "--length_penalty",
@@ -74,6 +77,16 @@ def add_ranking_flags(
     add_trec_flag(group)
     add_evaluation_flags(group)
     return group
+
+
+def add_decode_flag(group: argparse._ActionsContainer, decode: dict[str, str]) -> None:
+    """Which search. decode: the choices with their help, the default first."""
+    group.add_argument(
+        "--decode",
+        choices=decode,
+        default=next(iter(decode)),
+        help="; ".join(f"{name}: {text}" for name, text in decode.items()),
+    )
 
 
 def add_catalogue_flag(group: argparse._ActionsContainer) -> None:
@@ -168,10 +181,33 @@ def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def evaluation_precision(given: str | None, checkpoint: str, decode: str = "") -> str | None:
+    """``--precision``; else fp32 where the search is published or the model was trained in it."""
+    if given or decode == "published":
+        return given or "fp32"
+    return read_record(Path(checkpoint)).precision
+
+
+def check_published(decode: str, batch_tokens: int | None, catalogue: bool = False) -> None:
+    """UserError where flags contradict ``--decode published``."""
+    if decode != "published":
+        return
+    if batch_tokens is not None:
+        raise UserError(
+            f"--batch_tokens {batch_tokens}: the published batches hold --batch_size prompts each, "
+            "and what a decoder that sees pads says depends on them. Leave it out."
+        )
+    if catalogue:
+        raise UserError(
+            "--catalogue: the published search ranks a few items a user, not all. Leave it out, or "
+            "give another --decode."
+        )
+
+
 def check_beams(decode: str, num_beams: int, wanted: int, what: str) -> None:
     """UserError where a beam search has fewer beams than items are wanted. what: the flags that
     ask for them."""
-    if decode == "beam" and num_beams < wanted:
+    if decode in ("beam", "published") and num_beams < wanted:
         raise UserError(
             f"--num_beams {num_beams} cannot give {wanted} items ({what}). Give at least {wanted} "
             "beams, or use --decode exact."

@@ -23,6 +23,7 @@ def run_lines(rows: Iterable[Mapping[str, Any]], tag: str) -> list[str]:
         f"{row['user']} Q0 {item} {place} {len(row['items']) - place + 1} {tag}"
         for row in rows
         for place, item in enumerate(row["items"], start=1)
+        if item
     ]
 
 
