@@ -156,7 +156,7 @@ def add_trec_flag(group: argparse._ActionsContainer) -> None:
 
 
 def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:
-    """Size of a batch, and a quick look at a part of the test set; a flag that says nothing."""
+    """Size of a batch, and a quick look at a part of the test set; what published commands have."""
     add_batch_size(group)
     group.add_argument(
         "--model_version",
