@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
     if not args.min_len < MAX_TOKENS:
         raise UserError(f"--min_len {args.min_len}: must be below {MAX_TOKENS}, where a text ends.")
     flags.check_published(args.decode, args.batch_tokens)
-    flags.check_folders(args.data_dir, args.checkpoint, args.outf, "--outf")
+    flags.check_folders(args.data_dir, args.checkpoint, args.outf, "--outf", args.model_version)
     return args
 
 

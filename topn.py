@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     flags.check_beams(args.decode, args.num_beams, args.top_n, "--top_n")
     flags.check_linear(args.linear, args.decode)
     flags.check_published(args.decode, args.batch_tokens, args.catalogue)
-    flags.check_folders(args.data_dir, args.checkpoint, "direct", "results of")
+    flags.check_folders(args.data_dir, args.checkpoint, "direct", "results of", args.model_version)
     return args
 
 

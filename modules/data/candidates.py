@@ -33,7 +33,9 @@ def test_candidates(
     """Each user's test item among its negatives, shuffled: (n, negative_num + 1), and the source.
 
     Negatives are those of negative.txt. Where the data folder has none they are drawn from the
-    run's seed, for all users, and kept as ``negative.txt`` in the run's folder.
+    run's seed, for all users, and kept as ``negative.txt`` in the run's folder. A published line
+    can hold a negative twice, and so can a row here: what ranks it counts an item once
+    (``each_once``).
     """
     if dataset.negatives is not None:
         have = dataset.negatives.shape[1]

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from modules.data.reader import check_data_folder
 from modules.evaluation.seen import DROP, KEEP, LEAVE_OUT
+from modules.presets import MODEL_VERSIONS
 from modules.runs.record import read_record
 from modules.runs.writing import check_result_name
 from modules.tasks import RANKING_TASKS
 from utils import distributed
+from utils.console import say
 from utils.errors import UserError, limit
 from utils.files import check_writable
 from utils.flag_types import exponent, non_negative, positive_int
@@ -167,8 +169,14 @@ def add_trec_flag(group: argparse._ActionsContainer) -> None:
 
 
 def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:
-    """Size of a batch, and a quick look at a part of the test set."""
+    """Size of a batch, and a quick look at a part of the test set; what published commands have."""
     add_batch_size(group)
+    group.add_argument(
+        "--model_version",
+        type=int,
+        choices=range(len(MODEL_VERSIONS)),
+        help="kept for the published commands: the model in the folder says which T5 it is on",
+    )
     group.add_argument(
         "--batch_tokens",
         type=positive_int,
@@ -214,15 +222,25 @@ def check_beams(decode: str, num_beams: int, wanted: int, what: str) -> None:
         )
 
 
-def check_folders(data_dir: str, checkpoint: str, result: str, flag: str) -> None:
+def check_folders(
+    data_dir: str, checkpoint: str, result: str, flag: str, model_version: int | None
+) -> None:
     """UserError where ``--data_dir`` or ``--checkpoint`` cannot be what it must be, a run trains
     there, or a file of somebody else has the name of the result: said here, it does not take the
     seconds that torch takes to load.
 
     flag: that names the result, for errors.
+    model_version: where it names another T5 than the model's, this is said.
     """
     check_data_folder(data_dir)
-    read_record(Path(checkpoint))
+    backbone = read_record(Path(checkpoint)).arguments.get("backbone")
+    if backbone and model_version is not None:
+        named = MODEL_VERSIONS[model_version]
+        if Path(backbone).name != named:
+            say(
+                f"--model_version {model_version} is {named}, and the model of --checkpoint "
+                f"{checkpoint} is on {backbone}: that one is tested"
+            )
     check_writable(checkpoint)
     check_result_name(Path(checkpoint), result, flag)
     if distributed.is_main():

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from modules.data.item_graph import ItemGraph
+from modules.data.negatives import each_once
 from modules.decoding.beam import NONE, Allowed, BeamOptions, Marks, beam_search
 from modules.decoding.best_first import branches, rank_best_first
 from modules.decoding.exact import PrefixTree, prefix_tree, rank_exact
@@ -102,7 +103,8 @@ class Ranker:
 
         Args:
             samples: n rows.
-            candidates: (n, C) items, or (1, C) for all rows.
+            candidates: (n, C) items, or (1, C) for all rows. One that is in a row twice is ranked
+                once.
             k: length of the lists; less where there are fewer candidates.
             added: what is added to each row's log-probabilities; for exact ranking.
             stop_asked: asked after each batch.
@@ -111,7 +113,7 @@ class Ranker:
             Stopped: where a process was asked to stop.
         """
         k = min(k, candidates.shape[1])
-        search = self._search(samples.task, candidates, k, added)
+        search = self._search(samples.task, each_once(candidates), k, added)
         if self._progress:
             n, m = candidates.shape[1], len(samples.users)
             say(f"ranking {n:,} items for {m:,} users ({self.decoding.method})")

@@ -112,7 +112,7 @@ class Settings(Published):
     simulate_leak: bool = flag(
         "protocol", False,
         "with --protocol paper, for data without explanation.json: a graph of a random 53%% of "
-        "all pairs, held-out ones included, in place of the published split's",
+        "all pairs (49%% of Toys'), held-out ones included, in place of the published split's",
     )  # fmt: skip
     item_ids: str | None = flag(
         "protocol", None,
