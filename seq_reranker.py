@@ -35,7 +35,10 @@ def parse_args() -> argparse.Namespace:
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     flags.check_beams(args.decode, args.num_beams, args.top_n, "--top_n")
     flags.check_linear(args.linear, args.decode)
-        search = self._search(samples.task, each_once(candidates), k, added)
+    flags.check_published(args.decode, args.batch_tokens, args.catalogue)
+    flags.check_folders(
+        args.data_dir, args.checkpoint, "sequential", "results of", args.model_version
+    )
     return args
 
 
