@@ -2,7 +2,8 @@
 
     python exp.py ./data/beauty/ --cuda --batch_size 16 --checkpoint ./checkpoint/beauty/
 
-Writes explanation.json and explanation.jsonl (--outf names another file for the texts).
+Writes explanation.json, explanation.jsonl and, as the published script does, explanation.txt:
+reference, text, blank line (--outf generated.txt gives them the published name).
 """
 
 import argparse
@@ -53,7 +54,7 @@ def parse_args() -> argparse.Namespace:
         "--outf",
         type=flags.file_name,
         default="explanation",
-        help="name of the written files, without ending",
+        help="name of the written files; .txt is the one that the published script writes",
     )
     flags.add_evaluation_flags(group)
     cli.add_machine_flags(parser.add_argument_group("machine and output"))
@@ -103,7 +104,8 @@ def main() -> None:
         say(f"warning: {result['blank_texts']:,} of {len(texts):,} texts are blank")
     result["metrics"] = evaluation.text_figures(run.dataset, chosen, texts, references)
     rows = evaluation.text_rows(run.dataset, chosen, texts, references)
-    runs.write_results(run.folder, args.outf, result, rows)
+    text = evaluation.published_text(rows)
+    runs.write_results(run.folder, args.outf, result, rows, text=text)
     with by_product("report.html"):
         reports.write_report(run.folder)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from modules.evaluation.flags import check_folders
+from modules.evaluation.published import PublishedSearch
 from tests.conftest import script, write_folder
 from tests.test_scripts import SMALL
 
@@ -117,3 +118,70 @@ def test_nothing_is_said_of_the_version_that_a_model_has(trained, tmp_path, back
     (tmp_path / "run.json").write_text(json.dumps(record))
     check_folders(str(data), str(tmp_path), "direct", "results of", 0)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["seq_reranker.py", "topn.py"])
+def test_the_published_search_counts_what_is_no_item(trained, name):
+    data, run = trained
+    how = ("--checkpoint", run, "--decode", "published", "--batch_size", 3, "--num_beams", 30)
+    done = script(name, data, *how)
+    assert done.returncode == 0, done.stderr
+    task = "direct" if name == "topn.py" else "sequential"
+    result = json.loads((run / f"{task}.json").read_text())
+    assert result["decode"] == "published"
+    assert result["arguments"]["precision"] == "fp32"
+    counts = result["published"]
+    assert (
+        f"published search, {counts['sequences']} sequences: {counts['no_number']} no"
+        in done.stdout
+    )
+    rows = [json.loads(line) for line in (run / f"{task}.jsonl").read_text().splitlines()]
+    lost = sum(item == 0 for row in rows for item in row["items"])
+    expected = counts["no_item"] + counts["repeated"]
+    if task == "direct":  # there, what is no number takes a place too
+        assert lost == expected + counts["no_number"]
+    else:
+        assert lost <= expected
+    for row in rows:
+        items = [item for item in row["items"] if item]
+        assert len(set(items)) == len(items)
+        assert all(bool(item) == bool(name) for item, name in zip(row["items"], row["item_ids"]))
+    assert script("compare.py", "table", run).returncode == 0  # it is read again
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "words"),
+    [
+        ("topn.py", ("--batch_tokens", 50), "--batch_tokens 50: the published batches hold"),
+        ("seq_reranker.py", ("--catalogue",), "--catalogue: the published search ranks a few"),
+        ("exp.py", ("--batch_tokens", 50), "--batch_tokens 50: the published batches hold"),
+        ("topn.py", ("--num_beams", 4), "--num_beams 4 cannot give 10 items"),
+        ("seq_reranker.py", ("--linear", 1), "works with exact ranking alone"),
+    ],
+)
+def test_flags_that_contradict_the_published_search(trained, name, flags, words):
+    data, run = trained
+    done = script(name, data, "--checkpoint", run, "--decode", "published", *flags)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"), [((), "explanation"), (("--outf", "generated.txt"), "generated")]
+)
+def test_texts_in_the_published_form(trained, flags, name):
+    data, run = trained
+    how = ("--checkpoint", run, "--decode", "published", "--num_beams", 3)
+    done = script("exp.py", data, *how, *flags)
+    assert done.returncode == 0, done.stderr
+    (row,) = map(json.loads, (run / f"{name}.jsonl").read_text().splitlines())
+    written = " ".join(row["text"].split())
+    assert (run / f"{name}.txt").read_text() == f"{row['reference']}\n{written}\n\n"
+    assert not (run / f"{name}.txt.json").exists()
+
+
+def test_the_first_word_is_read_as_the_published_script_reads_it():
+    search = PublishedSearch(lambda rows: [], {7: 1, 20: 2}, 4)
+    texts = ["7", "20 7", "07", "x", "", "8", "_7", "-7", "7_", " 7"]
+    assert search.read(texts) == [1, 2, -1, 0, 0, -1, 0, -1, 0, 0]
+    assert search.misses == (10, 5, 2, 1)

@@ -24,7 +24,9 @@ TAKEN += ("baseline", *RANKING_TASKS)
 
 
 def file_name(text: str) -> str:
-    """A plain name for files in the run's folder, and none of those that are there already."""
+    """A plain name for files in the run's folder, and none of those that are there already; the
+    published ``generated.txt`` is ``generated``."""
+    text = text.removesuffix(".txt")
     if not re.fullmatch(r"\w[\w.-]{0,99}", text) or text in TAKEN:
         raise argparse.ArgumentTypeError(
             f"{limit(text)} must be a name of letters, digits, '_', '-' and '.', but not "

@@ -101,3 +101,11 @@ def text_rows(
         }
         for row, reference, text in zip(chosen, references, texts)
     ]
+
+
+def published_text(rows: list[dict[str, Any]]) -> str:
+    """Rows of ``text_rows`` as the published script writes them: reference, text, blank line."""
+    texts = (row[key] for row in rows for key in ("reference", "text"))
+    lines = [" ".join(text.split()) for text in texts]
+    pairs = zip(lines[::2], lines[1::2])
+    return "".join(f"{reference}\n{text}\n\n" for reference, text in pairs)
