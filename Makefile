@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo reproduce test test-slow lint clean
 
 $(VENV)/.runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,11 @@ demo: $(VENV)/.runtime
 	@head -n 5 $(DEMO)/explanation.jsonl
 	@echo "results: $(DEMO)/sequential.json, $(DEMO)/direct.json, $(DEMO)/explanation.json"
 	@echo "all of it to read: $(DEMO)/report.html"
+
+# The published experiment (docs/reproduce.md): make reproduce DATA=beauty CUDA=1
+reproduce: $(VENV)/.runtime
+	PYTHON=$(PY) DATA='$(DATA)' CUDA='$(CUDA)' LIMIT='$(LIMIT)' FLAGS='$(FLAGS)' \
+	    benchmarks/reproduce.sh
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -22,6 +22,10 @@ def _of_pod(dataset: str, task: str, columns: str, *values: float) -> PublishedF
     return PublishedFigures("POD", dataset, task, metrics, "log of POD's authors (T5-small)")
 
 
+def _of_elmrec(dataset: str, task: str, metric: str, value: float) -> PublishedFigures:
+    return PublishedFigures("ELMRec", dataset, task, {metric: value}, "paper, by wizwand.com")
+
+
 _RANKING = "HR@1 HR@5 HR@10 NDCG@5 NDCG@10"
 _TEXT = "BLEU-1 BLEU-4 ROUGE-1-F ROUGE-2-F ROUGE-L-F"
 PUBLISHED = (
@@ -30,7 +34,10 @@ PUBLISHED = (
     _of_pod("beauty", "explanation", _TEXT, 14.78, 1.06, 15.25, 1.57, 11.33),
     _of_pod("sports", "sequential", _RANKING, 0.0296, 0.0496, 0.0576, 0.0396, 0.0419),
     _of_pod("sports", "direct", _RANKING, 0.0895, 0.2086, 0.2873, 0.1506, 0.1756),
-    PublishedFigures("ELMRec", "toys", "direct", {"HR@5": 0.518}, "paper, arXiv 2409.19979"),
+    _of_elmrec("beauty", "sequential", "HR@10", 0.0750),
+    _of_elmrec("sports", "sequential", "HR@5", 0.0538),
+    _of_elmrec("toys", "sequential", "HR@5", 0.0713),
+    _of_elmrec("toys", "direct", "HR@5", 0.5178),
 )
 
 
