@@ -59,7 +59,7 @@ class RecDataset:
     negatives: np.ndarray | None  # (U, n) int32, row u - 1; None without negative.txt
     explanations: dict[str, Explanations] | None  # by split; None without explanation.json
     fingerprints: dict[str, str]  # file name -> SHA-256, of what runs and results depend on
-    titles: tuple[str, ...] | None = None  # of items, "" where one has none; None without items.json
+    titles: tuple[str, ...] | None = None  # of items, "" for none; None without items.json
 
     def __str__(self) -> str:
         """One line for the log."""

@@ -1,4 +1,4 @@
-"""The demo set: a few hundred users of a made-up shop, as a data folder with all files, from a seed.
+"""The demo set: a few hundred users of a made-up shop, with all files of a folder, from a seed.
 
     python -m modules.data.demo data/demo --seed 0 --overwrite
 

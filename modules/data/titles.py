@@ -51,7 +51,7 @@ def parse_titles(path: Path, content: bytes, n_items: int) -> tuple[str, ...]:
         if not is_text(title) or not title.strip():
             shown = f"its 'title' is {limit(title)}" if isinstance(entry, dict) else limit(entry)
             raise UserError(
-                f"{path}: key {key!r}: {shown}; it must be {{\"title\": \"...\"}} with a text that "
+                f'{path}: key {key!r}: {shown}; it must be {{"title": "..."}} with a text that '
                 "is not blank. Items without a title have no entry."
             )
         titles[item_of[key]] = title

@@ -1,4 +1,4 @@
-"""items.json: what it may hold, what each kind of bad entry is told, and that no run depends on it."""
+"""items.json: what it may hold, what each kind of bad entry is told; no run depends on it."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_what_is_written_is_read(titles):
 
 def test_titles_of_a_folder(folder):
     assert load_dataset(folder).titles is None
-    (folder / ITEMS_FILE).write_text('{"12": {"title": "A lamp", "colour": 7}, "3": {"title": "é"}}')
+    (folder / ITEMS_FILE).write_text('{"12": {"title": "A lamp", "size": 7}, "3": {"title": "é"}}')
     titles = load_dataset(folder).titles
     assert len(titles) == 13
     assert {item: title for item, title in enumerate(titles) if title} == {3: "é", 12: "A lamp"}
