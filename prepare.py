@@ -38,20 +38,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--out", type=path_name, required=True, help="data folder to write")
     group.add_argument("--overwrite", action="store_true", help="replace the data folder in --out")
     add_reading_flags(parser.add_argument_group("reading"))
-    group = parser.add_argument_group("titles of items, for people to read")
-    group.add_argument(
-        "--items",
-        type=path_name,
-        metavar="FILE",
-        help="file of items and their titles, read by its ending: Amazon's meta dumps, RecBole's "
-        ".item, JSON lines, CSV, TSV, Parquet",
-    )
-    group.add_argument(
-        "--item_title",
-        metavar="NAME",
-        help="column of an item's title in FILE, or in RAW without --items; default: of FILE title, "
-        "one whose name holds title, or name",
-    )
+    add_title_flags(parser.add_argument_group("titles of items, for people to read"))
     group = parser.add_argument_group("filters and numbering")
     group.add_argument(
         "--core", type=positive_int, default=5, help="fewest interactions of a user and of an item"
@@ -125,6 +112,23 @@ def add_reading_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--strict", action="store_true", help="stop at a bad line; default: skip it")
 
 
+def add_title_flags(group: argparse._ArgumentGroup) -> None:
+    """Where the titles of items are."""
+    group.add_argument(
+        "--items",
+        type=path_name,
+        metavar="FILE",
+        help="file of items and their titles, read by its ending: Amazon's meta dumps, RecBole's "
+        ".item, JSON lines, CSV, TSV, Parquet",
+    )
+    group.add_argument(
+        "--item_title",
+        metavar="NAME",
+        help="column of an item's title in FILE, or in RAW without --items; default, of FILE "
+        "alone: title, one whose name holds title, or name",
+    )
+
+
 def column_names(text: str) -> list[str]:
     """``a, b`` -> its names, each once."""
     found = [name.strip() for name in text.split(",")]
@@ -153,7 +157,7 @@ def escape(text: str) -> str:
 
 
 def open_files(args: argparse.Namespace) -> tuple[RawFile, TitleFile | None]:
-    """The raw file and that of the titles, and their columns; UserError where one cannot be used."""
+    """The raw file, and where titles are; UserError where a file or a column cannot be used."""
     given = {role: getattr(args, role) for role in GUESSES}
     asked = Asked(args.sep, args.quoted, args.escape, args.no_time)
     raw = open_raw(args.raw, args.format, args.columns, given, asked)

@@ -10,12 +10,13 @@ from modules.data.reader import load_dataset
 from modules.data.titles import ITEMS_FILE, items_json, parse_titles
 from modules.runs.folder import check_data
 from modules.runs.record import RunRecord
+from tests.fuzz import examples
 from utils.errors import UserError
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.dictionaries(st.integers(1, 9), WORDS))
 def test_what_is_written_is_read(titles):
     text = items_json(titles)
