@@ -17,6 +17,7 @@ from utils.errors import UserError, limit
 from utils.json_files import is_text, parse_json
 
 ITEMS_FILE = "items.json"
+LONGEST = 1000  # characters of a title
 
 
 def items_json(titles: Mapping[int, str]) -> str:
@@ -48,11 +49,11 @@ def parse_titles(path: Path, content: bytes, n_items: int) -> tuple[str, ...]:
                 f"{n_items}. Remove the entry."
             )
         title = entry.get("title") if isinstance(entry, dict) else None
-        if not is_text(title) or not title.strip():
+        if not is_text(title) or not title.strip() or len(title) > LONGEST:
             shown = f"its 'title' is {limit(title)}" if isinstance(entry, dict) else limit(entry)
             raise UserError(
                 f'{path}: key {key!r}: {shown}; it must be {{"title": "..."}} with a text that '
-                "is not blank. Items without a title have no entry."
+                f"is not blank, of at most {LONGEST} characters. Items without one have no entry."
             )
         titles[item_of[key]] = title
     return tuple(titles)

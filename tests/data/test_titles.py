@@ -51,6 +51,7 @@ BAD = [
     ('{"3": {"title": 7}}', r"key '3': its 'title' is 7"),
     ('{"3": {"title": ["a"]}}', r"key '3': its 'title' is \['a'\]"),
     ('{"3": {"title": " \\n"}}', r"key '3': its 'title' is ' \\n'"),
+    (json.dumps({"3": {"title": "a" * 1001}}), r"key '3': its 'title' is .*at most 1000 char"),
     ('{"3": {"title": "\\ud800"}}', r"key '3': its 'title' is"),
     ('{"3": {"title": "a", "price": NaN}}', r"NaN is not a number"),
 ]
