@@ -27,7 +27,7 @@ from modules.preparation.filters import (
 from modules.preparation.formats import BadLines
 from modules.preparation.language import require_language
 from modules.preparation.rows import RawFile, Rows, read_rows
-from modules.preparation.titles import TitleFile, Titles, read_titles
+from modules.preparation.titles import TitleFile, read_titles
 from modules.randomness import Stream, rng
 from utils.console import progress, say
 from utils.errors import UserError, limit
@@ -86,16 +86,14 @@ def prepare_folder(
         require_language(options.language)
     raw = raw.with_texts(_text_role(raw, options))
     kept, counts = _read(raw, options)
-    found = read_titles(titles, kept.item_names, options.strict) if titles else Titles({}, {})
     dataset = _dataset(folder, kept)
     sampler = NegativeSampler(dataset, options.negative_num)
     negatives = rng(options.seed, Stream.PREPARE_NEGATIVES)
     with whole_folder(folder) as aside:
+        titled = _write_titles(titles, kept, aside, options)
         write_histories(aside, kept)
         write_negatives(aside, dataset.n_users, lambda users: sampler.draw(users, negatives))
         explanations = _explain(raw, kept, aside, options)
-        if titles:
-            write_text(aside / ITEMS_FILE, items_json(found.of_item))
         records = sum(explanations.get(name, 0) for name in SPLITS)
         stats = {
             "users": dataset.n_users,
@@ -104,7 +102,7 @@ def prepare_folder(
             "density": len(kept.rows) / (dataset.n_users * dataset.n_items),
             "explanation_coverage": records / len(kept.rows),  # pairs with a record in the file
             "explanations": explanations,
-            "item_titles": found.counts,
+            "item_titles": titled,
             "last_two_at_one_time": kept.tied,  # share of users
             **counts,
             "raw_sha256": sha256(raw.path),
@@ -236,6 +234,17 @@ def _text_role(raw: RawFile, options: Options) -> str | None:
     """The role that explanations are made of; None where none are wanted or the file has none."""
     role = {"sentence": "text", "summary": "title"}.get(options.explanation)
     return role if role and getattr(raw.roles, role) else None
+
+
+def _write_titles(
+    titles: TitleFile | None, kept: Kept, folder: Path, options: Options
+) -> dict[str, int]:
+    """``items.json``, where titles are asked for. Returns how many items have one; {} without."""
+    if titles is None:
+        return {}
+    found = read_titles(titles, kept.item_names, options.strict)
+    write_text(folder / ITEMS_FILE, items_json(found.of_item))
+    return found.counts
 
 
 def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[str, int]:

@@ -170,6 +170,14 @@ def test_bytes_that_are_no_text_are_bad_lines(raw):
     assert "10 rows = 2 bad + 0 of other items + 8 of these" in said
 
 
+def test_descriptions_of_many_lines(raw):
+    rows = [(item, title, "") for item, title in TITLES.items()]
+    rows[3] = (*rows[3][:2], "B00,not a row,3\n" * 30)
+    with (path := raw.with_name("a.csv")).open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "title", "description"), *rows])
+    assert prepare(raw, "--items", path)[1] == TITLES
+
+
 REFUSED = [
     ("a.csv", "id,title\nx9,Boots\n", "no title of any of the 8 items", "'x9'", "'B0"),
     ("a.csv", "id,title\nB00,\nB01, \n", "no title of any of the 8 items", "2 of these"),
