@@ -2,6 +2,7 @@
 
     python prepare.py reviews_Beauty_5.json.gz --out data/beauty
     python prepare.py ratings.csv --out data/movies --user uid --item movie --core 10
+    python prepare.py ml-100k.inter --items ml-100k.item --out data/ml-100k
 
 Reads Amazon's review dumps (2014, 2018, 2023), JSON lines, CSV, TSV, Parquet, RecBole's .inter and
 files of histories (user item item ...).

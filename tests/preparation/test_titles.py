@@ -4,14 +4,22 @@ import csv
 import gzip
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from modules.data.reader import load_dataset
-from modules.preparation.titles import MAX_TITLE, clean_title
+from modules.data.titles import items_json, parse_titles
+from modules.preparation.rows import open_raw
+from modules.preparation.titles import MAX_TITLE, clean_title, open_titles, read_titles
 from tests.conftest import script
+from tests.fuzz import examples
+from utils.errors import UserError
 
 FLAGS = ["--core", "1", "--negative_num", "1", "--explanation", "none"]
 TITLES = {f"B{item:02d}": f"Lamp no. {item}, green" for item in range(8)}
@@ -176,6 +184,33 @@ def test_descriptions_of_many_lines(raw):
     with (path := raw.with_name("a.csv")).open("w", newline="") as file:
         csv.writer(file).writerows([("id", "title", "description"), *rows])
     assert prepare(raw, "--items", path)[1] == TITLES
+
+
+AWKWARD = (
+    *(b"\n", b",", b"\t", b'"', b"\r", b"'", b"{", b"}", b": ", b"\x00", b"\xff\xfe"),
+    *(b"B00", b"title", b"asin", b"id", b'{"asin": "B00", "title": "a"}\n', b"id,title\n"),
+    *(b"{'asin': u'B00', 'title': 'a'}\n", b"\\ud800", b"[" * 99, b"9" * 5000, b"NaN"),
+)
+PIECES = st.one_of(st.binary(max_size=9), st.sampled_from(AWKWARD))
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(st.lists(PIECES, max_size=8), st.sampled_from(["a.json", "a.csv", "a.item", "a.txt"]))
+def test_whatever_is_in_the_file(pieces, name):
+    """Titles, or an error that names the file."""
+    with tempfile.TemporaryDirectory() as base:
+        (raw := Path(base) / "raw.csv").write_text("user,asin\nu,B00\n")
+        (path := Path(base) / name).write_bytes(b"".join(pieces))
+        said, found = "", None
+        try:
+            file = open_titles(open_raw(raw, None, None, {}), str(path), None)
+            found = read_titles(file, ("", "B00", "B01"), strict=False)
+        except UserError as error:
+            said = str(error)
+        if found is None:
+            assert str(path) in said
+        else:
+            assert parse_titles(path, items_json(found.of_item).encode(), 2)[1:] != ("", "")
 
 
 REFUSED = [
