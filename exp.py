@@ -2,18 +2,19 @@
 
     python exp.py ./data/beauty/ --cuda --batch_size 16 --checkpoint ./checkpoint/beauty/
 
-Writes explanation.json and explanation.jsonl (--outf names another file for the texts).
+Writes explanation.json, explanation.jsonl and, as the published script does, explanation.txt:
+reference, text, blank line (--outf generated.txt gives them the published name).
 """
 
 import argparse
 
-from modules import decoding, evaluation, loader, reports, runs
+from modules import evaluation, loader, reports, runs
 from modules.evaluation import flags
 from utils import cli, flag_types
 from utils.console import by_product, say
 from utils.errors import UserError
 
-MAX_TOKENS = 50  # of a generated text, as published
+MAX_TOKENS = 50  # of a generated text, the start token counted, as published
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,6 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
     group = parser.add_argument_group("generation")
+    flags.add_decode_flag(group, flags.DECODE_TEXTS)
     group.add_argument(
         "--num_beams", type=flag_types.positive_int, default=21, help="beams of all groups"
     )
@@ -37,7 +39,12 @@ def parse_args() -> argparse.Namespace:
         help="cost of a token that an earlier group has chosen; at 0 the groups "
         "are one search, which is run once",
     )
-    group.add_argument("--min_len", type=flag_types.natural, default=10, help="tokens at least")
+    group.add_argument(
+        "--min_len",
+        type=flag_types.natural,
+        default=10,
+        help="tokens at least, the start token counted",
+    )
     group.add_argument(
         "--exp_len",
         type=flag_types.positive_int,
@@ -47,7 +54,7 @@ def parse_args() -> argparse.Namespace:
         "--outf",
         type=flags.file_name,
         default="explanation",
-        help="name of the written files, without ending",
+        help="name of the written files; .txt is the one that the published script writes",
     )
     flags.add_evaluation_flags(group)
     cli.add_machine_flags(parser.add_argument_group("machine and output"))
@@ -60,26 +67,16 @@ def parse_args() -> argparse.Namespace:
         )
     if not args.min_len < MAX_TOKENS:
         raise UserError(f"--min_len {args.min_len}: must be below {MAX_TOKENS}, where a text ends.")
-    flags.check_folders(args.data_dir, args.checkpoint, args.outf, "--outf")
+    flags.check_published(args.decode, args.batch_tokens)
+    flags.check_folders(args.data_dir, args.checkpoint, args.outf, "--outf", args.model_version)
     return args
-
-
-def beam_options(args: argparse.Namespace) -> "decoding.BeamOptions":
-    """The search of the command line. (The quoted type keeps torch out of ``--help``.)"""
-    return decoding.BeamOptions(
-        num_beams=args.num_beams,
-        max_length=MAX_TOKENS,
-        min_length=args.min_len,
-        groups=args.num_beam_groups,
-        diversity_penalty=args.diversity_penalty,
-        early_stopping=True,
-    )
 
 
 def main() -> None:
     """Generate a text for every test record, write."""
     args = parse_args()
-    machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
+    precision = flags.evaluation_precision(args.precision, args.checkpoint, args.decode)
+    machine = runs.start_machine(args.cuda, args.deterministic, precision)
     run = runs.open_run(args.checkpoint, args.data_dir, machine, ["explanation.json"])
     runs.tasks_of(run.dataset, ["explanation"])
     exp_len = args.exp_len or run.record.arguments["exp_len"]
@@ -88,22 +85,27 @@ def main() -> None:
     records = run.dataset.explanations["test"]
     chosen = runs.spread(len(records.users), args.limit_users)
     references = [all_references[row] for row in chosen]
-    size = loader.BatchSize(args.batch_size, args.batch_tokens)
+    in_order = args.decode == "published"
+    size = loader.BatchSize(args.batch_size, args.batch_tokens, in_order)
     samples = run.prompts.explanation(
         records.users[chosen], records.items[chosen], targets.gather(chosen), size
     )
+    beams = evaluation.text_beams(
+        args.num_beams, args.num_beam_groups, args.diversity_penalty, args.min_len
+    )
 
     say(f"writing {len(chosen):,} explanations")
-    texts, seconds = evaluation.write_texts(run, samples, beam_options(args))
+    texts, seconds = evaluation.write_texts(run, samples, beams)
 
     arguments = vars(args) | {"exp_len": exp_len}
-    result = evaluation.result_record(run, arguments, "beam", len(chosen), seconds)
+    result = evaluation.result_record(run, arguments, args.decode, len(chosen), seconds)
     result["blank_texts"] = sum(not text.strip() for text in texts)
     if result["blank_texts"]:
         say(f"warning: {result['blank_texts']:,} of {len(texts):,} texts are blank")
     result["metrics"] = evaluation.text_figures(run.dataset, chosen, texts, references)
     rows = evaluation.text_rows(run.dataset, chosen, texts, references)
-    runs.write_results(run.folder, args.outf, result, rows)
+    text = evaluation.published_text(rows)
+    runs.write_results(run.folder, args.outf, result, rows, text=text)
     with by_product("report.html"):
         reports.write_report(run.folder)
 

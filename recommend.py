@@ -19,7 +19,7 @@ import modules
 from modules import people, runs
 from modules.data.dataset import RecDataset
 from modules.data.reader import check_data_folder
-from modules.evaluation.flags import add_batch_size
+from modules.evaluation.flags import add_batch_size, evaluation_precision
 from modules.runs.record import read_record
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
@@ -130,7 +130,8 @@ def main() -> None:
     """Answer for one user, many, or a newcomer."""
     args, started, advice = parse_args(), time.perf_counter(), modules.recommend
     with redirect_stdout(sys.stderr):  # what is said meanwhile is not part of the answer
-        machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
+        precision = evaluation_precision(args.precision, args.checkpoint)
+        machine = runs.start_machine(args.cuda, args.deterministic, precision)
         run = runs.open_run(args.checkpoint, args.data_dir, machine, writes=False)
         dataset, tasks = run.dataset, run.record.tasks
         if Task.SEQUENTIAL.label not in tasks:

@@ -35,14 +35,18 @@ def parse_args() -> argparse.Namespace:
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     flags.check_beams(args.decode, args.num_beams, args.top_n, "--top_n")
     flags.check_linear(args.linear, args.decode)
-    flags.check_folders(args.data_dir, args.checkpoint, "sequential", "results of")
+    flags.check_published(args.decode, args.batch_tokens, args.catalogue)
+    flags.check_folders(
+        args.data_dir, args.checkpoint, "sequential", "results of", args.model_version
+    )
     return args
 
 
 def main() -> None:
     """Rank the catalogue for every user, drop what the user had, write."""
     args = parse_args()
-    machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
+    precision = flags.evaluation_precision(args.precision, args.checkpoint, args.decode)
+    machine = runs.start_machine(args.cuda, args.deterministic, precision)
     run = runs.open_run(args.checkpoint, args.data_dir, machine)
     run = run.without_item_graph() if args.no_item_graph else run
     n = presets.extra_items(args.N, run.record.arguments["preset"], run.dataset.name)
@@ -52,7 +56,8 @@ def main() -> None:
     users, seen = evaluation.users_to_test(dataset, run.users(args.limit_users), args.seen)
     histories = loader.recent_histories(dataset, users, held_out)
     targets = dataset.targets(users, held_out)
-    size = loader.BatchSize(args.batch_size, args.batch_tokens)
+    in_order = args.decode == "published"
+    size = loader.BatchSize(args.batch_size, args.batch_tokens, in_order)
     samples = run.prompts.sequential(users, histories, targets, size)
     decoding = evaluation.Decoding(args.decode, args.num_beams, args.length_penalty)
     ranker = evaluation.Ranker.of(run, decoding)
@@ -67,6 +72,8 @@ def main() -> None:
         ranker, samples, targets, dataset.catalogue, ranked, args.top_n, seen, dropped
     )
     result = evaluation.ranking_record(run, ranking, vars(args) | {"N": n})
+    if ranker.published is not None:
+        result |= ranker.published.account()
     if args.catalogue:
         result |= evaluation.catalogue_record(run, ranking, held_out, linear)
     rows = evaluation.ranking_rows(dataset, users, ranked, targets)

@@ -40,14 +40,16 @@ def parse_args() -> argparse.Namespace:
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     flags.check_beams(args.decode, args.num_beams, args.top_n, "--top_n")
     flags.check_linear(args.linear, args.decode)
-    flags.check_folders(args.data_dir, args.checkpoint, "direct", "results of")
+    flags.check_published(args.decode, args.batch_tokens, args.catalogue)
+    flags.check_folders(args.data_dir, args.checkpoint, "direct", "results of", args.model_version)
     return args
 
 
 def main() -> None:
     """Rank each user's candidates, write."""
     args = parse_args()
-    machine = runs.start_machine(args.cuda, args.deterministic, args.precision)
+    precision = flags.evaluation_precision(args.precision, args.checkpoint, args.decode)
+    machine = runs.start_machine(args.cuda, args.deterministic, precision)
     run = runs.open_run(args.checkpoint, args.data_dir, machine, ["negative.txt"])
     run = run.without_item_graph() if args.no_item_graph else run
     count = args.negative_num or run.record.arguments["negative_num"]
@@ -57,7 +59,8 @@ def main() -> None:
     users, seen = evaluation.users_to_test(dataset, run.users(args.limit_users), args.seen)
     candidates, source = data.test_candidates(dataset, users, count, run.record.seed, run.folder)
     targets = dataset.targets(users, HeldOut.TEST)
-    size = loader.BatchSize(args.batch_size, args.batch_tokens)
+    in_order = args.decode == "published"
+    size = loader.BatchSize(args.batch_size, args.batch_tokens, in_order)
     samples = evaluation.direct_samples(run, prompt, users, candidates, size)
     decoding = evaluation.Decoding(args.decode, args.num_beams, args.length_penalty)
     ranker = evaluation.Ranker.of(run, decoding)
@@ -72,6 +75,8 @@ def main() -> None:
 
     arguments = vars(args) | {"negative_num": count, "prompt": prompt}
     result = evaluation.ranking_record(run, ranking, arguments) | {"negatives": source}
+    if ranker.published is not None:
+        result |= ranker.published.account()
     if args.catalogue:
         lists = ranker.rank(samples, dataset.catalogue, wanted, linear)
         lists = evaluation.rerank(lists, dropped, args.top_n)

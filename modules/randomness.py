@@ -26,6 +26,7 @@ class Stream(IntEnum):
     PREPARE_EXPLANATIONS = 18
 
 
-def rng(seed: int, stream: int) -> np.random.Generator:
-    """The generator of one stream of a run."""
-    return np.random.default_rng([seed, stream])
+def rng(seed: int, stream: int, draw: int = 0) -> np.random.Generator:
+    """The generator of one stream of a run; or of the ``draw``-th, where it draws again and again
+    and each draw is told by its number alone."""
+    return np.random.default_rng([seed, stream, draw] if draw else [seed, stream])

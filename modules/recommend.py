@@ -15,12 +15,11 @@ import torch
 from torch import nn
 
 from modules.data.dataset import RecDataset
-from modules.decoding.beam import BeamOptions
 from modules.evaluation.decode import Decoding
 from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import Ranked, rerank
 from modules.evaluation.seen import most_dropped
-from modules.evaluation.texts import write_texts
+from modules.evaluation.texts import text_beams, write_texts
 from modules.loader.batches import Batch, BatchSize
 from modules.loader.prompts import Prompts
 from modules.loader.ragged import Ragged
@@ -30,9 +29,6 @@ from modules.runs.run import Run
 from modules.tasks import MAX_HISTORY, Task, WholeWords
 from utils.console import columns, printable, printable_json, terminal_columns
 from utils.tables import cut, markdown, markdown_text, one_line
-
-# As exp.py has it by default: 21 beams in 3 groups without penalty are one search of 7.
-_BEAMS = BeamOptions(21, max_length=50, min_length=10, groups=3, early_stopping=True)
 
 FEWEST_COLUMNS = 20  # for a title, however narrow the terminal is
 
@@ -154,7 +150,7 @@ def _explain(
     samples = run.prompts.explanation(
         users, items[rows, places], no_reference, BatchSize(batch_size)
     )
-    texts, _ = write_texts(run, samples, _BEAMS, show_progress=len(rows) > batch_size)
+    texts, _ = write_texts(run, samples, text_beams(), show_progress=len(rows) > batch_size)
     out: list[list[str]] = [[] for _ in people]
     for row, text in zip(rows, texts):
         out[row].append(text)

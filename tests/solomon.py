@@ -103,9 +103,11 @@ def reference_logits(
     ids: torch.Tensor,
     whole_words: torch.Tensor,
     labels: torch.Tensor,
+    mask: torch.Tensor,
     pairs: list[tuple[int, int]] | None = None,
 ) -> torch.Tensor:
-    """Logits of the published forward pass, by plain T5 on embeddings put together here."""
+    """Logits of the published forward pass, by plain T5 on embeddings put together here. The mask
+    is the encoder's alone."""
     model = model.eval()
     table, alpha = model.whole_word_embeddings.weight.double(), getattr(model, "alpha", 1)
     if pairs is not None and task != 1:
@@ -116,4 +118,6 @@ def reference_logits(
     text = model.shared(ids) + alpha * table[whole_words].float()
     rows = model.prompt_embeddings.weight[task * TASK_PROMPTS : (task + 1) * TASK_PROMPTS]
     embeds = torch.cat([rows.expand(len(ids), -1, -1), text], dim=1)
-    return model(inputs_embeds=embeds, labels=labels).logits
+    mask = torch.cat([mask.new_ones(len(mask), TASK_PROMPTS), mask], dim=1)
+    states = model.encoder(inputs_embeds=embeds, attention_mask=mask)
+    return model(encoder_outputs=states, labels=labels).logits

@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import process
 
-SCRIPTS = ["pretrain", "seq_reranker", "topn", "exp", "recommend", "prepare", "compare"]
+SCRIPTS = ["pretrain", "seq_reranker", "topn", "direct", "exp", "recommend", "prepare", "compare"]
 MODULES = ["data.audit", "preparation.download", "released.import_checkpoint"]
 REFUSED = [
     "pretrain {data} --lr -1",

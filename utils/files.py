@@ -179,6 +179,11 @@ def sha256(path: str | Path) -> str:
 # ---------------------------------------------------------------------------------- reading
 
 
+def as_typed(folder: str | Path) -> Path:
+    """An absolute path whose name is the one that was typed: where that is a link, the link's."""
+    return Path(os.path.abspath(folder))
+
+
 def check_file(path: str | Path, missing: str) -> None:
     """UserError, naming the path, where it is not a regular file. missing: what to say then."""
     with readable_path(path, missing):

@@ -19,6 +19,7 @@ from modules.baselines.simple import Baseline
 from modules.data.candidates import test_candidates, valid_candidates
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.histories import train_matrix, weighted_histories
+from modules.data.negatives import each_once
 from modules.evaluation.record import ranking_figures, ranking_rows
 from modules.evaluation.reranking import Ranked, Seconds
 from modules.evaluation.seen import (
@@ -106,7 +107,8 @@ def rank_all(
         known: what the scorer may know.
         held_out: which item is the target.
         k: length of the lists; 0 = ranks only.
-        candidates: (U, C); None = the catalogue.
+        candidates: (U, C), of which one that is in a row twice is ranked once; None = the
+            catalogue.
     """
     dataset = arena.dataset
     users = dataset.users
@@ -119,13 +121,13 @@ def rank_all(
     for start in range(0, dataset.n_users, _USERS_AT_A_TIME):
         rows = slice(start, start + _USERS_AT_A_TIME)
         scores = score(known.histories[rows], ask(dataset, users[rows], known.until))
+        scores[:, 0] = -np.inf  # no item
         if candidates is None:
             items = catalogue
-            scores[:, 0] = -np.inf  # no item
             if had is not None:
                 scores[had[rows].nonzero()] = -np.inf
         else:
-            items = candidates[rows]
+            items = each_once(candidates[rows])
             scores = np.take_along_axis(scores, items, axis=1)
         parts.append(rank_rows(scores, items, arena.tie_place, targets[rows], k))
         bar.update(len(scores))

@@ -18,10 +18,11 @@ from utils.files import write_text
 
 
 def valid_candidates(
-    dataset: RecDataset, users: np.ndarray, negative_num: int, seed: int
+    dataset: RecDataset, users: np.ndarray, negative_num: int, seed: int, draw: int = 0
 ) -> np.ndarray:
-    """Each user's validation item among fresh negatives, shuffled: (n, negative_num + 1)."""
-    generator = rng(seed, Stream.VALID_CANDIDATES)
+    """Each user's validation item among drawn negatives, shuffled: (n, negative_num + 1). draw:
+    another number gives other negatives."""
+    generator = rng(seed, Stream.VALID_CANDIDATES, draw)
     negatives = NegativeSampler(dataset, negative_num).draw(users, generator)
     return shuffled_candidates(dataset.targets(users, HeldOut.VALIDATION), negatives, generator)
 
@@ -32,7 +33,9 @@ def test_candidates(
     """Each user's test item among its negatives, shuffled: (n, negative_num + 1), and the source.
 
     Negatives are those of negative.txt. Where the data folder has none they are drawn from the
-    run's seed, for all users, and kept as ``negative.txt`` in the run's folder.
+    run's seed, for all users, and kept as ``negative.txt`` in the run's folder. A published line
+    can hold a negative twice, and so can a row here: what ranks it counts an item once
+    (``each_once``).
     """
     if dataset.negatives is not None:
         have = dataset.negatives.shape[1]

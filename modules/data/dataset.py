@@ -56,7 +56,7 @@ class RecDataset:
     item_names: tuple[str, ...]  # likewise
     items: np.ndarray  # (interactions,) int32
     offsets: np.ndarray  # (U + 1,) int64
-    negatives: np.ndarray | None  # (U, n) int32, row u - 1; None without negative.txt
+    negatives: np.ndarray | None  # (U, n) int32, row u - 1, some twice; None without negative.txt
     explanations: dict[str, Explanations] | None  # by split; None without explanation.json
     fingerprints: dict[str, str]  # file name -> SHA-256, of what runs and results depend on
     titles: tuple[str, ...] | None = None  # of items, "" for none; None without items.json

@@ -85,6 +85,11 @@ def _first_of_kind(rows: np.ndarray) -> np.ndarray:
     return first
 
 
+def each_once(rows: np.ndarray) -> np.ndarray:
+    """(B, n) items -> the same, with 0 (no item) where an item was in its row before."""
+    return np.where(_first_of_kind(rows), rows, 0)
+
+
 def shuffled_candidates(
     positives: np.ndarray, negatives: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:

@@ -16,8 +16,9 @@ import numpy as np
 
 from modules.data.dataset import MIN_HISTORY, Explanations, RecDataset
 from modules.data.titles import ITEMS_FILE, parse_titles
+from utils.console import say
 from utils.errors import UserError, limit
-from utils.files import BYTE_ORDER_MARK, read_file
+from utils.files import BYTE_ORDER_MARK, as_typed, read_file
 from utils.json_files import is_text, parse_json
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def load_dataset(folder: str | Path) -> RecDataset:
         return parse(path, read(path, lost), *known) if os.path.lexists(path) else None
 
     return RecDataset(
-        name=folder.resolve().name,
+        name=as_typed(folder).name,
         folder=folder,
         user_names=user_names,
         item_names=item_names,
@@ -211,15 +212,26 @@ def _read_negatives(
                 "Each line needs as many, and at least one."
             )
         drawn = values[ends[row] - counts[row] : ends[row]]
-        if len(np.unique(drawn)) < len(drawn):
-            seen, times = np.unique(drawn, return_counts=True)
-            raise UserError(f"{where}: negative {seen[times > 1][0]} is given twice.")
         had = np.intersect1d(drawn, items[offsets[user - 1] : offsets[user]])
         if had.size:
             raise UserError(
                 f"{where}: negative {had[0]} is an item that user {user} had (sequential.txt)."
             )
-    return values.reshape(n_users, -1)[np.argsort(np.asarray(users))]
+    rows = values.reshape(n_users, -1)
+    _count_repeats(path, rows)
+    return rows[np.argsort(np.asarray(users))]
+
+
+def _count_repeats(path: Path, rows: np.ndarray) -> None:
+    """Says how many lines of (U, n) negatives, in the order of the file, hold an item twice, as
+    some of the published ones do."""
+    ordered = np.sort(rows, axis=1)
+    repeats = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
+    if repeats.size:
+        say(
+            f"{path}: {repeats.size:,} of {len(rows):,} lines hold an item twice, line "
+            f"{repeats[0] + 1} first: prompts list it as often, rankings hold it once"
+        )
 
 
 def _read_explanations(
@@ -251,16 +263,26 @@ def _checked_records(where: str, records: list, n_users: int, n_items: int) -> E
                     f"{at}: {key!r} is {limit(value)}; it must be a whole number from 1 to {top}."
                 )
         text, feature = record.get("explanation"), record.get("feature", "")
-        if not is_text(text) or not text.strip():
-            raise UserError(
-                f"{at}: 'explanation' is {limit(text)}; it must be a text that is not blank."
-            )
+        if not is_text(text):
+            raise UserError(f"{at}: 'explanation' is {limit(text)}; it must be a text.")
         if not is_text(feature):
             raise UserError(f"{at}: 'feature' is {limit(feature)}; it must be a text.")
+        if not text.strip():
+            continue
         users.append(record["user"])
         items.append(record["item"])
         texts.append(text)
         features.append(feature)
+    if not texts:
+        raise UserError(
+            f"{where}: each of the {len(records):,} records has a blank explanation; each split "
+            "needs a record with a text."
+        )
+    if blank := len(records) - len(texts):
+        say(
+            f"{where}: {blank:,} of {len(records):,} records have a blank explanation, and are "
+            "left out"
+        )
     return Explanations(
         np.asarray(users, dtype=np.int32),
         np.asarray(items, dtype=np.int32),

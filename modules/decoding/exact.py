@@ -25,7 +25,7 @@ class PrefixTree(NamedTuple):
     depths: torch.Tensor  # (b, P) int64
     visible: torch.Tensor  # (b, P, P) bool: ancestors and self
     allowed: torch.Tensor  # (b, P, V') bool: continuations; all true where none is asked for
-    steps: torch.Tensor  # (b, C, T) int64: a candidate's branching steps in the flat (P * V' + 1)
+    steps: torch.Tensor  # (b, C, T) int64: a candidate's branching steps in the flat (P * V' + 2)
 
     def to(self, device: torch.device) -> "PrefixTree":
         """The same on a device."""
@@ -33,7 +33,8 @@ class PrefixTree(NamedTuple):
 
 
 def prefix_tree(trie: ItemTrie, candidates: np.ndarray) -> PrefixTree:
-    """Lay out the tries over ``candidates`` (b, C), items in 1..I, as query positions."""
+    """Lay out the tries over ``candidates`` (b, C), items in 1..I or 0 for none, as query
+    positions."""
     b, width, n_nodes = len(candidates), len(trie.vocabulary), len(trie.tokens)
     edges, branch, needed = branching(trie, candidates)
     row, node = np.divmod(needed, n_nodes)
@@ -62,11 +63,13 @@ def prefix_tree(trie: ItemTrie, candidates: np.ndarray) -> PrefixTree:
     at = np.minimum(np.searchsorted(needed, keys), len(needed) - 1)
     scored = (nodes >= 0) & np.isin(keys, branch)
     steps = np.where(scored, place[at] * width + columns, p * width)
+    steps[candidates == 0] = p * width + 1
     return PrefixTree(*(torch.from_numpy(a) for a in (tokens, depths, visible, allowed, steps)))
 
 
 def rank_exact(decoder: PrefixDecoder, tree: PrefixTree, vocabulary: torch.Tensor) -> torch.Tensor:
-    """Log-probability of every candidate: (B, C) float32; the exponentials of a row sum to 1.
+    """Log-probability of every candidate: (B, C) float32, -inf for none; the exponentials of a
+    row sum to 1.
 
     Args:
         decoder: fresh, over B users.
@@ -76,6 +79,8 @@ def rank_exact(decoder: PrefixDecoder, tree: PrefixTree, vocabulary: torch.Tenso
     hidden = decoder.extend(tree.tokens, tree.depths, tree.visible)
     scores = decoder.logits(hidden, vocabulary)  # (B, P, V')
     scores = scores.masked_fill(~tree.allowed, float("-inf")).log_softmax(dim=-1)
-    flat = torch.cat([scores.flatten(1), scores.new_zeros(len(scores), 1)], dim=1)
+    # Behind the end of a number a step costs nothing; what is no item cannot be.
+    ends = scores.new_tensor([0.0, float("-inf")]).expand(len(scores), 2)
+    flat = torch.cat([scores.flatten(1), ends], dim=1)
     steps = tree.steps.expand(len(flat), -1, -1).flatten(1)  # (b, C, T) -> (B, C * T)
     return flat.gather(1, steps).unflatten(1, tree.steps.shape[1:]).sum(dim=-1)

@@ -17,6 +17,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "ranking_rows",
             "result_record",
         ],
-        "texts": ["generate_texts", "text_figures", "text_rows", "write_texts"],
+        "texts": [
+            "generate_texts",
+            "published_text",
+            "text_beams",
+            "text_figures",
+            "text_rows",
+            "write_texts",
+        ],
     },
 )

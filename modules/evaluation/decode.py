@@ -8,7 +8,8 @@ from utils.errors import UserError
 
 
 class Decoding(NamedTuple):
-    """How items are ranked: ``exact``, ``best_first``, or ``beam`` with these settings."""
+    """How items are ranked: ``exact``, ``best_first``; ``beam`` or ``published`` with these
+    settings."""
 
     method: str
     num_beams: int = 20

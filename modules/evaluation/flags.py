@@ -7,10 +7,12 @@ from pathlib import Path
 
 from modules.data.reader import check_data_folder
 from modules.evaluation.seen import DROP, KEEP, LEAVE_OUT
+from modules.presets import MODEL_VERSIONS
 from modules.runs.record import read_record
 from modules.runs.writing import check_result_name
 from modules.tasks import RANKING_TASKS
 from utils import distributed
+from utils.console import say
 from utils.errors import UserError, limit
 from utils.files import check_writable
 from utils.flag_types import exponent, non_negative, positive_int
@@ -22,7 +24,9 @@ TAKEN += ("baseline", *RANKING_TASKS)
 
 
 def file_name(text: str) -> str:
-    """A plain name for files in the run's folder, and none of those that are there already."""
+    """A plain name for files in the run's folder, and none of those that are there already; the
+    published ``generated.txt`` is ``generated``."""
+    text = text.removesuffix(".txt")
     if not re.fullmatch(r"\w[\w.-]{0,99}", text) or text in TAKEN:
         raise argparse.ArgumentTypeError(
             f"{limit(text)} must be a name of letters, digits, '_', '-' and '.', but not "
@@ -31,15 +35,23 @@ def file_name(text: str) -> str:
     return text
 
 
+_PUBLISHED = {
+    "published": "the authors' search: free beams, batches in the order of the file, fp32, which "
+    "gives the published figures; what is no item is a miss, and counted"
+}
 DECODE_CATALOGUE = {
     "auto": "the faster of exact and best_first",
     "exact": "every item's probability, in one pass over the item trie",
     "best_first": "the same lists, for large catalogues",
     "beam": "search over the trie",
-}
+} | _PUBLISHED
 DECODE_CANDIDATES = {
     "exact": "every candidate's probability",
     "beam": "search over the candidates' trie",
+} | _PUBLISHED
+DECODE_TEXTS = {
+    "beam": "beam search",
+    "published": "the same, batches in the order of the file, fp32",
 }
 
 
@@ -52,17 +64,12 @@ def add_ranking_flags(
         the group, for a script's own flags.
     """
     group = parser.add_argument_group("ranking")
-    group.add_argument(
-        "--decode",
-        choices=decode,
-        default=next(iter(decode)),
-        help="; ".join(f"{name}: {text}" for name, text in decode.items()),
-    )
+    add_decode_flag(group, decode)
     group.add_argument(
         "--num_beams",
         type=positive_int,
         default=num_beams,
-        help="beams, for --decode beam",
+        help="beams, for --decode beam and published",
     )
     group.add_argument(
         "--length_penalty",
@@ -74,6 +81,16 @@ def add_ranking_flags(
     add_trec_flag(group)
     add_evaluation_flags(group)
     return group
+
+
+def add_decode_flag(group: argparse._ActionsContainer, decode: dict[str, str]) -> None:
+    """Which search. decode: the choices with their help, the default first."""
+    group.add_argument(
+        "--decode",
+        choices=decode,
+        default=next(iter(decode)),
+        help="; ".join(f"{name}: {text}" for name, text in decode.items()),
+    )
 
 
 def add_catalogue_flag(group: argparse._ActionsContainer) -> None:
@@ -154,8 +171,14 @@ def add_trec_flag(group: argparse._ActionsContainer) -> None:
 
 
 def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:
-    """Size of a batch, and a quick look at a part of the test set."""
+    """Size of a batch, and a quick look at a part of the test set; what published commands have."""
     add_batch_size(group)
+    group.add_argument(
+        "--model_version",
+        type=int,
+        choices=range(len(MODEL_VERSIONS)),
+        help="kept for the published commands: the model in the folder says which T5 it is on",
+    )
     group.add_argument(
         "--batch_tokens",
         type=positive_int,
@@ -168,25 +191,58 @@ def add_evaluation_flags(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def evaluation_precision(given: str | None, checkpoint: str, decode: str = "") -> str | None:
+    """``--precision``; else fp32 where the search is published or the model was trained in it."""
+    if given or decode == "published":
+        return given or "fp32"
+    return read_record(Path(checkpoint)).precision
+
+
+def check_published(decode: str, batch_tokens: int | None, catalogue: bool = False) -> None:
+    """UserError where flags contradict ``--decode published``."""
+    if decode != "published":
+        return
+    if batch_tokens is not None:
+        raise UserError(
+            f"--batch_tokens {batch_tokens}: the published batches hold --batch_size prompts each, "
+            "and what a decoder that sees pads says depends on them. Leave it out."
+        )
+    if catalogue:
+        raise UserError(
+            "--catalogue: the published search ranks a few items a user, not all. Leave it out, or "
+            "give another --decode."
+        )
+
+
 def check_beams(decode: str, num_beams: int, wanted: int, what: str) -> None:
     """UserError where a beam search has fewer beams than items are wanted. what: the flags that
     ask for them."""
-    if decode == "beam" and num_beams < wanted:
+    if decode in ("beam", "published") and num_beams < wanted:
         raise UserError(
             f"--num_beams {num_beams} cannot give {wanted} items ({what}). Give at least {wanted} "
             "beams, or use --decode exact."
         )
 
 
-def check_folders(data_dir: str, checkpoint: str, result: str, flag: str) -> None:
+def check_folders(
+    data_dir: str, checkpoint: str, result: str, flag: str, model_version: int | None
+) -> None:
     """UserError where ``--data_dir`` or ``--checkpoint`` cannot be what it must be, a run trains
     there, or a file of somebody else has the name of the result: said here, it does not take the
     seconds that torch takes to load.
 
     flag: that names the result, for errors.
+    model_version: where it names another T5 than the model's, this is said.
     """
     check_data_folder(data_dir)
-    read_record(Path(checkpoint))
+    backbone = read_record(Path(checkpoint)).arguments.get("backbone")
+    if backbone and model_version is not None:
+        named = MODEL_VERSIONS[model_version]
+        if Path(backbone).name != named:
+            say(
+                f"--model_version {model_version} is {named}, and the model of --checkpoint "
+                f"{checkpoint} is on {backbone}: that one is tested"
+            )
     check_writable(checkpoint)
     check_result_name(Path(checkpoint), result, flag)
     if distributed.is_main():

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from modules.data.item_graph import ItemGraph
+from modules.data.negatives import each_once
 from modules.decoding.beam import NONE, Allowed, BeamOptions, Marks, beam_search
 from modules.decoding.best_first import branches, rank_best_first
 from modules.decoding.exact import PrefixTree, prefix_tree, rank_exact
 from modules.evaluation.decode import Decoding, pick_method
+from modules.evaluation.published import MAX_TOKENS, PublishedSearch
 from modules.evaluation.reranking import Ranked, Seconds
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvaluationSet
@@ -24,6 +26,7 @@ from modules.loader.trie import ItemTrie
 from modules.model.decoder import PrefixDecoder
 from modules.model.elmrec import ELMRec
 from modules.runs.run import Run
+from modules.tasks import Task
 from utils import distributed
 from utils.console import progress, say
 from utils.metrics.ranking import NOT_RANKED
@@ -66,6 +69,7 @@ class Ranker:
         show_progress: bool = True,
     ) -> None:
         """targets: the item targets that the trie was built from."""
+        self.published: PublishedSearch | None = None  # of ``--decode published``
         self._model, self._trie, self.decoding = model, trie, decoding
         self._autocast, self._progress = autocast, show_progress
         self._device = next(model.parameters()).device
@@ -82,7 +86,10 @@ class Ranker:
         trie, graph = run.trie, bool(run.prompts.item_graphs)
         decoding = decoding._replace(method=pick_method(decoding.method, trie, graph))
         targets, autocast = run.prompts.pieces.item_targets, run.machine.autocast
-        return cls(run.model, trie, targets, decoding, autocast, show_progress)
+        ranker = cls(run.model, trie, targets, decoding, autocast, show_progress)
+        if decoding.method == "published":
+            ranker.published = PublishedSearch.of(run, decoding.num_beams)
+        return ranker
 
     def rank(
         self,
@@ -96,7 +103,8 @@ class Ranker:
 
         Args:
             samples: n rows.
-            candidates: (n, C) items, or (1, C) for all rows.
+            candidates: (n, C) items, or (1, C) for all rows. One that is in a row twice is ranked
+                once.
             k: length of the lists; less where there are fewer candidates.
             added: what is added to each row's log-probabilities; for exact ranking.
             stop_asked: asked after each batch.
@@ -105,7 +113,7 @@ class Ranker:
             Stopped: where a process was asked to stop.
         """
         k = min(k, candidates.shape[1])
-        search = self._search(candidates, k, added)
+        search = self._search(samples.task, each_once(candidates), k, added)
         if self._progress:
             n, m = candidates.shape[1], len(samples.users)
             say(f"ranking {n:,} items for {m:,} users ({self.decoding.method})")
@@ -131,7 +139,9 @@ class Ranker:
         distributed.merge_rows(done, items, scores)
         return Ranked(items, scores, Seconds(load, encode, decode))
 
-    def _search(self, candidates: np.ndarray, k: int, added: AddedScores | None) -> _Search:
+    def _search(
+        self, task: Task, candidates: np.ndarray, k: int, added: AddedScores | None
+    ) -> _Search:
         method, shared = self.decoding.method, len(candidates) == 1
 
         def own(rows: np.ndarray) -> np.ndarray:
@@ -139,6 +149,9 @@ class Ranker:
 
         if added is not None and method != "exact":
             raise ValueError(f"{method} search has no score of every item to add to")
+        if self.published is not None:
+            marks, closes_up = Marks.of(self._model.t5.config), task is Task.SEQUENTIAL
+            return lambda decoder, batch, rows: self.published(decoder, marks, k, closes_up)
         if method == "beam":
             return lambda decoder, batch, rows: self._beams(decoder, own(rows), k)
         if method == "best_first":
@@ -231,7 +244,8 @@ class Ranker:
 
     def _decoder(self, batch: Batch) -> PrefixDecoder:
         states, mask = self._model.encode(batch.to(self._device))
-        return PrefixDecoder(self._model.t5, states, mask, depth=self._trie.paths.shape[1])
+        depth = self._trie.paths.shape[1] if self.published is None else MAX_TOKENS
+        return PrefixDecoder(self._model.t5, states, mask, depth)
 
     def _probabilities(
         self, decoder: PrefixDecoder, batch: Batch, tree: PrefixTree, candidates: np.ndarray

@@ -95,11 +95,11 @@ def ranking_figures(
     Says how many lists are shorter than they could be; what they lack counts as a miss.
 
     Args:
-        lists: (n, k), 0 = none.
+        lists: (n, k), as in ``Ranked``.
         targets: (n,) items.
         candidates, top_n, dropped: as in ``Ranking``.
     """
-    lengths, there = (lists > 0).sum(axis=1), _listable(candidates, dropped)
+    lengths, there = (lists != 0).sum(axis=1), _listable(candidates, dropped)
     short = int((lengths < np.minimum(there, top_n)).sum())
     if short:
         say(
@@ -147,15 +147,16 @@ def ranking_rows(
 ) -> list[dict[str, Any]]:
     """A row a user for ``<task>.jsonl``: ids are the data folder's own, and the original ones.
 
-    A row also says what a reader of the list asks next: how many items its user had before the
-    test item, the last of them, and how many users had the test item in train; and, where the data
-    have titles, those of its items, by original id.
+    Item 0, without an id, is a place that the published search gave to no item. A row also says
+    what a reader of the list asks next: how many items its user had before the test item, the last
+    of them, and how many users had the test item in train; and, where the data have titles, those
+    of its items, by original id.
     """
     rows = []
     ranks = rank_of(ranked.items, targets)
     lines = zip(users, ranked.items, ranked.scores, targets, ranks)
     for user, line, scores, target, rank in lines:
-        listed = line[line > 0].tolist()
+        listed = np.maximum(line[line != 0], 0).tolist()
         had = dataset.history(user)[: -HeldOut.TEST]
         rows.append(
             {

@@ -18,7 +18,7 @@ class Seconds(NamedTuple):
 class Ranked(NamedTuple):
     """Lists of n users, best first."""
 
-    items: np.ndarray  # (n, k) int64, 0 = none
+    items: np.ndarray  # (n, k) int64; 0 behind a list, below 0 a place without an item
     scores: np.ndarray  # (n, k) float32, -inf where there is no item
     seconds: Seconds
 
@@ -48,7 +48,7 @@ def rerank(ranked: Ranked, had: list[np.ndarray], top_n: int) -> Ranked:
     scores = np.full((len(ranked.items), top_n), -np.inf, dtype=np.float32)
     for row, own in enumerate(had):
         line = ranked.items[row]
-        keep = np.flatnonzero(~np.isin(line, own) & (line > 0))[:top_n]
+        keep = np.flatnonzero(~np.isin(line, own) & (line != 0))[:top_n]
         items[row, : len(keep)] = line[keep]
         scores[row, : len(keep)] = ranked.scores[row, keep]
     return Ranked(items, scores, ranked.seconds)

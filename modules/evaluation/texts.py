@@ -11,6 +11,7 @@ import torch
 
 from modules.data.dataset import RecDataset
 from modules.decoding.beam import BeamOptions, Marks, beam_search
+from modules.evaluation.published import MAX_TOKENS
 from modules.evaluation.ranker import own_batches
 from modules.evaluation.reranking import Seconds
 from modules.loader.evaluation_set import EvaluationSet
@@ -21,6 +22,21 @@ from utils import distributed
 from utils.metrics.explanation import explanation_metrics
 from utils.metrics.text import text_metrics
 from utils.provenance import seconds_since_start
+
+
+def text_beams(
+    num_beams: int = 21, groups: int = 3, diversity_penalty: float = 0.0, min_len: int = 10
+) -> BeamOptions:
+    """The search for explanations, by default the published one: without a penalty its three groups
+    are one search of 7 beams. min_len: tokens at least, the start token counted."""
+    return BeamOptions(
+        num_beams,
+        MAX_TOKENS,
+        max(min_len - 1, 0),
+        groups=groups,
+        diversity_penalty=diversity_penalty,
+        early_stopping=True,
+    )
 
 
 def write_texts(
@@ -85,3 +101,11 @@ def text_rows(
         }
         for row, reference, text in zip(chosen, references, texts)
     ]
+
+
+def published_text(rows: list[dict[str, Any]]) -> str:
+    """Rows of ``text_rows`` as the published script writes them: reference, text, blank line."""
+    texts = (row[key] for row in rows for key in ("reference", "text"))
+    lines = [" ".join(text.split()) for text in texts]
+    pairs = zip(lines[::2], lines[1::2])
+    return "".join(f"{reference}\n{text}\n\n" for reference, text in pairs)

@@ -22,6 +22,7 @@ class BatchSize(NamedTuple):
 
     samples: int
     tokens: int | None = None
+    in_order: bool = False  # the samples as they come, not those of like length together
 
 
 class Batch(NamedTuple):
@@ -31,7 +32,7 @@ class Batch(NamedTuple):
     input_ids: torch.Tensor  # (B, S) int64
     attention_mask: torch.Tensor  # (B, S) int64: 1 on tokens, 0 on pads
     whole_word_ids: torch.Tensor  # (B, S) int64: 0 = no whole word
-    # (N, T) int64: -100 behind the end mark; N = B, or more with ``target_places``.
+    # (N, T) int64: -100 behind the target; N = B, or more with ``target_places``.
     labels: torch.Tensor
     users: torch.Tensor  # (B,) int64
     items: torch.Tensor | None = None  # (N,) int64: the target items; None: targets are texts
@@ -202,8 +203,11 @@ def _whole_words(
 def cut_by_length(lengths: np.ndarray, size: BatchSize) -> list[np.ndarray]:
     """Batches of like length: rows of (n,) ``lengths``, longest first, so that a lack of memory
     shows at once. A batch ends at ``size``, or, once it is half full, where the length changes: a
-    batch without pads needs no mask.
+    batch without pads needs no mask. With ``size.in_order`` they are just so many rows each.
     """
+    if size.in_order:
+        rows = np.arange(len(lengths))
+        return [rows[at : at + size.samples] for at in range(0, len(rows), size.samples)]
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order]
     batches, at = [], 0

@@ -18,6 +18,7 @@ class EvaluationSet:
         lengths: np.ndarray,
         size: BatchSize,
         batch_of: Callable[[Samples], Batch],
+        share_of: Callable[[Samples, Samples], float],
     ) -> None:
         """
         Args:
@@ -25,8 +26,10 @@ class EvaluationSet:
             lengths: (n,) tokens of their prompts.
             size: where a batch ends.
             batch_of: makes a batch of some samples.
+            share_of: what a part's mean loss counts for in the mean of the whole.
         """
-        self.task, self.samples, self._batch_of = task, samples, batch_of
+        self.task, self.samples = task, samples
+        self._batch_of, self._share_of = batch_of, share_of
         self._batches = cut_by_length(lengths, size)
 
     @property
@@ -42,3 +45,7 @@ class EvaluationSet:
         """(rows of this set, batch) of the n-th batch; iterating gives all of them."""
         rows = self._batches[n]
         return rows, self._batch_of(self.samples.select(rows))
+
+    def share(self, rows: np.ndarray) -> float:
+        """What the mean loss of the rows counts for in the mean loss of the set."""
+        return self._share_of(self.samples.select(rows), self.samples)

@@ -103,7 +103,8 @@ def prompt_pieces(
 def text_targets(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int
 ) -> tuple[Ragged, list[str]]:
-    """Explanations as targets: cut to ``max_tokens`` tokens, end mark added.
+    """Explanations as targets: the text and its end mark, cut to ``max_tokens`` tokens. As
+    published, a text that is cut teaches no end.
 
     Returns:
         the targets, and the cut texts, which are the references of the text metrics. Both hold
@@ -111,5 +112,5 @@ def text_targets(
     """
     encoded = encode_texts(tokenizer, texts)
     references = [as_text(tokenizer, *pair, max_tokens) for pair in zip(texts, encoded)]
-    rows = [[*tokens.ids[:max_tokens], tokenizer.eos_token_id] for tokens in encoded]
+    rows = [[*tokens.ids, tokenizer.eos_token_id][:max_tokens] for tokens in encoded]
     return Ragged.of(rows), references

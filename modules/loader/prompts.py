@@ -9,7 +9,7 @@ import torch
 from modules.data.item_graph import ItemGraph
 from modules.loader.batches import Batch, BatchSize, Samples, make_batch, prompt_lengths
 from modules.loader.evaluation_set import EvaluationSet
-from modules.loader.pieces import PromptPieces
+from modules.loader.pieces import IGNORED, PromptPieces
 from modules.loader.ragged import Ragged
 from modules.tasks import Task, WholeWords
 
@@ -24,6 +24,8 @@ class Prompts:
         causal: sequential prompts are read from left to right.
         drop_own_edges: the edges that a training step asks about leave the graph of that step.
         item_graphs: what follows what, for rankings by causal prompts.
+        score_pads: a target that is shorter than another of its batch goes on with pads, which the
+            loss scores, as published.
     """
 
     pieces: PromptPieces
@@ -31,6 +33,7 @@ class Prompts:
     causal: bool = False
     drop_own_edges: bool = False
     item_graphs: tuple[ItemGraph, ...] = ()
+    score_pads: bool = False
 
     def reads_left_to_right(self, task: Task) -> bool:
         """Whether the task's targets are each predicted from the state of one token."""
@@ -62,10 +65,20 @@ class Prompts:
         """(B,) tokens of each prompt, end mark included."""
         return prompt_lengths(task, samples, self.pieces)
 
+    def share(self, part: Samples, whole: Samples) -> float:
+        """What the mean loss of a part counts for in the mean loss of the whole: as many target
+        tokens as it has, or samples, where pads are scored."""
+        if self.score_pads:
+            return len(part.targets.lengths) / len(whole.targets.lengths)
+        return len(part.targets.flat) / len(whole.targets.flat)
+
     def batch(self, task: Task, samples: Samples, pad_to: int = 1) -> Batch:
         """A batch of one task. pad_to: prompt lengths are padded to a multiple of this."""
         causal = self.reads_left_to_right(task)
         batch = make_batch(task, samples, self.pieces, self.schemes[task], causal, pad_to)
+        if self.score_pads:
+            labels = batch.labels
+            batch = batch._replace(labels=labels.where(labels != IGNORED, self.pieces.pad))
         if causal and self.drops_edges(task):
             nodes = batch.whole_word_ids
             batch = batch._replace(whole_word_ids=nodes.where(nodes > self.pieces.n_users, 0))
@@ -105,7 +118,7 @@ class Prompts:
 
     def _set(self, task: Task, samples: Samples, size: BatchSize) -> EvaluationSet:
         lengths = self.lengths(task, samples)
-        return EvaluationSet(task, samples, lengths, size, partial(self.batch, task))
+        return EvaluationSet(task, samples, lengths, size, partial(self.batch, task), self.share)
 
 
 def _short(users: np.ndarray) -> np.ndarray:

@@ -150,7 +150,7 @@ class TrainingStream:
             chosen = samples.select(part)
             batch = self._prompts.batch(self.task, chosen, self.plan.pad_to)
             batches.append(batch._replace(own_edges=own_edges))
-            shares.append(len(chosen.targets.flat) / len(samples.targets.flat))
+            shares.append(self._prompts.share(chosen, samples))
         return TrainStep(batches, shares)
 
     def edges_ahead(self, steps: int) -> torch.Tensor | None:

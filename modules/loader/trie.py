@@ -70,7 +70,7 @@ class Branching(NamedTuple):
 
 
 def branching(trie: ItemTrie, candidates: np.ndarray) -> Branching:
-    """The branching nodes of the tries over (b, C) ``candidates``, items in 1..I."""
+    """The branching nodes of the tries over (b, C) ``candidates``, items in 1..I or 0 for none."""
     n_nodes, width = len(trie.tokens), len(trie.vocabulary)
     rows = np.arange(len(candidates))
     nodes, columns = trie.paths[candidates], trie.columns[candidates]  # (b, C, T)

@@ -33,6 +33,10 @@ class ELMRecConfig:
         propagation: what makes W of E0, by its name in ``PROPAGATIONS`` (modules/model/graph.py).
         own_edges: ``drop``: the edges that a training step asks about leave the graph of that step,
             and causal prompts tell no user by a node; ``keep``: as published.
+        decoder_sees_pads: the decoder attends to the states at pads too, as the published modules
+            do; what it says then depends on the length of the longest prompt of the batch.
+        train_row_0: row 0 of the whole-word tables, which tokens outside of mentions and pads get,
+            is random and learned, as published; else it is zero.
         item_graph: ``linear``, ``paths`` or ``both``: rankings are also by what these graphs say of
             a history (modules/model/item_scores.py); ``none``: by the T5 alone.
     """
@@ -49,6 +53,8 @@ class ELMRecConfig:
     propagation: str = "lightgcn"
     own_edges: str = "keep"
     item_graph: str = "none"
+    decoder_sees_pads: bool = False
+    train_row_0: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the entry, its value and the limit."""
@@ -63,8 +69,10 @@ class ELMRecConfig:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             value = limit(self.whole_words)
             raise ValueError(f"'whole_words' is {value}, no tasks and their ids") from error
-        if type(self.causal) is not bool:
-            raise ValueError(f"'causal' is {limit(self.causal)}, neither true nor false")
+        for name in ("causal", "decoder_sees_pads", "train_row_0"):
+            value = getattr(self, name)
+            if type(value) is not bool:
+                raise ValueError(f"{name!r} is {limit(value)}, neither true nor false")
         counts = {"n_users": (1, 2**31), "n_items": (1, 2**31)}
         counts |= {"prompt_num": (1, MAX_PROMPTS), "graph_layers": (0, MAX_LAYERS)}
         for name, (low, high) in counts.items():

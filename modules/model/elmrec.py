@@ -15,29 +15,21 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from modules.data.item_graph import GRAPH_KINDS, ItemGraph
 from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
-from modules.model.config import CONFIG_FILE, ELMRecConfig
+from modules.model.config import ELMRecConfig
 from modules.model.encoder import encode
+from modules.model.folder import load_model
 from modules.model.graph import PROPAGATIONS, Graph, without_edges
 from modules.model.item_scores import ItemScores
 from modules.model.loss import ContinuationLoss
-from modules.model.weights import (
-    PREFIX,
-    WEIGHTS_FILE,
-    check_fit,
-    read_model,
-    to_file,
-    to_model,
-    write_model,
-)
+from modules.model.weights import to_file, write_model
 from modules.presets import ITEM_GRAPHS
 from modules.tasks import METHODS, Task, WholeWords
-from utils.files import readable
 
 
 class ELMRec(nn.Module):
@@ -69,7 +61,9 @@ class ELMRec(nn.Module):
         self.prompts = None
         if METHODS[config.method].soft_prompts:
             self.prompts = nn.Embedding(len(Task) * config.prompt_num, width)
-        self.positions = nn.Embedding(POSITION_ROWS, width, padding_idx=0)
+        # Row 0 stays 0: a token of no whole word is as T5 knows it.
+        self._no_word = None if config.train_row_0 else 0
+        self.positions = nn.Embedding(POSITION_ROWS, width, padding_idx=self._no_word)
         if not t5.config.scale_decoder_outputs:  # of the size of such a T5's tokens
             with torch.no_grad():
                 for table in filter(None, (self.prompts, self.positions)):
@@ -78,10 +72,11 @@ class ELMRec(nn.Module):
         if config.has_graph:
             if graph is None:
                 raise ValueError(f"method {config.method!r} needs the user-item graph")
-            self.nodes = nn.Embedding(config.n_nodes, width, padding_idx=0)
+            self.nodes = nn.Embedding(config.n_nodes, width, padding_idx=self._no_word)
             nn.init.normal_(self.nodes.weight, std=config.sigma)
-            with torch.no_grad():  # row 0: a token of no whole word stays as T5 knows it
-                self.nodes.weight[0] = 0.0
+            if not config.train_row_0:
+                with torch.no_grad():
+                    self.nodes.weight[0] = 0.0
             self._keep("graph", graph)
         self.item_scores: ItemScores | None = None
         if names := ITEM_GRAPHS[config.item_graph]:
@@ -169,8 +164,8 @@ class ELMRec(nn.Module):
         """[p ; E + alpha W]: (B, K + S, D) and its attention mask (B, K + S)."""
         tokens = self.t5.shared(batch.input_ids)
         table = self.whole_word_table(self.schemes[batch.task], batch.own_edges)
-        # padding_idx: row 0 is used as it is, and not trained.
-        whole_words = nn.functional.embedding(batch.whole_word_ids, table, padding_idx=0)
+        # padding_idx: that row is used as it is, and not trained.
+        whole_words = nn.functional.embedding(batch.whole_word_ids, table, self._no_word)
         embeds = tokens + self.config.alpha * whole_words  # (B, S, D)
         mask = batch.attention_mask
         if self.prompts is None:
@@ -197,9 +192,10 @@ class ELMRec(nn.Module):
             rows, places = target_places.unbind(dim=1)
             states = states[rows, places + soft_prompts][:, None]  # (N, 1, D)
             return states, mask.new_ones(len(states), 1)
+        seen = torch.ones_like(mask) if self.config.decoder_sees_pads else mask
         if self._own_encoder:
-            return encode(self.t5, embeds, mask), mask
-        return self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
+            return encode(self.t5, embeds, mask), seen
+        return self.t5.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, seen
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean cross entropy over the target tokens of the batch, pads not scored; or, of items,
@@ -265,34 +261,4 @@ class ELMRec(nn.Module):
         Raises:
             UserError: naming the file, where it is missing, damaged, or does not fit the other.
         """
-        folder = Path(folder)
-        t5_config, config, tensors = read_model(folder)
-        # Shapes first: what is wrong with a model must not take all memory to be found out.
-        names = ITEM_GRAPHS[config.item_graph]
-        sizes = {"graph": config.n_nodes} | {f"{n}_graph": config.n_items + 1 for n in names}
-        with torch.device("meta"), readable(str(folder / CONFIG_FILE)):
-            sketches = {
-                name: Graph.sketch(n, tensors.get(f"{PREFIX}{name}_col"))
-                for name, n in sizes.items()
-            }
-            plan = _made(cls, t5_config, config, sketches)
-        check_fit(folder, to_file(plan.state_dict()), tensors)
-        graphs = {}
-        for name in sizes:
-            if f"{PREFIX}{name}_col" not in tensors:
-                continue
-            graphs[name] = Graph(*(tensors[f"{PREFIX}{name}_{part}"] for part in Graph._fields))
-            with readable(f"{folder / WEIGHTS_FILE}, the {name.replace('_', ' ')} in it"):
-                graphs[name].matrix(check=True)
-        model = _made(cls, t5_config, config, graphs)
-        model.load_state_dict(to_model(tensors), strict=True)
-        return model.eval()
-
-
-def _made(
-    kind: type[ELMRec], t5_config: T5Config, config: ELMRecConfig, graphs: Mapping[str, Graph]
-) -> ELMRec:
-    """A model of these shapes. graphs: by the names of their tensors."""
-    items = {name: graphs[f"{name}_graph"] for name in ITEM_GRAPHS[config.item_graph]}
-    t5 = T5ForConditionalGeneration(t5_config)
-    return kind(t5, config, graphs.get("graph"), item_graphs=items)
+        return load_model(cls, Path(folder))

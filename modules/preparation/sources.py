@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import NamedTuple
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 
 from utils.errors import UserError, limit
@@ -26,6 +26,10 @@ TAG = re.compile(r"[ -~]{1,200}")  # what may go back to the server in a header
 
 class Interrupted(Exception):
     """The transfer broke off, and can be tried again. The message says why."""
+
+
+class Unreachable(Interrupted):
+    """The source does not answer at all."""
 
 
 class StartAgain(Exception):
@@ -60,6 +64,8 @@ def answer(source: str, name: str, known: Known) -> Iterator[Reply | bytes | Non
         yield from (_of_folder if scheme == "file" else _of_server)(source, name, known)
     except HTTPError as error:
         yield from _refused(source, name, known, error)
+    except URLError as error:  # of what happens before there is a connection
+        raise Unreachable(limit(str(error.reason), 200)) from error
     except (OSError, HTTPException) as error:
         raise Interrupted(limit(str(error) or type(error).__name__, 200)) from error
     except ValueError as error:  # of the source, or of a redirection

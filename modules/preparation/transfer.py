@@ -9,13 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from modules.preparation.sources import TAG, Interrupted, Known, StartAgain, answer
+from modules.preparation.sources import TAG, Interrupted, Known, StartAgain, Unreachable, answer
 from utils.console import progress, say
 from utils.errors import UserError
 from utils.json_files import write_json
 
 TRIES = 4  # of an interrupted transfer, before it is left to the next call
 PAUSE = 1.0  # seconds before the second try; doubled before each later one
+ANSWER = 20  # seconds that a source has to begin its answer
 WINDOW, SLOWEST = 60, 4096  # seconds, and the fewest bytes a second of each of them
 _WAITING = 4  # blocks that may wait to be written
 
@@ -34,6 +35,8 @@ def fetch(source: str, name: str, folder: Path, most: int) -> Path | None:
     Raises:
         UserError: where the source cannot be read, gives something else than the file, or is
             interrupted every time; where the folder cannot be written to.
+        Unreachable: where there is no answer, not even to the first request. The network is then
+            down, or the server is, and nobody is to wait for further tries.
     """
     target, part = folder / name, folder / f"{name}.part"
     if target.is_file() and not target.is_symlink():  # complete, from an earlier call
@@ -52,6 +55,8 @@ def fetch(source: str, name: str, folder: Path, most: int) -> Path | None:
             say(f"{name}: starts again ({error})")
             forget(part)
         except Interrupted as error:
+            if isinstance(error, Unreachable) and attempt == 0:
+                raise
             problem = error
             have = part.stat().st_size if part.exists() else 0
             say(f"{name}: interrupted after {have:,} bytes ({error})")
@@ -126,7 +131,8 @@ def _transfer(source: str, name: str, part: Path, most: int) -> bool:
 
 
 def _watched(coming: Iterator[Any]) -> Iterator[Any]:
-    """What an iterator yields, or Interrupted where bytes come slower than ``SLOWEST``.
+    """What an iterator yields, or Interrupted where bytes come slower than ``SLOWEST``, and
+    Unreachable where nothing comes in ``ANSWER``.
 
     Another thread reads it: a server that sends its headers a byte a minute would hold this one in
     the midst of a line.
@@ -146,10 +152,12 @@ def _watched(coming: Iterator[Any]) -> Iterator[Any]:
 
     threading.Thread(target=read, daemon=True).start()
     try:
-        began, got = time.monotonic(), 0
+        began, got, answered = time.monotonic(), 0, False
         while True:
-            seconds = began + WINDOW - time.monotonic()
+            seconds = began + (WINDOW if answered else ANSWER) - time.monotonic()
             if seconds <= 0:
+                if not answered:
+                    raise Unreachable(f"no answer in {ANSWER} seconds")
                 if got < SLOWEST * WINDOW:
                     least = f"fewer than {SLOWEST:,} a second"
                     raise Interrupted(f"{got:,} bytes came in {WINDOW} seconds, {least}")
@@ -163,6 +171,7 @@ def _watched(coming: Iterator[Any]) -> Iterator[Any]:
                 return
             if isinstance(thing, Exception):
                 raise thing
+            answered = True
             yield thing
             got += len(thing) if isinstance(thing, bytes) else 0
     finally:

@@ -6,8 +6,8 @@
 What the file does not say is taken from the published code. Its prompts give user u the whole-word
 id u and item i the id U + i, and its tasks are in the order explanation, sequential, direct: the
 rows of its tables mean what ours mean (modules/model/graph.py, modules/tasks.py). Row 0 was random
-there and is kept. Items are written by the data folder's own numbers. Nothing here reads or writes
-files.
+there and is kept. The decoder saw pads there, and does so here. Items are written by the data
+folder's own numbers. Nothing here reads or writes files.
 """
 
 from dataclasses import replace
@@ -103,7 +103,7 @@ def _check_counts(released: ReleasedModel, dataset: RecDataset) -> None:
 def _config(
     released: ReleasedModel, dataset: RecDataset, alpha: float | None, layers: int | None
 ) -> ELMRecConfig:
-    pod = ELMRecConfig(dataset.n_users, dataset.n_items, "pod")
+    pod = ELMRecConfig(dataset.n_users, dataset.n_items, "pod", decoder_sees_pads=True)
     if NODES in released.tensors:
         return replace(
             pod,

@@ -24,6 +24,7 @@ from modules.runs.results import is_baseline, short_figure, title_of
 from modules.tasks import RANKING_TASKS, TASKS
 from utils import cli, distributed, flag_types
 from utils.console import say
+from utils.files import as_typed
 from utils.metrics.ranking import NOT_RANKED
 from utils.own_files import replace_own
 from utils.pages import OLDER_PAGES, render
@@ -53,7 +54,7 @@ def write_report(folder: str | Path, baselines: Sequence[Path] | None = None) ->
 
 def build(run: RunResults) -> str:
     """The page."""
-    name = run.folder.resolve().name
+    name = as_typed(run.folder).name
     first = run.first
     seed = first.seed
     model = title_of(first) if isinstance(first, Result) else first.title

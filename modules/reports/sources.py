@@ -11,7 +11,7 @@ from modules.runs.results import is_baseline, owner_of, read_all_results, read_r
 from modules.tasks import RANKING_TASKS, TASKS
 from utils.console import say
 from utils.errors import UserError, limit
-from utils.files import readable_path
+from utils.files import as_typed, readable_path
 from utils.json_files import read_jsonl
 
 
@@ -86,7 +86,7 @@ def _baselines(
     found: dict[str, list[Result]] = {task: [] for task in TASKS}
     if named is None:
         with readable_path(folder, ""):
-            beside = sorted(folder.resolve().parent.iterdir())
+            beside = sorted(as_typed(folder).parent.iterdir())
         named_so = [path for path in beside if path.name.startswith(f"{own.dataset}-")]
         others = [path for path in named_so if os.path.isdir(path)]
     else:

@@ -169,6 +169,7 @@ class RankedRow:
     """A line of the ``<task>.jsonl`` of a ranking: one user's list, best first.
 
     Attributes:
+        items: 0 is a place that the published search gave to no item.
         rank: place of the target in the list, from 0; None where it is not in it.
         target_users, history_length, last_item_ids: not in files of older versions.
         titles: of the row's items, by original id; those that have one.
@@ -176,7 +177,7 @@ class RankedRow:
 
     user: Number
     user_id: Text
-    items: list[Number]
+    items: list[Count]
     item_ids: list[Text]
     scores: list[Score]
     target: Number
@@ -194,7 +195,8 @@ class RankedRow:
         if self.rank != found:
             place = "not in 'items'" if found is None else f"at place {found} of 'items'"
             raise ValueError(f"'rank' is {self.rank}, but the target is {place}")
-        if len(set(self.items)) < len(self.items):
+        items = [item for item in self.items if item]
+        if len(set(items)) < len(items):
             raise ValueError("'items' holds an item twice")
         if len(self.last_item_ids) > (self.history_length or 0):
             raise ValueError("'last_item_ids' holds more items than 'history_length' says")

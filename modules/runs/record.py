@@ -92,6 +92,12 @@ class RunRecord:
         """Whether each item is a token of its own."""
         return self.item_ids == "own"
 
+    @property
+    def precision(self) -> str | None:
+        """The precision that evaluations take by default: fp32, where the model was trained in it,
+        as the published ones were; None: the machine's."""
+        return "fp32" if self.arguments.get("precision", "fp32") == "fp32" else None
+
     def as_json(self) -> dict[str, Any]:
         """What is written; ``resumed`` only where there is something to say."""
         table = asdict(self)

@@ -23,6 +23,7 @@ from utils.json_files import read_jsonl, to_json, to_jsonl
 from utils.locks import locked
 from utils.metrics.trec import TREC_ENDINGS, trec_files
 
+BESIDE = (*TREC_ENDINGS, ".txt")  # files that a result may have beside its record and rows
 WAIT = 60.0  # seconds that another evaluation of the run is waited for, which writes its own
 
 
@@ -32,13 +33,13 @@ def check_result_name(folder: Path, name: str, flag: str) -> None:
     flag: that gives the name.
     """
     rows = folder / f"{name}.jsonl"
-    rankings = [folder / f"{name}{ending}" for ending in TREC_ENDINGS]
+    beside = [folder / f"{name}{ending}" for ending in BESIDE]
     try:
         result = read_result(folder, name)
         if result is None and os.path.lexists(rows):
             read_jsonl(rows, ROWS.get(name, TextRow))
         named = result.files if result else {}
-        for path in (rows, *rankings):
+        for path in (rows, *beside):
             ours = path.name in named if named else os.path.lexists(rows)
             if os.path.lexists(path) and (not ours or path.is_symlink()):
                 raise UserError(f"{path}: is of no result.")
@@ -77,7 +78,7 @@ def remove_result(folder: Path, name: str) -> None:
     Raises:
         UserError: where it cannot be removed.
     """
-    for ending in (".json", *TREC_ENDINGS, ".jsonl"):
+    for ending in (".json", *BESIDE, ".jsonl"):
         try:
             (folder / f"{name}{ending}").unlink(missing_ok=True)
         except OSError as error:
@@ -93,11 +94,13 @@ def write_results(
     result: Mapping[str, Any],
     rows: list[dict[str, Any]],
     trec: bool = False,
+    text: str | None = None,
 ) -> None:
     """Say the metrics, and write ``<name>.json``, ``<name>.jsonl`` and the model card; of several
     processes, the main one does. What an earlier evaluation left by these names is removed.
 
     trec: write ``<name>.run.trec`` and ``<name>.qrels.trec`` as well.
+    text: what ``<name>.txt`` holds; None: there is no such file.
 
     Raises:
         UserError: where a file cannot be written. The result before is then as it was.
@@ -112,6 +115,8 @@ def write_results(
     texts = {f"{name}.jsonl": to_jsonl(rows)}
     if trec:
         texts |= trec_files(folder, name, rows)
+    if text is not None:
+        texts[f"{name}.txt"] = text
     with locked(folder / LOCK_FILE, f"--checkpoint {folder}", WAIT):
         sweep(folder)
         owner = owner_of(folder)

@@ -67,6 +67,8 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         propagation=settings.propagation,
         own_edges=settings.own_edges,
         item_graph=settings.item_graph,
+        decoder_sees_pads=settings.decoder_sees_pads,
+        train_row_0=settings.train_row_0,
     )
     graph = item_loss = None
     if config.has_graph:
@@ -84,9 +86,8 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         torch.manual_seed(settings.seed + distributed.rank())
     arguments = settings.as_arguments() | {"precision": machine.precision}
     record = RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
-    prompts = Prompts(
-        pieces, model.schemes, config.causal, config.own_edges == "drop", model.item_graphs()
-    )
+    drop, graphs = config.own_edges == "drop", model.item_graphs()
+    prompts = Prompts(pieces, model.schemes, config.causal, drop, graphs, settings.score_pads)
     run = Run(settings.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
     say(_describe(run, settings))
     return run

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from modules.presets import ALIASES, OWN_PRESETS
 from utils.errors import UserError
 
 
@@ -24,6 +25,16 @@ CHECKS = (
         lambda s: s.shard and (s.optimizer == "adafactor" or s.graph_every > 1 or s.compile),
         "--shard works with --optimizer adamw alone, and without --graph_every and --compile: "
         "these need whole tensors. Leave out --shard, or them.",
+    ),
+    Check(
+        lambda s: s.as_published and s.preset in (*OWN_PRESETS, *ALIASES),
+        "--as_published and --preset {s.preset} contradict each other: the one is the authors' "
+        "training, the other our own. Give one of them.",
+    ),
+    Check(
+        lambda s: s.score_pads and (s.loss != "tokens" or s.causal),
+        "--score_pads is for whole target texts, as the published loss reads them. Leave out "
+        "--loss continuations and --causal, or it.",
     ),
     Check(
         lambda s: s.simulate_leak and s.protocol != "paper",

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from modules.presets import ALIASES, OWN_PRESETS
+from modules.training.published import GROUP, as_published
 from modules.training.settings import Settings
 from utils import cli
 from utils.console import say
@@ -16,9 +17,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for each field of ``Settings`` that is one, in the groups of the fields."""
     groups: dict[str, Any] = {}
     cli.add_data_flags(parser)
-    for field in fields(Settings):
-        if not field.metadata:
-            continue
+    flags = [field for field in fields(Settings) if field.metadata]
+    for field in sorted(flags, key=lambda field: field.metadata["group"] == GROUP):  # GROUP last
         name, text = field.metadata["group"], field.metadata["help"]
         if name not in groups:
             groups[name] = parser.add_argument_group(name)
@@ -39,8 +39,11 @@ def parse_settings(description: str | None) -> Settings:
     """
     parser = cli.new_parser(description)
     add_flags(parser)
-    preset = parser.parse_known_args()[0].preset
+    chosen = parser.parse_known_args()[0]
+    preset = chosen.preset
     parser.set_defaults(**OWN_PRESETS.get(ALIASES.get(preset, preset), {}))
+    if chosen.as_published:
+        parser.set_defaults(**as_published(chosen.method))
     args = vars(parser.parse_args())
     args["data_dir"] = cli.data_folder(args.pop("data"), args["data_dir"])
     del args["task_num"]

@@ -25,6 +25,7 @@ from modules.presets import (
 from modules.tasks import METHODS, Task, WholeWords, schemes
 from modules.training.checks import check
 from modules.training.flag_types import flag, task_list, whole_word_list
+from modules.training.published import Published
 from utils.flag_types import natural, non_negative, positive, positive_int, real, share, whole
 
 OPTIMIZERS = {"adamw": 1e-3, "adafactor": 2e-2}  # and their learning rates by default
@@ -32,7 +33,7 @@ _TASKS = [task.label for task in Task]
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Published):
     """All of a training run. None: not given; ``resolved`` and ``for_data`` fill it in."""
 
     data_dir: str = field(default="")
@@ -111,7 +112,7 @@ class Settings:
     simulate_leak: bool = flag(
         "protocol", False,
         "with --protocol paper, for data without explanation.json: a graph of a random 53%% of "
-        "all pairs, held-out ones included, in place of the published split's",
+        "all pairs (49%% of Toys'), held-out ones included, in place of the published split's",
     )  # fmt: skip
     item_ids: str | None = flag(
         "protocol", None,

@@ -76,19 +76,22 @@ class Validation:
         self,
         model: ELMRec,
         machine: Machine,
-        make_sets: Callable[[int | None], Mapping[Task, EvaluationSet]],
+        make_sets: Callable[[int | None, int], Mapping[Task, EvaluationSet]],
         measure: Callable[[StopAsked], dict[str, float]] | None = None,
         given: int | None = None,
+        fresh: bool = False,
     ) -> None:
         """
         Args:
-            make_sets: makes the sets of so many samples a task; None: of all.
+            make_sets: makes the sets of so many samples a task (None: of all), with the
+                negatives of a draw by its number.
             measure: ranking metrics of the model as it is.
             given: samples a task, where they are given.
+            fresh: negatives are drawn anew for each validation (``--fresh_negatives``).
         """
         self._model, self._machine, self._measure = model, machine, measure
-        self._make, self._given = make_sets, given
-        self._sets, self._limit = make_sets(given), given
+        self._make, self._given, self._fresh = make_sets, given, fresh
+        self._sets, self._limit = make_sets(given, 0), given
         self._most = max(len(samples.users) for samples in self._sets.values())
 
     @classmethod
@@ -98,7 +101,8 @@ class Validation:
         if settings.eval_users and set(settings.tasks) != {Task.EXPLANATION.label}:
             measure = ranking_measure(run, settings)
         make = partial(validation_sets, run, settings)
-        return cls(run.model, run.machine, make, measure, settings.valid_samples)
+        given, fresh = settings.valid_samples, settings.fresh_negatives
+        return cls(run.model, run.machine, make, measure, given, fresh)
 
     @property
     def aim(self) -> str:
@@ -121,8 +125,9 @@ class Validation:
         limit = self._given
         if limit is None and SAMPLES_A_TRAINED_ONE * trained < self._most:
             limit = max(SAMPLES_A_TRAINED_ONE * trained, 1)
-        if limit != self._limit:
-            self._sets, self._limit = self._make(limit), limit
+        if limit != self._limit or self._fresh:
+            draw = trained if self._fresh else 0
+            self._sets, self._limit = self._make(limit, draw), limit
         self._model.eval()
         device, autocast = self._machine.device, self._machine.autocast
         losses = validation_losses(self._model, self._sets, device, autocast, stop_asked)
@@ -131,21 +136,24 @@ class Validation:
 
 
 def _ranking_set(
-    run: Run, task: Task, users: np.ndarray, settings: Settings
+    run: Run, task: Task, users: np.ndarray, settings: Settings, draw: int = 0
 ) -> tuple[EvaluationSet, np.ndarray]:
     """The validation items of (n,) users, and the items that they are ranked among: (1, I) or
-    (n, C)."""
+    (n, C). draw: of the negatives, by its number."""
     dataset, size = run.dataset, BatchSize(settings.batch_size, settings.batch_tokens)
     targets = dataset.targets(users, HeldOut.VALIDATION)
     if task is Task.SEQUENTIAL:
         histories = recent_histories(dataset, users, HeldOut.VALIDATION)
         return run.prompts.sequential(users, histories, targets, size), dataset.catalogue
-    candidates = valid_candidates(dataset, users, settings.negative_num, settings.seed)
+    candidates = valid_candidates(dataset, users, settings.negative_num, settings.seed, draw)
     return run.prompts.direct(users, candidates, targets, size), candidates
 
 
-def validation_sets(run: Run, settings: Settings, most: int | None) -> dict[Task, EvaluationSet]:
-    """The validation samples of each task; all, or ``most`` of them evenly spread."""
+def validation_sets(
+    run: Run, settings: Settings, most: int | None, draw: int = 0
+) -> dict[Task, EvaluationSet]:
+    """The validation samples of each task; all, or ``most`` of them evenly spread. draw: of the
+    negatives, by its number."""
     size = BatchSize(settings.batch_size, settings.batch_tokens)
     run = run.without_item_graph()  # which no loss reads
     sets = {}
@@ -157,7 +165,7 @@ def validation_sets(run: Run, settings: Settings, most: int | None) -> dict[Task
             users, items = records.users[rows], records.items[rows]
             sets[task] = run.prompts.explanation(users, items, targets, size)
         else:
-            sets[task], _ = _ranking_set(run, task, run.users(most), settings)
+            sets[task], _ = _ranking_set(run, task, run.users(most), settings, draw)
     return sets
 
 
@@ -168,7 +176,7 @@ def validation_losses(
     autocast: Callable = nullcontext,
     stop_asked: StopAsked = lambda: False,
 ) -> dict[Task, float]:
-    """Mean loss a target token of each task.
+    """Mean loss of each task: a target token; or, where pads are scored, a sample.
 
     The batches are shared out over the processes, and summed in one order: any number of
     processes gives the same figure to the bit.
@@ -180,12 +188,9 @@ def validation_losses(
     with torch.no_grad(), autocast():
         for task, samples in sets.items():
             sums = torch.zeros(len(samples), dtype=torch.float64, device=device)
-            targets = samples.samples.targets
-            total = len(targets.flat)
             for n in distributed.own_part(len(samples), even=True):
                 rows, batch = samples[n % len(samples)]
-                share = len(targets.gather(rows).flat) / total
-                loss = model(batch.to(device)).double() * share
+                loss = model(batch.to(device)).double() * samples.share(rows)
                 if n < len(samples):
                     sums[n] = loss
                 if any(distributed.any_rank(stop_asked())):

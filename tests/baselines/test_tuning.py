@@ -51,6 +51,21 @@ def test_what_the_user_had_is_not_recommended(dataset):
         assert listed[ranked.ranks[user - 1]] == items[-1]
 
 
+def test_a_candidate_that_is_given_twice_is_ranked_once(dataset):
+    """The target 5 of user 1 comes after 6, which is twice among its candidates."""
+    candidates = np.array([[6, 5, 6, 7], [6, 4, 4, 4], [8, 8, 3, 9], [9, 9, 1, 2]])
+    value = np.array([0, 1, 1.5, 1, 5, 8, 9, 7, 6, 2, 0, 0, 0], dtype=np.float32)
+
+    def score(histories, asked):
+        return np.tile(value, (len(asked.users), 1))
+
+    arena = make_arena(dataset, 0, 3, 10, (1.0,))
+    known = Known(arena.train, HeldOut.VALIDATION)
+    ranked = rank_all(arena, score, known, HeldOut.TEST, 10, candidates)
+    assert ranked.items.tolist() == [[6, 5, 7, 0], [6, 4, 0, 0], [8, 9, 3, 0], [9, 2, 1, 0]]
+    assert ranked.ranks.tolist() == [1, 0, 2, 0]
+
+
 def test_validation_sees_neither_held_out_item(dataset):
     """Every fit and every score of tuning gets the train items, and nothing else."""
     seen = []

@@ -1,6 +1,7 @@
 """Reading the four files; what each kind of bad input is told; the two protocols."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,7 +100,6 @@ BAD = [
     ("sequential.txt", write("1 3 1 4 2 5\n"), r"user 2 of datamaps\.json has no line"),
     ("negative.txt", write(""), r"negative\.txt: the file is empty"),
     ("negative.txt", replace_line(1, "1 6 7 8 9 5"), r"line 1: negative 5 is an item that user 1"),
-    ("negative.txt", replace_line(1, "1 6 7 8 9 6"), r"line 1: negative 6 is given twice"),
     ("negative.txt", replace_line(2, "2 4 5"), r"line 2: user 2 has 2 negatives"),
     ("negative.txt", replace_line(2, "2 4 5 7 8 99"), r"line 2: item 99 "),
     ("datamaps.json", write("{"), r"datamaps\.json, line 1, column 2: broken JSON"),
@@ -117,7 +117,12 @@ BAD = [
     ("explanation.json", set_record("user", 5), r"train\[1\]: 'user' is 5; .* from 1 to 4"),
     ("explanation.json", set_record("user", True), r"train\[1\]: 'user' is True"),
     ("explanation.json", set_record("item", "3"), r"train\[1\]: 'item' is '3'"),
-    ("explanation.json", set_record("explanation", "  "), r"train\[1\]: 'explanation' is '  '"),
+    ("explanation.json", set_record("explanation", None), r"train\[1\]: 'explanation' is None"),
+    (
+        "explanation.json",
+        in_json(lambda t: t["val"][0].update(explanation=" ")),
+        r"val: each of the 1 records has a blank explanation",
+    ),
     ("explanation.json", set_record("feature", 1), r"train\[1\]: 'feature' is 1"),
 ]
 
@@ -132,6 +137,68 @@ def test_bad_input_is_named(folder, file, damage, message):
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=r"data folder .*nowhere.* does not exist"):
         load_dataset(tmp_path / "nowhere")
+
+
+def test_a_negative_that_is_given_twice_is_read_and_counted_once(folder, capsys):
+    path = folder / "negative.txt"
+    replace_line(1, "1 6 7 8 9 6")(path)
+    replace_line(3, "3 4 4 4 5 5")(path)
+    dataset = load_dataset(folder)
+    assert dataset.negatives[[0, 2]].tolist() == [[6, 7, 8, 9, 6], [4, 4, 4, 5, 5]]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert f"{path}: 2 of 4 lines hold an item twice, line 1 first" in line
+
+
+def test_the_line_of_a_repeated_negative_is_that_of_the_file(folder, capsys):
+    path = folder / "negative.txt"
+    replace_line(1, "1 6 7 8 9 6")(path)
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    load_dataset(folder)
+    assert "1 of 4 lines hold an item twice, line 4 first" in capsys.readouterr().out
+
+
+def test_nothing_is_said_of_negatives_without_repeats(folder, capsys):
+    load_dataset(folder)
+    assert capsys.readouterr().out == ""
+
+
+def test_records_with_blank_texts_are_left_out_and_counted(folder, capsys):
+    path = folder / "explanation.json"
+    table = json.loads(path.read_text())
+    for number, record in enumerate(table["train"]):
+        record.update(explanation=f"text {number}", feature=f"feature {number}")
+    kept = {split: [tuple(r.values()) for r in records] for split, records in table.items()}
+    for place, text in ((5, "\u00a0\n"), (2, " \t "), (0, "")):
+        blank = {"user": 3, "item": 8, "explanation": text, "feature": "lost"}
+        table["train"].insert(place, blank)
+    table["test"].append({"user": 1, "item": 3, "explanation": ""})
+    path.write_text(json.dumps(table))
+    for split, found in load_dataset(folder).explanations.items():
+        assert list(zip(*found)) == kept[split]
+    first, second = capsys.readouterr().out.splitlines()
+    assert f"{path}, train: 3 of 8 records have a blank explanation" in first
+    assert f"{path}, test: 1 of 2 records have a blank explanation" in second
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [("user", 5, "'user' is 5"), ("item", 0, "'item' is 0"), ("feature", 1, "'feature' is 1")],
+)
+def test_a_record_with_a_blank_text_is_checked_as_all_are(folder, key, value, message):
+    change = in_json(lambda t: t["train"][1].update({"explanation": "", key: value}))
+    change(folder / "explanation.json")
+    with pytest.raises(UserError, match=rf"train\[1\]: {message}"):
+        load_dataset(folder)
+
+
+@pytest.mark.parametrize("typed", ["toys", "toys/", "./toys", "toys/../toys/.", "beside/../toys"])
+def test_a_folder_has_the_name_that_was_typed(folder, tmp_path, monkeypatch, typed):
+    (tmp_path / "toys").symlink_to(folder)
+    (tmp_path / "beside").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_dataset(typed).name == "toys"
+    monkeypatch.chdir(folder)
+    assert load_dataset(".").name == "few"
 
 
 # -------------------------------------------------------------------------------- protocols
@@ -184,6 +251,13 @@ def test_a_simulated_leak_holds_its_share_of_all_pairs(dataset):
     assert keys <= set(dataset.pair_keys().tolist())
     held_out = {u * 13 + i for u, row in HISTORIES.items() for i in row[-2:]}
     assert view.held_out_edges == len(keys & held_out) > 0
+
+
+@pytest.mark.parametrize(("name", "edges"), [("toys", 9), ("Toys", 9), ("beauty", 10), ("x", 10)])
+def test_a_simulated_leak_is_as_large_as_the_published_one(dataset, name, edges):
+    """49 % of Toys' 19 pairs, 53 % of those of all others."""
+    view = train_view(replace(dataset, name=name), "paper", np.random.default_rng(0))
+    assert view.edges.shape[1] == edges
 
 
 def test_a_data_set_of_one_user(tmp_path):

@@ -121,6 +121,22 @@ def test_one_candidate_is_certain(setting):
     assert torch.equal(scores, torch.zeros(B, 1))
 
 
+def test_no_item_has_no_probability(setting):
+    """Candidates of which some are none (0) are ranked as without them."""
+    t5, embeds, mask, targets, trie = setting
+    rng = np.random.default_rng(0)
+    candidates = np.stack([rng.permutation(150)[:20] + 1 for _ in range(B)])
+    candidates[:, 7] = candidates[0, 0] = 0
+    tree = prefix_tree(trie, candidates)
+    with torch.no_grad():
+        scores = rank_exact(decoder_of(t5, embeds, mask), tree, torch.from_numpy(trie.vocabulary))
+    np.testing.assert_array_equal(np.isneginf(scores.numpy()), candidates == 0)
+    for row in range(B):
+        items = candidates[row][candidates[row] > 0][None].repeat(B, axis=0)
+        outside = exact_item_by_item(t5, embeds, mask, targets, items)[row]
+        np.testing.assert_allclose(scores[row][candidates[row] > 0], outside, atol=1e-4)
+
+
 def allowed_by_plain_sets(targets, candidates):
     follow: list[dict[tuple, list]] = []
     for row in candidates:

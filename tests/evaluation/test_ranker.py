@@ -75,6 +75,44 @@ def test_direct_ranks_the_candidates(dataset, pieces, prompts, model, trie):
         assert set(line[line > 0]) <= set(candidates[row])
 
 
+REPEATED = np.array([[5, 6, 7, 6, 8], [6, 4, 4, 4, 4], [3, 4, 5, 6, 10], [9, 1, 1, 2, 2]])
+ONCE = [[5, 6, 7, 8], [6, 4], [3, 4, 5, 6, 10], [9, 1, 2]]
+
+
+@pytest.mark.parametrize("decoding", [Decoding("exact"), Decoding("beam", num_beams=12)])
+@pytest.mark.parametrize("length", [3, 5, 10])
+def test_a_candidate_that_is_given_twice_is_ranked_once(
+    dataset, pieces, prompts, model, trie, decoding, length
+):
+    """The prompt holds each mention; the lists are those of the different items alone."""
+    samples = prompts.direct(USERS, REPEATED, REPEATED[:, 0], BatchSize(3))
+    assert samples.samples.items.gather(np.array([1])).flat.tolist() == [6, 4, 4, 4, 4]
+    lists = ranker(model, trie, pieces, decoding).rank(samples, REPEATED, length)
+    for row, items in enumerate(ONCE):
+        own = slice(row, row + 1)
+        one = prompts.direct(USERS[own], REPEATED[own], REPEATED[own, 0], BatchSize(3))
+        alone = ranker(model, trie, pieces, decoding).rank(one, np.array([items]), length)
+        k = min(len(items), length)
+        listed, scores = lists.items[row], lists.scores[row]
+        if decoding.method == "exact":
+            assert listed[:k].tolist() == alone.items[0, :k].tolist()
+            np.testing.assert_allclose(scores[:k], alone.scores[0, :k], atol=1e-5)
+        assert len(set(listed[listed > 0])) == (listed > 0).sum() <= k
+        assert (listed[k:] == 0).all()
+        assert np.isneginf(scores[k:]).all()
+
+
+def test_a_repeated_candidate_with_added_scores(dataset, pieces, prompts, model, trie):
+    class Added:
+        def scores(self, rows):
+            return np.tile(np.arange(13, dtype=np.float32)[None] * 100, (len(rows), 1))
+
+    samples = prompts.direct(USERS, REPEATED, REPEATED[:, 0], BatchSize(3))
+    lists = ranker(model, trie, pieces).rank(samples, REPEATED, 5, Added())
+    for listed, items in zip(lists.items, ONCE):
+        assert listed[listed > 0].tolist() == sorted(items, reverse=True)
+
+
 def test_rank_of_by_hand():
     items = np.array([[4, 2, 9], [1, 0, 0], [5, 6, 7]])
     assert rank_of(items, np.array([9, 1, 8])).tolist() == [2, 0, NOT_RANKED]

@@ -3,13 +3,15 @@
 import gzip
 import json
 import threading
+import time
 
 import pytest
 
 from modules.data.reader import load_dataset
-from modules.preparation import download
+from modules.preparation import download, transfer
 from modules.preparation.download import PublishedSet
 from tests.conftest import HISTORIES
+from tests.preparation.servers import send
 from tests.test_scripts import script
 from utils.errors import UserError
 
@@ -74,7 +76,6 @@ def test_refused(folder, tmp_path, server):
     server.files = {}
     out = tmp_path / "out"
     for source, message in (
-        (None, "no --from: for the four files no lasting public address is known"),
         ("ftp://example.org/x", "ftp:// cannot be read"),
         (str(tmp_path / "nowhere"), "no such folder"),
         (str(folder), "has no datamaps.json"),
@@ -85,9 +86,6 @@ def test_refused(folder, tmp_path, server):
     (out / "sequential.txt").write_text("x")
     with pytest.raises(UserError, match=r"already holds sequential\.txt"):
         download.download("few", str(folder), False, out)
-    done = script("-m", "modules.preparation.download", "beauty", "--out", tmp_path / "x")
-    assert done.returncode == 2
-    assert "--raw and run prepare.py" in done.stderr
 
 
 def test_real_set_from_a_folder(shared, tmp_path):
@@ -103,6 +101,103 @@ def test_real_set_from_a_folder(shared, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "22,363 users, 12,101 items, 198,502 interactions, as published" in done.stdout
+
+
+# ---------------------------------------------------------------- the set's own address
+
+
+@pytest.fixture
+def authors(folder, server, monkeypatch):
+    """The server in the place of GitHub, with the four files of the set "few"."""
+    at = server.url.removesuffix("/data")
+    monkeypatch.setattr(download, "GITHUB", f"{at}/raw")
+    monkeypatch.setattr(download, "GITHUB_LFS", f"{at}/lfs")
+    monkeypatch.setattr(download, "AUTHORS", f"{at}/raw/o/r/b28c4f7/data")
+    server.files = {
+        f"/raw/o/r/b28c4f7/data/few/{path.name}": path.read_bytes() for path in folder.iterdir()
+    }
+    return server
+
+
+def test_the_address_is_the_commit_of_the_authors():
+    assert download.AUTHORS.startswith(download.GITHUB + "/WangXFng/ELMRec/b28c4f7")
+    assert set(download.SETS) >= {"beauty", "sports", "toys"}
+
+
+def test_without_a_source_it_is_the_authors(authors, folder, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    monkeypatch.setattr("sys.argv", ["download", "few", "--out", str(out)])
+    download.main()
+    assert "4 users, 12 items, 19 interactions, as published" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
+
+
+def test_a_file_that_has_moved(authors, tmp_path):
+    authors.files = {f"/elsewhere{name}": content for name, content in authors.files.items()}
+
+    def moved(handler):
+        send(302, {"Location": f"/elsewhere{handler.path}"})(handler)
+        authors.lies.append(true)
+
+    def true(handler):
+        authors.lies.append(moved)
+        content = authors.files[handler.path]
+        send(200, {"Content-Length": len(content)}, content)(handler)
+
+    authors.lies = [moved]
+    assert len(download.download("few", None, False, tmp_path / "out")) == 4
+    assert load_dataset(tmp_path / "out").n_users == 4
+
+
+def test_a_pointer_of_git_lfs_is_not_the_file(authors, folder, tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
+    name = next(name for name in authors.files if name.endswith("explanation.json"))
+    stored = name.replace("/raw/", "/lfs/")
+    for path in list(authors.files):
+        authors.files[path.replace("/raw/", "/lfs/")] = authors.files[path]
+    authors.files[name] = pointer
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=r"explanation\.json: is a pointer of Git LFS") as raised:
+        download.download("few", None, False, out)
+    assert not out.exists()
+    advised = str(raised.value).rpartition(" --from ")[2].removesuffix(".")
+    assert advised.endswith("/lfs/o/r/b28c4f7/data/few")
+    assert len(download.download("few", advised, False, out)) == 4
+    assert (out / "explanation.json").read_bytes() == authors.files[stored]
+    (folder / "negative.txt").write_bytes(pointer)
+    with pytest.raises(UserError, match=r"is a pointer of Git LFS.*Run `git lfs pull`"):
+        download.download("few", str(folder), False, tmp_path / "other")
+
+
+def test_the_authors_without_the_set_or_with_another(authors, tmp_path):
+    out = tmp_path / "out"
+    name = next(name for name in authors.files if name.endswith("sequential.txt"))
+    content = authors.files[name]
+    authors.files[name] = content.replace(b"4 12 11 10 9", b"4 12 11 10 9 8")
+    with pytest.raises(UserError, match="the files have 20 interactions, the published set 19"):
+        download.download("few", None, False, out)
+    authors.files = {}
+    with pytest.raises(UserError, match=r"few: has no sequential\.txt, datamaps\.json"):
+        download.download("few", None, False, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "base", ["http://127.0.0.1:1", "http://no.such.host.invalid", "the server is silent"]
+)
+def test_without_a_network_it_says_so_at_once(server, tmp_path, monkeypatch, base):
+    if base == "the server is silent":
+        monkeypatch.setattr(transfer, "ANSWER", 0.3)
+        base, server.lies = server.url, [lambda handler: time.sleep(1)]
+    monkeypatch.setattr(transfer, "PAUSE", 60.0)  # there is no second try
+    monkeypatch.setattr(download, "AUTHORS", base)
+    with pytest.raises(UserError, match=r"/few: cannot be reached \(.*--from.*--raw"):
+        download.download("few", None, False, tmp_path / "x")
+    with pytest.raises(UserError, match=r"cannot be reached \(.*--from\.$"):
+        download.download("few", "http://127.0.0.1:1", True, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
 
 
 # ---------------------------------------------------------------- one folder

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from modules.preparation import sources, transfer
+from modules.preparation.sources import Unreachable
 from modules.preparation.transfer import fetch
 from tests.preparation.servers import CONTENT, FILE, MOST, RANGE, broken_off, get, send
 from utils.errors import UserError
@@ -107,8 +108,6 @@ def slowly(text):
 @pytest.mark.parametrize(
     "lie",
     [
-        slowly(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 5000),
-        slowly(b"HTTP/1.1 " + b"2" * 5000),
         send(200, FILE, *[b"x"] * 5000, pause=0.02),
         send(200, {"Transfer-Encoding": "chunked"}, *[b"0"] * 5000, pause=0.02),
         send(200, {"Transfer-Encoding": "chunked"}, *[b"1\r\nx\r\n"] * 5000, pause=0.02),
@@ -124,6 +123,33 @@ def test_a_server_that_drips_is_given_up(tmp_path, server, monkeypatch, lie):
         get(server, tmp_path)
     assert time.monotonic() - started < 20
     assert get(server, tmp_path).read_bytes()
+
+
+SILENT = {
+    "a header that drips": slowly(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 5000),
+    "a first line that drips": slowly(b"HTTP/1.1 " + b"2" * 5000),
+    "nothing": lambda handler: time.sleep(1),
+}
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_a_server_without_an_answer_is_asked_once(tmp_path, server, monkeypatch, case):
+    monkeypatch.setattr(transfer, "ANSWER", 0.3)
+    server.lies = [SILENT[case]]
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match=r"no answer in 0\.3 seconds"):
+        get(server, tmp_path)
+    assert time.monotonic() - started < 20
+    assert len(server.asked) == 1
+    assert get(server, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_that_goes_away_is_asked_again(tmp_path, server, monkeypatch):
+    """It has answered once, so that it may well come back."""
+    monkeypatch.setattr(transfer, "ANSWER", 0.3)
+    server.lies = [send(200, FILE, CONTENT[:1000]), SILENT["nothing"]]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [("a", None), ("a", "bytes=1000-"), ("a", "bytes=1000-")]
 
 
 def test_a_server_that_is_slow_but_not_too_slow(tmp_path, server, monkeypatch):
@@ -180,5 +206,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, server):
 @pytest.mark.parametrize("source", ["http://[::1", "http://127.0.0.1:x", "https://", "http://a b"])
 def test_addresses_that_are_none(tmp_path, source, monkeypatch):
     monkeypatch.setattr(transfer, "PAUSE", 0.0)
-    with pytest.raises(UserError, match=r"cannot be read|interrupted 4 times"):
+    with pytest.raises(
+        (UserError, Unreachable), match=r"cannot be read|interrupted 4 times|no host given"
+    ):
         fetch(source, "a", tmp_path, MOST)

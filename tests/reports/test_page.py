@@ -40,6 +40,21 @@ def test_two_builds_are_the_same_bytes(run_folder):
     assert (run_folder / "report.html").read_bytes() != first
 
 
+def test_a_link_to_a_run_is_named_and_has_baselines_beside_it(run_folder, tmp_path):
+    """As the user named it, whatever the folder that it leads to is called."""
+    place = tmp_path / "mine"
+    place.mkdir()
+    link = place / "toys"
+    link.symlink_to(run_folder)
+    assert build(read_results(link, None)).count("<h1>toys") == 1
+    assert not any(read_results(link, None).baselines.values())
+    for beside in run_folder.parent.glob("few-*"):
+        (place / beside.name).symlink_to(beside)
+    expected = read_results(run_folder, None).baselines
+    assert any(expected.values())
+    assert read_results(link, None).baselines == expected
+
+
 def test_nothing_is_fetched_and_nothing_runs(run_folder):
     page = page_of(run_folder)
     page.check_harmless()

@@ -160,7 +160,8 @@ def test_what_is_written_is_read_with_every_entry(folder):
     ("files", "free"),
     [
         ({}, True),
-        ({"mine.txt": "mine"}, True),
+        ({"mine.pdf": "mine"}, True),
+        ({"mine.txt": "mine"}, False),
         ({"mine.json": "{}"}, False),
         ({"mine.json": json.dumps(result(METRICS))}, True),
         ({"mine.jsonl": '{"user": 1}\n'}, False),

@@ -18,6 +18,11 @@ BROKEN = [
     ({"shard": True, "optimizer": "adafactor"}, "--shard works with --optimizer adamw alone"),
     ({"shard": True, "graph_every": 2}, "without --graph_every and --compile"),
     ({"shard": True, "compile": True}, "without --graph_every and --compile"),
+    (
+        {"as_published": True, "preset": "item_tokens"},
+        "--as_published and --preset item_tokens contradict each other",
+    ),
+    ({"score_pads": True, "loss": "continuations"}, "--score_pads is for whole target texts"),
     ({"simulate_leak": True}, "--protocol clean has none. Give --protocol paper"),
     ({"shard": True, "eval_users": 3}, "--shard splits it"),
     ({"item_vectors": "cooccurrence"}, "give --item_ids own as well"),

@@ -59,7 +59,7 @@ def trainer_of(dataset, prompts, model, measure=None, tasks=TASKS, **settings):
     settings = Settings(**{"optimizer": "adamw", "lr": 1e-3} | settings)
     machine = Machine(torch.device("cpu"), "fp32")
     sets = validation(dataset, prompts)
-    checks = Validation(model, machine, lambda most: sets, measure)
+    checks = Validation(model, machine, lambda most, draw: sets, measure)
     return Trainer(model, streams(dataset, prompts, tasks=tasks), checks, settings, machine)
 
 

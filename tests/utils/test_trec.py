@@ -1,5 +1,7 @@
 """TREC files scored by ir_measures: the same HR and NDCG as ours."""
 
+from pathlib import Path
+
 import ir_measures
 import numpy as np
 import pytest
@@ -45,3 +47,13 @@ def test_lines_by_hand():
     rows = [{"user": 7, "items": [30, 4], "target": 4, "rank": 1}]
     assert run_lines(rows, "a") == ["7 Q0 30 1 2 a", "7 Q0 4 2 1 a"]
     assert qrels_lines(rows) == ["7 0 4 1"]
+
+
+def test_the_tag_is_the_name_that_was_typed(tmp_path, monkeypatch):
+    (tmp_path / "run 7").mkdir()
+    (tmp_path / "toys").symlink_to(tmp_path / "run 7")
+    monkeypatch.chdir(tmp_path)
+    for typed, tag in (("toys", "toys"), ("run 7/../toys/.", "toys"), ("run 7", "run-7")):
+        files = trec_files(Path(typed), "direct", random_rows(0, users=3))
+        tags = {line.split()[-1] for line in files["direct.run.trec"].splitlines()}
+        assert tags == {tag}

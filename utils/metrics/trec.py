@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.files import as_typed
+
 TREC_ENDINGS = (".run.trec", ".qrels.trec")
 
 
@@ -23,6 +25,7 @@ def run_lines(rows: Iterable[Mapping[str, Any]], tag: str) -> list[str]:
         f"{row['user']} Q0 {item} {place} {len(row['items']) - place + 1} {tag}"
         for row in rows
         for place, item in enumerate(row["items"], start=1)
+        if item
     ]
 
 
@@ -34,6 +37,6 @@ def qrels_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def trec_files(folder: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
     """The contents of ``<name>.run.trec``, tagged with the folder's name, and
     ``<name>.qrels.trec``."""
-    tag = "-".join(folder.resolve().name.split()) or "run"  # a tag holds no white space
+    tag = "-".join(as_typed(folder).name.split()) or "run"  # a tag holds no white space
     lines = run_lines(rows, tag), qrels_lines(rows)
     return {name + end: "".join(f"{x}\n" for x in part) for end, part in zip(TREC_ENDINGS, lines)}
