@@ -2,12 +2,13 @@
 
     python prepare.py reviews_Beauty_5.json.gz --out data/beauty
     python prepare.py ratings.csv --out data/movies --user uid --item movie --core 10
+    python prepare.py ml-100k.inter --items ml-100k.item --out data/ml-100k
 
 Reads Amazon's review dumps (2014, 2018, 2023), JSON lines, CSV, TSV, Parquet, RecBole's .inter and
 files of histories (user item item ...).
-Writes sequential.txt, datamaps.json, negative.txt, explanation.json (where there are texts) and
-stats.json. The rules are in data/README.md. Explanations and Parquet need the packages of
-requirements-data.txt.
+Writes sequential.txt, datamaps.json, negative.txt, explanation.json (where there are texts),
+items.json (where a flag says where the titles of items are) and stats.json. The rules are in
+data/README.md. Explanations and Parquet need the packages of requirements-data.txt.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from modules.preparation.language import LANGUAGES
 from modules.preparation.roles import GUESSES
 from modules.preparation.rows import RawFile, open_raw
 from modules.preparation.table_format import QUOTED, SEPARATORS
+from modules.preparation.titles import TitleFile, open_titles
 from utils import cli
 from utils.console import say
 from utils.errors import UserError
@@ -37,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--out", type=path_name, required=True, help="data folder to write")
     group.add_argument("--overwrite", action="store_true", help="replace the data folder in --out")
     add_reading_flags(parser.add_argument_group("reading"))
+    add_title_flags(parser.add_argument_group("titles of items, for people to read"))
     group = parser.add_argument_group("filters and numbering")
     group.add_argument(
         "--core", type=positive_int, default=5, help="fewest interactions of a user and of an item"
@@ -110,6 +113,23 @@ def add_reading_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--strict", action="store_true", help="stop at a bad line; default: skip it")
 
 
+def add_title_flags(group: argparse._ArgumentGroup) -> None:
+    """Where the titles of items are."""
+    group.add_argument(
+        "--items",
+        type=path_name,
+        metavar="FILE",
+        help="file of items and their titles, read by its ending: Amazon's meta dumps, RecBole's "
+        ".item, JSON lines, CSV, TSV, Parquet",
+    )
+    group.add_argument(
+        "--item_title",
+        metavar="NAME",
+        help="column of an item's title in FILE, or in RAW without --items; default, of FILE "
+        "alone: title, one whose name holds title, or name",
+    )
+
+
 def column_names(text: str) -> list[str]:
     """``a, b`` -> its names, each once."""
     found = [name.strip() for name in text.split(",")]
@@ -137,8 +157,8 @@ def escape(text: str) -> str:
     return text
 
 
-def open_files(args: argparse.Namespace) -> RawFile:
-    """The raw file and its columns; UserError where it cannot be used."""
+def open_files(args: argparse.Namespace) -> tuple[RawFile, TitleFile | None]:
+    """The raw file, and where titles are; UserError where a file or a column cannot be used."""
     given = {role: getattr(args, role) for role in GUESSES}
     asked = Asked(args.sep, args.quoted, args.escape, args.no_time)
     raw = open_raw(args.raw, args.format, args.columns, given, asked)
@@ -163,16 +183,20 @@ def open_files(args: argparse.Namespace) -> RawFile:
             f"--explanation summary: {args.raw} has no title column that is known. Name it with "
             "--title."
         )
-    return raw
+    titles = open_titles(raw, args.items, args.item_title)
+    if titles:
+        say(f"titles of items: from {titles.path}, item = {titles.item}, title = {titles.title}")
+    return raw, titles
 
 
 def main() -> None:
     """Find the columns; filter, number and write; say what came out."""
     args = parse_args()
-    raw, out = open_files(args), Path(args.out)
+    (raw, titles), out = open_files(args), Path(args.out)
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
-    with own_folder(out, raw.path, args.overwrite):
-        stats = prepare_folder(raw, out, options, provenance(vars(args)))
+    inputs = [raw.path, titles.path] if titles else [raw.path]
+    with own_folder(out, inputs, args.overwrite):
+        stats = prepare_folder(raw, out, options, provenance(vars(args)), titles)
     say(
         f"{args.out}: {stats['users']:,} users, {stats['items']:,} items, "
         f"{stats['interactions']:,} interactions, density {stats['density']:.5f}, "

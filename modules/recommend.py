@@ -27,8 +27,10 @@ from modules.model.elmrec import ELMRec
 from modules.people import NEWCOMER, Person
 from modules.runs.run import Run
 from modules.tasks import MAX_HISTORY, Task, WholeWords
-from utils.console import printable, printable_json
-from utils.tables import markdown
+from utils.console import columns, printable, printable_json, terminal_columns
+from utils.tables import cut, markdown, markdown_text, one_line
+
+FEWEST_COLUMNS = 20  # for a title, however narrow the terminal is
 
 
 class Answer(NamedTuple):
@@ -158,7 +160,7 @@ def _explain(
 def as_table(dataset: RecDataset, answer: Answer) -> str:
     """An answer for people to read: the history that the model reads, and the list."""
     person = answer.person
-    read = [dataset.item_names[item] for item in person.history[-MAX_HISTORY:]]
+    read = person.history[-MAX_HISTORY:].tolist()
     earlier = len(person.history) - len(read)
     name = person.name if person.user == NEWCOMER else f"{person.name} (user {person.user})"
     head = f"{name} had {len(person.history)} items, oldest first" + (
@@ -173,12 +175,40 @@ def as_table(dataset: RecDataset, answer: Answer) -> str:
         header.append("why (generated)")
         rows = [[*row, *answer.texts[n : n + 1]] for n, row in enumerate(rows)]
         rows = [row if len(row) == len(header) else [*row, ""] for row in rows]
-    head, read = printable(head), [printable(name) for name in read]
-    return f"{head}\n  {' '.join(read)}\n\n{markdown(header, rows)}\n"
+    if dataset.titles:
+        header, rows = _with_titles(header, rows, [dataset.titles[item] for item in answer.items])
+    return f"{printable(head)}\n{_history(dataset, read)}\n\n{markdown(header, rows)}\n"
+
+
+def _history(dataset: RecDataset, items: list[int]) -> str:
+    """Ids in one line; where the data have titles, an item a line."""
+    names = [printable(dataset.item_names[item]) for item in items]
+    if not dataset.titles:
+        return f"  {' '.join(names)}"
+    lines = []
+    for name, item in zip(names, items):
+        room = max(terminal_columns() - columns(f"  {name}  "), FEWEST_COLUMNS)
+        lines.append(f"  {name}  {one_line(cut(dataset.titles[item], room))}".rstrip())
+    return "\n".join(lines)
+
+
+def _with_titles(
+    header: list[str], rows: list[list[str]], titles: list[str]
+) -> tuple[list[str], list[list[str]]]:
+    """A table of items with their titles behind the ids, as long as the terminal's line allows."""
+
+    def table(titles: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+        rows_with = [[*row[:2], title, *row[2:]] for row, title in zip(rows, titles)]
+        return [*header[:2], "title", *header[2:]], rows_with
+
+    line = markdown(*table([""] * len(rows))).partition("\n")[0]
+    room = max(terminal_columns() - columns(line) + len("title"), FEWEST_COLUMNS)
+    return table([cut(title, room, markdown_text) for title in titles])
 
 
 def as_json(dataset: RecDataset, answer: Answer) -> str:
-    """An answer for programs, in one line of JSON: ids are the original ones, to the character."""
+    """An answer for programs, in one line of JSON: ids are the original ones, to the character.
+    Titles are there where the data have any; null for an item without one."""
     person = answer.person
     table = {
         "user_id": None if person.user == NEWCOMER else person.name,
@@ -192,4 +222,8 @@ def as_json(dataset: RecDataset, answer: Answer) -> str:
             for place, (item, chance) in enumerate(zip(answer.items, answer.probabilities))
         ],
     }
+    if dataset.titles:
+        table["history_titles"] = [dataset.titles[item] or None for item in person.history]
+        for entry, item in zip(table["items"], answer.items):
+            entry["title"] = dataset.titles[item] or None
     return printable_json(json.dumps(table, ensure_ascii=False))

@@ -6,6 +6,7 @@ line or turn its order round: all that is printed goes through ``printable``.
 
 import json
 import os
+import shutil
 import sys
 import time
 import unicodedata
@@ -21,6 +22,8 @@ from utils.errors import UserError
 # Control and format characters (those that turn the direction of writing are among the latter),
 # separators of lines and paragraphs, halves of surrogate pairs.
 _HIDDEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}
+_NO_WIDTH = {"Mn", "Me", "Cf"}
+_ANY_LENGTH = 1_000_000
 _JOINERS = "\u200c\u200d"  # format characters that Persian words and emoji are written with
 
 
@@ -34,6 +37,20 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c.encode("unicode_escape").decode("ascii") if is_hidden(c) else c for c in text)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a printable text takes: Chinese characters and emoji two each,
+    accents that stand on others none."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.category(c) in _NO_WIDTH for c in text)
+
+
+def terminal_columns() -> int:
+    """Columns of the terminal that is written to; in a file or a pipe, a line has no end."""
+    return shutil.get_terminal_size((_ANY_LENGTH, 0)).columns
 
 
 def progress(total: int, title: str, unit: str, shown: bool = True) -> tqdm:

@@ -48,6 +48,17 @@ def write_jsonl(path: str | Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, to_jsonl(rows))
 
 
+def is_text(value: Any) -> bool:
+    """A string that can be written again: an escape of JSON can be half of a surrogate pair."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def parse_json(path: str | Path, content: bytes, first_line: int = 1) -> Any:
     """The value of a JSON text.
 

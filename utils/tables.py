@@ -4,12 +4,13 @@ the terminal that it is printed on."""
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from utils.console import printable
+from utils.console import columns, printable
 
 # A spreadsheet runs a cell that begins with one; some take the wide forms for the same.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_CUT = "..."
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
 # What Markdown and HTML read as their own: columns, code, tags, links and images.
 _MARKUP = str.maketrans({mark: "\\" + mark for mark in "\\|`<["})
@@ -25,16 +26,28 @@ def markdown_text(text: str) -> str:
     return one_line(text).translate(_MARKUP)
 
 
+def cut(text: str, room: int, shown: Callable[[str], str] = one_line) -> str:
+    """As much of a text as fits in ``room`` columns where it is ``shown``; cut, it ends in dots."""
+    if columns(shown(text)) <= room:
+        return text
+    text = text[:room]
+    while text and columns(shown(text)) > room - len(_CUT):
+        text = text[:-1]
+    return text.rstrip() + _CUT
+
+
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, its columns padded so that it reads as plain text too.
 
     Cells are ``markdown_text``.
     """
     header, *rows = ([markdown_text(cell) for cell in line] for line in (header, *rows))
-    widths = [max(map(len, column)) for column in zip(header, *rows)]
-    lines = [header, ["-" * max(3, width) for width in widths], *rows]
+    widths = [max(3, *map(columns, column)) for column in zip(header, *rows)]
+    lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join(
-        "| " + " | ".join(cell.ljust(max(3, width)) for cell, width in zip(line, widths)) + " |"
+        "| "
+        + " | ".join(cell + " " * (width - columns(cell)) for cell, width in zip(line, widths))
+        + " |"
         for line in lines
     )
 

@@ -58,7 +58,8 @@ class RecDataset:
     offsets: np.ndarray  # (U + 1,) int64
     negatives: np.ndarray | None  # (U, n) int32, row u - 1, some twice; None without negative.txt
     explanations: dict[str, Explanations] | None  # by split; None without explanation.json
-    fingerprints: dict[str, str]  # file name -> SHA-256
+    fingerprints: dict[str, str]  # file name -> SHA-256, of what runs and results depend on
+    titles: tuple[str, ...] | None = None  # of items, "" for none; None without items.json
 
     def __str__(self) -> str:
         """One line for the log."""

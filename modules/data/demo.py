@@ -1,10 +1,10 @@
-"""The demo set: a few hundred users of a made-up shop, in the four-file format, from a seed.
+"""The demo set: a few hundred users of a made-up shop, with all files of a folder, from a seed.
 
     python -m modules.data.demo data/demo --seed 0 --overwrite
 
 Items come in groups (teas, lamps, ...). A user keeps to two groups and, within one, takes its
 items round and round in a fixed order with some noise: a pattern that can be learned and that
-the items' numbers do not give away. Explanations speak in the words of the item's group.
+the items' numbers do not give away. Explanations and titles speak in the words of the item's group.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 
 import numpy as np
 
+from modules.data.titles import ITEMS_FILE, items_json
 from utils import cli, flag_types
 from utils.console import printable
 from utils.own_files import check_out, write_out
@@ -62,8 +63,19 @@ def made_up_sentence(rng: np.random.Generator) -> str:
     return _sentence(rng, list(GROUPS)[int(rng.integers(len(GROUPS)))])[0]
 
 
+def _titles(item_names: dict[str, str], seed: int) -> dict[int, str]:
+    """``smooth tea no. 4``, of each item. item_names: ``tea-04``, by the item's id."""
+    rng = np.random.default_rng([seed, 1])  # its own: the other files need not know of titles
+    titles = {}
+    for item, name in item_names.items():
+        group, place = name.split("-")
+        words = GROUPS[group][1]
+        titles[int(item)] = f"{words[int(rng.integers(len(words)))]} {group} no. {int(place)}"
+    return titles
+
+
 def make_demo(seed: int) -> dict[str, str]:
-    """The four files of the demo set, by name."""
+    """The files of the demo set, by name."""
     rng = np.random.default_rng(seed)
     names = list(GROUPS)
     n_items = len(names) * ITEMS_A_GROUP
@@ -96,6 +108,7 @@ def make_demo(seed: int) -> dict[str, str]:
         "negative.txt": "".join(" ".join(map(str, line)) + "\n" for line in negatives),
         "datamaps.json": json.dumps(maps, indent=0) + "\n",
         "explanation.json": json.dumps(records, indent=0) + "\n",
+        ITEMS_FILE: items_json(_titles(maps["id2item"], seed)),
     }
 
 
@@ -104,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=flag_types.path, help="folder to write the four files to")
+    parser.add_argument("folder", type=flag_types.path, help="folder to write the files to")
     parser.add_argument("--seed", type=flag_types.natural, default=0)
     parser.add_argument("--overwrite", action="store_true", help="replace these files")
     args = parser.parse_args()

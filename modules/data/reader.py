@@ -1,4 +1,4 @@
-"""The four files of a data folder, read and checked line by line.
+"""The files of a data folder, read and checked line by line.
 
 Every id, line and record is checked here, and nowhere else, to be as data/README.md says; an error
 names the file and the line or record, the value, and what it must be.
@@ -8,17 +8,20 @@ import hashlib
 import os
 import re
 from array import array
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from modules.data.dataset import MIN_HISTORY, Explanations, RecDataset
+from modules.data.titles import ITEMS_FILE, parse_titles
 from utils.console import say
 from utils.errors import UserError, limit
 from utils.files import BYTE_ORDER_MARK, as_typed, read_file
-from utils.json_files import parse_json
+from utils.json_files import is_text, parse_json
 
+T = TypeVar("T")
 SPLITS = ("train", "val", "test")
 
 _NUMBERS = re.compile(rb"[0-9]{1,18}(?:[ \t]+[0-9]{1,18})*")
@@ -36,8 +39,8 @@ def check_data_folder(folder: str | Path) -> None:
 def load_dataset(folder: str | Path) -> RecDataset:
     """Read and check a data folder.
 
-    ``sequential.txt`` and ``datamaps.json`` must be there; ``negative.txt`` and
-    ``explanation.json`` may be missing.
+    ``sequential.txt`` and ``datamaps.json`` must be there; ``negative.txt``, ``explanation.json``
+    and ``items.json`` may be missing.
 
     Raises:
         UserError: naming the file and the line or record, for anything that is not as
@@ -49,7 +52,8 @@ def load_dataset(folder: str | Path) -> RecDataset:
 
     def read(path: Path, missing: str) -> bytes:
         content = read_file(path, missing)
-        fingerprints[path.name] = hashlib.sha256(content).hexdigest()
+        if path.name != ITEMS_FILE:  # what items are called changes no run and no result
+            fingerprints[path.name] = hashlib.sha256(content).hexdigest()
         return content
 
     sequences, maps = folder / "sequential.txt", folder / "datamaps.json"
@@ -62,11 +66,11 @@ def load_dataset(folder: str | Path) -> RecDataset:
     # Whatever has an optional file's name, be it a folder or a broken link, is meant to be read;
     # only where nothing has that name is the file missing.
     lost = "A link of that name leads nowhere; fix it, or remove it."
-    negatives = explanations = None
-    if os.path.lexists(optional := folder / "negative.txt"):
-        negatives = _read_negatives(optional, read(optional, lost), items, offsets, n_items)
-    if os.path.lexists(optional := folder / "explanation.json"):
-        explanations = _read_explanations(optional, read(optional, lost), n_users, n_items)
+
+    def optional(name: str, parse: Callable[..., T], *known: Any) -> T | None:
+        path = folder / name
+        return parse(path, read(path, lost), *known) if os.path.lexists(path) else None
+
     return RecDataset(
         name=as_typed(folder).name,
         folder=folder,
@@ -74,21 +78,11 @@ def load_dataset(folder: str | Path) -> RecDataset:
         item_names=item_names,
         items=items,
         offsets=offsets,
-        negatives=negatives,
-        explanations=explanations,
+        negatives=optional("negative.txt", _read_negatives, items, offsets, n_items),
+        explanations=optional("explanation.json", _read_explanations, n_users, n_items),
         fingerprints=fingerprints,
+        titles=optional(ITEMS_FILE, parse_titles, n_items),
     )
-
-
-def _is_text(value: Any) -> bool:
-    """A string that can be written again: an escape of JSON can be half of a surrogate pair."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_maps(path: Path, content: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -101,7 +95,7 @@ def _read_maps(path: Path, content: bytes) -> tuple[tuple[str, ...], tuple[str, 
         row = [""]
         for number in range(1, len(table) + 1):
             name = table.get(str(number))
-            if not _is_text(name):
+            if not is_text(name):
                 raise UserError(
                     f"{path}: {key} has {len(table)} entries but {str(number)!r} is "
                     f"{limit(name)}. Ids run from 1 to the number of entries without gaps, and "
@@ -269,9 +263,9 @@ def _checked_records(where: str, records: list, n_users: int, n_items: int) -> E
                     f"{at}: {key!r} is {limit(value)}; it must be a whole number from 1 to {top}."
                 )
         text, feature = record.get("explanation"), record.get("feature", "")
-        if not _is_text(text):
+        if not is_text(text):
             raise UserError(f"{at}: 'explanation' is {limit(text)}; it must be a text.")
-        if not _is_text(feature):
+        if not is_text(feature):
             raise UserError(f"{at}: 'feature' is {limit(feature)}; it must be a text.")
         if not text.strip():
             continue

@@ -149,7 +149,8 @@ def ranking_rows(
 
     Item 0, without an id, is a place that the published search gave to no item. A row also says
     what a reader of the list asks next: how many items its user had before the test item, the last
-    of them, and how many users had the test item in train.
+    of them, and how many users had the test item in train; and, where the data have titles, those
+    of its items, by original id.
     """
     rows = []
     ranks = rank_of(ranked.items, targets)
@@ -172,4 +173,8 @@ def ranking_rows(
                 "rank": int(rank) if rank >= 0 else None,
             }
         )
+        if dataset.titles:
+            shown = [*listed, int(target), *had[-LAST_ITEMS:].tolist()]
+            titles = {dataset.item_names[item]: dataset.titles[item] for item in shown}
+            rows[-1]["titles"] = {name: title for name, title in titles.items() if title}
     return rows

@@ -1,10 +1,11 @@
 """The parts of a preparation put together: a raw file in, a data folder out (prepare.py).
 
 Three passes over the raw file: users, items and times; a sample of texts, to learn features from;
-the texts of the kept pairs. Memory grows with the number of interactions, not with their texts.
+the texts of the kept pairs. One more over the file of titles, where there is one. Memory grows with
+the number of interactions, not with their texts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from modules.data.dataset import MIN_HISTORY, RecDataset
 from modules.data.negatives import NegativeSampler
+from modules.data.titles import ITEMS_FILE, items_json
 from modules.preparation.explanations import SPLITS, Wanted, explain_pairs
 from modules.preparation.features import require_tagger
 from modules.preparation.filters import (
@@ -25,14 +27,22 @@ from modules.preparation.filters import (
 from modules.preparation.formats import BadLines
 from modules.preparation.language import require_language
 from modules.preparation.rows import RawFile, Rows, read_rows
+from modules.preparation.titles import TitleFile, read_titles
 from modules.randomness import Stream, rng
 from utils.console import progress, say
 from utils.errors import UserError, limit
-from utils.files import LOCK_FILE, sha256, sweep, whole_folder
+from utils.files import LOCK_FILE, sha256, sweep, whole_folder, write_text
 from utils.json_files import write_json
 from utils.locks import locked
 
-FILES = ("sequential.txt", "datamaps.json", "negative.txt", "explanation.json", "stats.json")
+FILES = (
+    "sequential.txt",
+    "datamaps.json",
+    "negative.txt",
+    "explanation.json",
+    ITEMS_FILE,
+    "stats.json",
+)
 MANY_TIES = 0.05  # share of users above which ties in time are reported
 
 
@@ -52,19 +62,24 @@ class Options:
 
 
 def prepare_folder(
-    raw: RawFile, folder: Path, options: Options, record: Mapping[str, Any]
+    raw: RawFile,
+    folder: Path,
+    options: Options,
+    record: Mapping[str, Any],
+    titles: TitleFile | None = None,
 ) -> dict[str, Any]:
     """Write a data folder, whole or not at all. ``own_folder`` holds it.
 
     Args:
         record: further entries of stats.json, such as the command.
+        titles: where the titles of items are; None: there will be no items.json.
 
     Returns:
         The content of stats.json.
 
     Raises:
-        UserError: where a line is bad under --strict, no interaction is left, there are too few
-            items for the negatives, or textblob or py3langid is needed and missing.
+        UserError: where a line is bad under --strict, no interaction or no title is left, there
+            are too few items for the negatives, or textblob or py3langid is needed and missing.
     """
     if _text_role(raw, options):
         require_tagger()  # now, not after the first pass
@@ -75,6 +90,7 @@ def prepare_folder(
     sampler = NegativeSampler(dataset, options.negative_num)
     negatives = rng(options.seed, Stream.PREPARE_NEGATIVES)
     with whole_folder(folder) as aside:
+        titled = _write_titles(titles, kept, aside, options)
         write_histories(aside, kept)
         write_negatives(aside, dataset.n_users, lambda users: sampler.draw(users, negatives))
         explanations = _explain(raw, kept, aside, options)
@@ -86,9 +102,11 @@ def prepare_folder(
             "density": len(kept.rows) / (dataset.n_users * dataset.n_items),
             "explanation_coverage": records / len(kept.rows),  # pairs with a record in the file
             "explanations": explanations,
+            "item_titles": titled,
             "last_two_at_one_time": kept.tied,  # share of users
             **counts,
             "raw_sha256": sha256(raw.path),
+            "titles_sha256": sha256(titles.path) if titles else None,
             "seed": options.seed,
             **record,
         }
@@ -112,25 +130,25 @@ def _dataset(folder: Path, kept: Kept) -> RecDataset:
 
 
 @contextmanager
-def own_folder(folder: Path, raw: Path, overwrite: bool) -> Iterator[None]:
+def own_folder(folder: Path, inputs: Sequence[Path], overwrite: bool) -> Iterator[None]:
     """Hold the folder of ``--out``: nobody else prepares data there meanwhile.
 
     Args:
-        raw: the input, which is never replaced.
+        inputs: files that are read, and are never replaced.
         overwrite: a data folder that is there may be replaced, as a whole.
 
     Raises:
         UserError: where another process has it, or it holds something that must stay.
     """
-    _check_replaceable(folder, raw, overwrite)  # before a byte is written
+    _check_replaceable(folder, inputs, overwrite)  # before a byte is written
     place = folder.resolve()
     with locked(place.with_name(f".{place.name}{LOCK_FILE}"), f"--out {folder}"):
         sweep(place.parent, only=place.name)
-        _check_replaceable(folder, raw, overwrite)  # it may have got its name back
+        _check_replaceable(folder, inputs, overwrite)  # it may have got its name back
         yield
 
 
-def _check_replaceable(folder: Path, raw: Path, overwrite: bool) -> None:
+def _check_replaceable(folder: Path, inputs: Sequence[Path], overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file. Name a folder.")
     held = sorted(path for path in folder.iterdir()) if folder.is_dir() else []
@@ -140,8 +158,8 @@ def _check_replaceable(folder: Path, raw: Path, overwrite: bool) -> None:
             f"--out {folder}: holds {limit(foreign[0].name)}{more}, which is no file of a data "
             "folder. Name a new or an empty folder."
         )
-    if any(path.samefile(raw) for path in held):
-        raise UserError(f"--out {folder}: holds {raw}, which is read. Name another folder.")
+    if read := [one for one in inputs if any(path.samefile(one) for path in held)]:
+        raise UserError(f"--out {folder}: holds {read[0]}, which is read. Name another folder.")
     if held and not overwrite:
         names = ", ".join(path.name for path in held)
         raise UserError(
@@ -216,6 +234,17 @@ def _text_role(raw: RawFile, options: Options) -> str | None:
     """The role that explanations are made of; None where none are wanted or the file has none."""
     role = {"sentence": "text", "summary": "title"}.get(options.explanation)
     return role if role and getattr(raw.roles, role) else None
+
+
+def _write_titles(
+    titles: TitleFile | None, kept: Kept, folder: Path, options: Options
+) -> dict[str, int]:
+    """``items.json``, where titles are asked for. Returns how many items have one; {} without."""
+    if titles is None:
+        return {}
+    found = read_titles(titles, kept.item_names, options.strict)
+    write_text(folder / ITEMS_FILE, items_json(found.of_item))
+    return found.counts
 
 
 def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
     json           one object per line: Amazon's dumps of 2014, 2018 and 2023, JSONL (json_lines.py)
     csv, tsv       tables, with a header line or --columns; ratings.dat too (tables.py)
-    inter          RecBole's atomic file: tab-separated, with headers such as ``user_id:token``
+    inter          RecBole's atomic files: tab-separated, with headers such as ``user_id:token``
     pairs          ``user item`` a line, no header
     sequences      ``user item item ...``, a line a user (sequences.py)
     parquet        parquet.py, which needs pyarrow
@@ -37,6 +37,7 @@ KINDS = {
     ".tsv": "tsv",
     ".tab": "tsv",
     ".inter": "inter",
+    ".item": "inter",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".txt": TEXT,

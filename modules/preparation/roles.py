@@ -56,19 +56,11 @@ def find_roles(
     Raises:
         UserError: where a column is missing, there twice, or holds times and is not named.
     """
-    # RecBole writes the type of a field after its name.
-    short = [(n.rpartition(":")[0] or n) if kind == "inter" else n for n in sample.names]
-    twice = [name for name, count in Counter(short).items() if count > 1 and name]
-    if twice:
-        raise UserError(
-            f"{path}: the column {limit(twice[0])} is there {short.count(twice[0])} times. Rename "
-            "or remove all but one."
-        )
+    known = columns_of(path, kind, sample)
     if no_time and given.get("time") is not None:
         raise UserError(
             f"--time {shlex.quote(given['time'])} and --no_time: leave one of them out."
         )
-    known = dict(zip(short, sample.names))
     found = {role: _column(path, role, known, given.get(role)) for role in GUESSES}
     for role in ("user", "item"):
         if found[role] is None:
@@ -87,14 +79,33 @@ def find_roles(
     return Roles(**found)
 
 
+def columns_of(path: Path, kind: str, sample: Sample) -> dict[str, str]:
+    """The columns of a file, by the names that people call them; UserError where one is there
+    twice. kind: the file's format."""
+    # RecBole writes the type of a field after its name.
+    short = [(n.rpartition(":")[0] or n) if kind == "inter" else n for n in sample.names]
+    twice = [name for name, count in Counter(short).items() if count > 1 and name]
+    if twice:
+        raise UserError(
+            f"{path}: the column {limit(twice[0])} is there {short.count(twice[0])} times. Rename "
+            "or remove all but one."
+        )
+    return dict(zip(short, sample.names))
+
+
+def named_column(path: Path, flag: str, known: dict[str, str], given: str) -> str:
+    """The column that a flag names. known: see ``columns_of``."""
+    if given not in known and given not in known.values():
+        raise UserError(
+            f"{flag} {shlex.quote(given)}: {path} has no such column. Name one that it has: "
+            f"{limit(', '.join(known), 300)}."
+        )
+    return known.get(given, given)
+
+
 def _column(path: Path, role: str, known: dict[str, str], given: str | None) -> str | None:
     if given is not None:
-        if given not in known and given not in known.values():
-            raise UserError(
-                f"--{role} {shlex.quote(given)}: {path} has no such column. Name one that it has: "
-                f"{limit(', '.join(known), 300)}."
-            )
-        return known.get(given, given)
+        return named_column(path, f"--{role}", known, given)
     exact = next((guess for guess in GUESSES[role] if guess in known), None)
     if exact is not None:
         return known[exact]

@@ -207,12 +207,12 @@ def _watched(raw: RawFile) -> Callable[[str], bool] | None:
     return None if raw.roles.time or raw.no_time else is_time_name
 
 
-def _identities(values: list) -> list[str | None]:
+def identities(values: list) -> list[str | None]:
     """Original ids, without blanks around them; None where a value is none."""
     if set(map(type, values)) == {str} and _is_unicode("\n".join(values)):
         names = list(map(str.strip, values))
         return [name or None for name in names] if "" in names else names
-    return list(map(_identity, values))
+    return list(map(identity, values))
 
 
 def _is_unicode(text: str) -> bool:
@@ -224,7 +224,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _identity(value: Any) -> str | None:
+def identity(value: Any) -> str | None:
     """A user's or item's original id; whole numbers as their digits."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
@@ -247,7 +247,8 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _words(value: Any) -> str:
+def words(value: Any) -> str:
+    """A text; "" for what is none."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if not isinstance(value, str):
@@ -278,9 +279,9 @@ def _must_be(role: str, value: Any) -> str:
 
 
 _MAKE = {
-    "user": _identities,
-    "item": _identities,
+    "user": identities,
+    "item": identities,
     "rating": lambda values: list(map(_number, values)),
-    "text": lambda values: list(map(_words, values)),
-    "title": lambda values: list(map(_words, values)),
+    "text": lambda values: list(map(words, values)),
+    "title": lambda values: list(map(words, values)),
 }

@@ -15,10 +15,17 @@ ROUNDING = 1e-3  # how far above 0 the log-probability of something certain may 
 DRAWN, HITS = 4, 2  # users at random; and others, whose test item was listed
 
 
+class Item(NamedTuple):
+    """What an item is called."""
+
+    id: str  # the original one
+    title: str  # "" where it has none
+
+
 class Listed(NamedTuple):
     """An item of a list."""
 
-    name: str
+    item: Item
     chance: str  # the model's probability; empty where the score is not one
     hit: bool
 
@@ -26,7 +33,7 @@ class Listed(NamedTuple):
 class Explanation(NamedTuple):
     """Why a user would like an item."""
 
-    item: str
+    item: Item
     generated: str
     written: str  # by the user
 
@@ -36,9 +43,9 @@ class Card(NamedTuple):
 
     user: str
     earlier: int  # items of the history before those of ``had``
-    had: list[str]  # oldest first, a comma behind each but the last
+    had: list[Item]  # oldest first
     listed: list[Listed]
-    took: str  # the test item
+    took: Item  # the test item
     place: int | None  # of the test item in the list, from 1
     explanation: Explanation | None
 
@@ -76,8 +83,15 @@ def examples(
         return None
     names = {item: name for row in lists for item, name in zip(row.items, row.item_ids)}
     names |= {row.target: row.target_id for row in pool}
+    titles = {name: title for row in lists for name, title in row.titles.items()}
     drawn, hits = choose(pool, np.random.default_rng(seed))
-    cards = [_card(row, texts.get(row.user), names, probable) for row in drawn + hits]
+    cards = []
+    for row in drawn + hits:
+        why = None
+        if text := texts.get(row.user):
+            name = names.get(text.item, f"item {text.item}")
+            why = Explanation(_item(name, titles), text.text, text.reference)
+        cards.append(_card(row, why, titles, probable))
     return Examples(task, len(drawn), len(hits), probable, cards)
 
 
@@ -91,23 +105,25 @@ def choose(
     return drawn, hits[:HITS]
 
 
-def _card(row: RankedRow, text: TextRow | None, names: Mapping[int, str], probable: bool) -> Card:
-    *but_last, last = row.last_item_ids
-    explanation = None
-    if text is not None:
-        item = names.get(text.item, f"item {text.item}")
-        explanation = Explanation(item, text.text, text.reference)
+def _item(name: str, titles: Mapping[str, str]) -> Item:
+    return Item(name, titles.get(name, ""))
+
+
+def _card(
+    row: RankedRow, why: Explanation | None, titles: Mapping[str, str], probable: bool
+) -> Card:
+    """titles: by original id."""
     return Card(
         user=row.user_id,
         earlier=row.history_length - len(row.last_item_ids),
-        had=[*(f"{name}," for name in but_last), last],
+        had=[_item(name, titles) for name in row.last_item_ids],
         listed=[
-            Listed(name, percent(score) if probable else "", place == row.rank)
+            Listed(_item(name, titles), percent(score) if probable else "", place == row.rank)
             for place, (name, score) in enumerate(zip(row.item_ids, row.scores))
         ],
-        took=row.target_id,
+        took=_item(row.target_id, titles),
         place=None if row.rank is None else row.rank + 1,
-        explanation=explanation,
+        explanation=why,
     )
 
 

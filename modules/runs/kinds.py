@@ -172,6 +172,7 @@ class RankedRow:
         items: 0 is a place that the published search gave to no item.
         rank: place of the target in the list, from 0; None where it is not in it.
         target_users, history_length, last_item_ids: not in files of older versions.
+        titles: of the row's items, by original id; those that have one.
     """
 
     user: Number
@@ -185,6 +186,7 @@ class RankedRow:
     target_users: Count | None = None
     history_length: Count | None = None
     last_item_ids: list[Text] = field(default_factory=list)
+    titles: dict[Text, Text] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.items) == len(self.item_ids) == len(self.scores):

@@ -1,4 +1,4 @@
-"""Whatever stands in the four data files: a data set, or an error that names the file."""
+"""Whatever stands in the files of a data folder: a data set, or an error that names the file."""
 
 import tempfile
 from pathlib import Path
@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.data.reader import load_dataset
+from modules.data.titles import ITEMS_FILE, items_json
 from tests.conftest import write_folder
 from utils.errors import UserError
 
-FILES = ("sequential.txt", "negative.txt", "datamaps.json", "explanation.json")
+FILES = ("sequential.txt", "negative.txt", "datamaps.json", "explanation.json", ITEMS_FILE)
 AWKWARD = (
     *(b"\xef\xbb\xbf", b"\r\n", b"\r", b"\x00", b"\xff", b"\n\n", b" ", b"\xe2\x80\xa8"),
     *(b"-1", b"9" * 30, b"1e9", b"NaN", b"Infinity", b"null", b"true", b"\\ud800"),
@@ -29,10 +30,17 @@ def edited(content: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
     return content
 
 
+def whole(base: str) -> Path:
+    """A data folder with all files."""
+    folder = write_folder(Path(base) / "few")
+    (folder / ITEMS_FILE).write_text(items_json({3: "A lamp", 7: "Tea, <b>green</b>"}))
+    return folder
+
+
 def read(name: str, content: bytes) -> None:
     """Anything but a data set or a ``UserError`` that names the file fails the test."""
     with tempfile.TemporaryDirectory() as base:
-        folder = write_folder(Path(base) / "few")
+        folder = whole(base)
         (folder / name).write_bytes(content)
         said, dataset = "", None
         try:
@@ -50,7 +58,7 @@ def read(name: str, content: bytes) -> None:
 @given(edits=EDITS)
 def test_a_valid_file_with_edits(name, edits) -> None:
     with tempfile.TemporaryDirectory() as base:
-        content = (write_folder(Path(base) / "few") / name).read_bytes()
+        content = (whole(base) / name).read_bytes()
     read(name, edited(content, edits))
 
 

@@ -1,9 +1,12 @@
 """Metrics that go no deeper than the lists, by hand and as a user sees them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from modules.evaluation.record import ranking_figures
+from modules.evaluation.record import ranking_figures, ranking_rows
+from modules.evaluation.reranking import Ranked
 from tests.conftest import script
 from tests.evaluation.conftest import evaluated
 
@@ -25,6 +28,18 @@ def test_metrics_go_as_deep_as_the_lists(top_n):
     for k in (k for k in range(1, top_n + 1) if f"HR@{k}" in found["metrics"]):
         hits = [target in line[:k] for line, target in zip(lists.tolist(), targets)]
         assert found["metrics"][f"HR@{k}"] == pytest.approx(np.mean(hits))
+
+
+def test_rows_hold_the_titles_that_there_are(dataset):
+    ranked = Ranked(np.array([[5, 2, 0], [3, 1, 4]]), np.zeros((2, 3)), 0.0)
+    users, targets = np.array([1, 4]), np.array([5, 9])
+    plain = ranking_rows(dataset, users, ranked, targets)
+    titles = tuple("" if item in (0, 2) else f"lamp {item}" for item in range(13))
+    rows = ranking_rows(replace(dataset, titles=titles), users, ranked, targets)
+    found = [row.pop("titles") for row in rows]
+    assert rows == plain  # all else is as without them
+    listed = [[5, 3, 1, 4], [3, 1, 4, 9, 12, 11, 10]]  # the list, the target, what was had before
+    assert found == [{f"I{item}": f"lamp {item}" for item in items} for items in listed]
 
 
 def test_whole_lists_say_all(capsys):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modules.data.reader import load_dataset
 from modules.preparation import download, movielens
 from modules.preparation.movielens import SETS, convert
 from tests.test_scripts import script
@@ -115,12 +116,14 @@ def test_prepare_reads_it(tmp_path, server):
     raw = tmp_path / "data/raw/few"
     get("movielens-1m", raw)
     out = tmp_path / "data/few"
-    done = script(
-        "prepare.py", raw / "ratings.inter", "--out", out, "--core", 1, "--negative_num", 1
-    )
+    flags = ["--items", raw / "ratings.item", "--out", out, "--core", 1, "--negative_num", 1]
+    done = script("prepare.py", raw / "ratings.inter", *flags)
     assert done.returncode == 0, done.stderr
     assert "user = user_id:token, item = item_id:token, time = timestamp:float" in done.stdout
     assert "4 users, 6 items, 20 interactions" in done.stdout
+    dataset = load_dataset(out)
+    found = dict(zip(dataset.item_names[1:], dataset.titles[1:]))
+    assert found == {item: TITLES[item][1] for item in found}
 
 
 def test_the_published_sizes():

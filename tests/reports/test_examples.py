@@ -7,8 +7,8 @@ import pytest
 
 from modules.reports.examples import choose
 from modules.runs.kinds import RankedRow
-from tests.reports.conftest import change, page_of, rows
-from utils.json_files import check_type
+from tests.reports.conftest import NASTY, change, page_of, rows
+from utils.json_files import check_type, write_jsonl
 
 
 def test_examples_are_drawn_and_hits_are_other_people():
@@ -33,6 +33,35 @@ def test_examples_show_hit_history_and_reason(run_folder):
     assert "36.8 %" in text  # e^-1
     assert "0.012 %" in text  # e^-9
     assert "2 more, then" in text
+
+
+def with_titles(run_folder, titles):
+    """The rows, each with the titles of its items, as an evaluation writes them."""
+    named = [row | {"titles": titles} for row in rows()]
+    for task in ("sequential", "direct"):
+        write_jsonl(run_folder / f"{task}.jsonl", named)
+
+
+def test_titles_stand_beside_ids(run_folder):
+    before = page_of(run_folder).text
+    with_titles(run_folder, {"I1": "Tea", "I6": "Old lamp", "I9": "Soap", "I5": "Boots <b>&"})
+    text = page_of(run_folder).text
+    assert "I6 Old lamp, I7" in text
+    assert "36.8 %I1 Tea" in text
+    assert "I1 Tea, number 1 of the list" in text
+    assert "Why I5 Boots <b>&, as generated" in text
+    for title in ("Tea", "Old lamp", "Soap", "Boots <b>&"):
+        text = text.replace(f" {title}", "")
+    assert text == before
+
+
+@pytest.mark.parametrize("title", [NASTY, "\u202eabc", "x" * 1000])
+def test_titles_do_no_harm(run_folder, title):
+    with_titles(run_folder, dict.fromkeys(["I1", "I5", "I6"], title))
+    page = page_of(run_folder)
+    page.check_harmless()
+    assert " ".join(title.split()) in page.text
+    assert "bdi" in page.tags  # a title that turns the direction of writing turns its own alone
 
 
 @pytest.mark.parametrize("other", [{"decode": "beam"}, {"arguments": {"linear": 100.0}}])

@@ -40,7 +40,7 @@ ROWS_TO_REFUSE = [
     ("user", 0), ("user", None), ("user", "1"), ("items", None), ("items", [0]), ("items", [1]),
     ("item_ids", [1]), ("scores", ["x"] * 5), ("scores", [INFINITY] * 5), ("target", {}),
     ("last_item_ids", 5), ("last_item_ids", ["a"] * 99), ("history_length", -1),
-    ("target_users", 1.5),
+    ("target_users", 1.5), ("titles", 5), ("titles", ["a"]), ("titles", {"I1": 5}),
 ]  # fmt: skip
 
 

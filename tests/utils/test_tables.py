@@ -3,7 +3,10 @@
 import csv
 import io
 
-from utils.tables import markdown, one_line, to_csv
+import pytest
+
+from utils.console import columns
+from utils.tables import cut, markdown, markdown_text, one_line, to_csv
 
 
 def test_columns_are_as_wide_as_their_widest_cell():
@@ -12,6 +15,30 @@ def test_columns_are_as_wide_as_their_widest_cell():
         "| ---- | ---- |",
         "| xyz1 | b    |",
     ]
+
+
+def test_columns_are_those_that_a_terminal_shows():
+    assert [columns(text) for text in ("", "ab", "日本 茶", "e\u0301", "🍵")] == [0, 2, 7, 1, 2]
+    table = markdown(["a", "b"], [["日本 茶", "c"], ["xyz", "d"]]).splitlines()
+    assert {columns(line) for line in table} == {17}
+    assert table[3] == "| xyz     | d   |"
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "expected"),
+    [
+        ("green tea", 9, "green tea"),
+        ("green tea", 8, "green..."),
+        ("日本 茶", 7, "日本 茶"),
+        ("日本 茶", 6, "日..."),
+        ("a|||b", 7, "a|..."),  # a mark takes a backslash
+        ("a\x1b[31mb", 7, "a..."),
+        ("", 0, ""),
+    ],
+)
+def test_texts_that_are_cut(text, room, expected):
+    assert cut(text, room, markdown_text) == expected
+    assert columns(markdown_text(expected)) <= room
 
 
 def test_cells_do_not_break_a_markdown_table():
