@@ -77,5 +77,5 @@ def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> Non
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    write_run(folder, run.record, run.tokenizer, run.numbers)
+    write_run(folder, run.record, run.tokenizer, run.numbers, run.dataset)
     run.model.save_pretrained(folder)

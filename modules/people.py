@@ -6,7 +6,7 @@ Ids are what the raw data had, so that anything may stand in one: commas, dashes
 import csv
 import difflib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,14 +51,9 @@ def read_names(flag: str, path: Path) -> list[Name]:
     return [Name(f"{path}, line {n}", line) for n, line in enumerate(lines, start=1)]
 
 
-class _Numbers:
-    """Original ids -> numbers; blanks around an id do not matter where it has none itself."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._of = {name: number for number, name in enumerate(names) if number}
-
-    def get(self, text: str) -> int | None:
-        return self._of.get(text) or self._of.get(text.strip())
+def _number(numbers: Mapping[str, int], text: str) -> int | None:
+    """The number of an original id; blanks around it do not matter where it has none itself."""
+    return numbers.get(text) or numbers.get(text.strip())
 
 
 def split_history(dataset: RecDataset, text: str) -> list[Name]:
@@ -69,8 +64,8 @@ def split_history(dataset: RecDataset, text: str) -> list[Name]:
     Raises:
         UserError: where a quotation mark is not closed.
     """
-    number = _Numbers(dataset.item_names)
-    whole = [Name("--history", text)] if number.get(text) else None
+    numbers = dataset.number_of_item
+    whole = [Name("--history", text)] if _number(numbers, text) else None
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True))
     except csv.Error as error:
@@ -81,7 +76,7 @@ def split_history(dataset: RecDataset, text: str) -> list[Name]:
             '"a,b", a quotation mark in such an id twice. Or give --history_file.'
         ) from error
     parts = [part for row in rows for part in row] or [""]
-    if whole and any(number.get(part) is None for part in parts):
+    if whole and any(_number(numbers, part) is None for part in parts):
         return whole
     return [Name("--history", part) for part in parts]
 
@@ -99,8 +94,7 @@ def known(
     Raises:
         UserError: where somebody, or without ``strict`` everybody, is unknown.
     """
-    number = _Numbers(dataset.user_names)
-    users = [number.get(name.text) for name in names]
+    users = [_number(dataset.number_of_user, name.text) for name in names]
     unknown = [name for name, user in zip(names, users) if user is None]
     if unknown and (strict or len(unknown) == len(names)):
         raise _unknown(dataset, unknown[0], "user", dataset.user_names)
@@ -114,22 +108,30 @@ def known(
 
 def newcomer(dataset: RecDataset, names: Sequence[Name]) -> Person:
     """Somebody who is not in the data. names: of items, oldest first."""
-    number = _Numbers(dataset.item_names)
+    items = np.array(items_of(dataset, names), dtype=np.int32)
+    return Person(NEWCOMER, "somebody who is not in the data", items)
+
+
+def items_of(dataset: RecDataset, names: Sequence[Name]) -> list[int]:
+    """The items of these original ids; UserError where one is no item's."""
     items = []
     for name in names:
-        item = number.get(name.text)
+        item = _number(dataset.number_of_item, name.text)
         if item is None:
             raise _unknown(dataset, name, "item", dataset.item_names)
         items.append(item)
-    return Person(NEWCOMER, "somebody who is not in the data", np.array(items, dtype=np.int32))
+    return items
 
 
 def _unknown(dataset: RecDataset, name: Name, what: str, names: Sequence[str]) -> UserError:
     if not name.text.strip():
         return UserError(f"{name.where}: blank, where the {what}'s original id must be.")
     near = difflib.get_close_matches(name.text, names[1:], n=3)
+    maps = dataset.folder / "datamaps.json"  # of a data folder; a run's folder has none
+    lists = f"{maps} lists all {len(names) - 1:,} under id2{what}"
+    if not maps.exists():
+        lists = f"Recommender.{what}_ids are all {len(names) - 1:,}"
     return UserError(
-        f"{name.where}: {what} {limit(name.text)} is not in the data. "
-        f"{dataset.folder / 'datamaps.json'} lists all {len(names) - 1:,} under id2{what}"
+        f"{name.where}: {what} {limit(name.text)} is not in the data. {lists}"
         + (f"; closest: {', '.join(map(limit, near))}." if near else "; none is similar.")
     )

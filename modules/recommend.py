@@ -75,8 +75,7 @@ class NewcomerModel(nn.Module):
 def newcomer_remark(run: Run, explained: int) -> str:
     """What a reader of a newcomer's answer must know. explained: texts that are generated."""
     text = "not in the data: the prompt says user_0, which training never used"
-    tasks = [Task.SEQUENTIAL] + [Task.EXPLANATION] * (explained > 0)
-    by_graph = [t.label for t in tasks if run.prompts.user_has_node(t)]
+    by_graph = [t.label for t in _tasks(explained) if run.prompts.user_has_node(t)]
     if by_graph:
         text += (
             f"; not in the graph either: for the {' and '.join(by_graph)} task, the mean of the "
@@ -85,14 +84,25 @@ def newcomer_remark(run: Run, explained: int) -> str:
     return text
 
 
+def _parts(run: Run, people: Sequence[Person], explained: int) -> list[list[int]]:
+    """Places of people who are asked for together: all; or each newcomer alone, where a task gives
+    users their nodes, for which a newcomer has a stand-in."""
+    by_node = any(map(run.prompts.user_has_node, _tasks(explained)))
+    alone = {n for n, person in enumerate(people) if by_node and person.user == NEWCOMER}
+    parts = [[n for n in range(len(people)) if n not in alone], *([n] for n in sorted(alone))]
+    return [part for part in parts if part]
+
+
+def _tasks(explained: int) -> list[Task]:
+    """The tasks that answers need."""
+    return [Task.SEQUENTIAL] + [Task.EXPLANATION] * (explained > 0)
+
+
 def _run_for(run: Run, people: Sequence[Person]) -> Run:
-    """The run with the model that answers these people."""
-    strange = [person for person in people if person.user == NEWCOMER]
-    if not strange:
+    """The run with the model that answers some people of one part (``_parts``)."""
+    if len(people) > 1 or people[0].user != NEWCOMER:
         return run
-    if len(people) > 1:
-        raise ValueError("a newcomer is asked for alone")
-    return replace(run, model=NewcomerModel(run.model, run.prompts, strange[0].history).eval())
+    return replace(run, model=NewcomerModel(run.model, run.prompts, people[0].history).eval())
 
 
 # ---------------------------------------------------------------------------------- answers
@@ -112,7 +122,22 @@ def recommend(
         explained: generate a text for the first so many of each list; 0 = none.
         keep_seen: lists may hold what a person already had.
     """
-    run = _run_for(run, people)
+    answers: dict[int, Answer] = {}
+    for part in _parts(run, people, explained):
+        asked = [people[n] for n in part]
+        found = _answers(_run_for(run, asked), asked, top_n, explained, batch_size, keep_seen)
+        answers |= zip(part, found)
+    return [answers[n] for n in range(len(people))]
+
+
+def _answers(
+    run: Run,
+    people: Sequence[Person],
+    top_n: int,
+    explained: int,
+    batch_size: int,
+    keep_seen: bool,
+) -> list[Answer]:
     dropped = [person.history[:0] if keep_seen else person.history for person in people]
     ranked = _next_items(run, people, dropped, top_n, batch_size)
     texts = _explain(run, people, ranked.items[:, :explained], batch_size)
@@ -122,6 +147,21 @@ def recommend(
         chances = np.exp(scores[found].astype(np.float64))
         answers.append(Answer(person, line[found].tolist(), chances.tolist(), why))
     return answers
+
+
+def score(run: Run, person: Person, items: Sequence[int]) -> np.ndarray:
+    """(n,) float64 log-probabilities of n items, each among the whole catalogue."""
+    run = _run_for(run, [person])
+    ranked = _next_items(run, [person], [person.history[:0]], run.dataset.n_items, 1)
+    scores = np.full(run.dataset.n_items + 1, -np.inf)
+    scores[ranked.items[0]] = ranked.scores[0]
+    return scores[np.asarray(items)]
+
+
+def explain(run: Run, person: Person, item: int) -> str:
+    """Why an item would please a person: a generated text."""
+    ((text,),) = _explain(_run_for(run, [person]), [person], np.array([[item]]), 1)
+    return text
 
 
 def _next_items(

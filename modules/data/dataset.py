@@ -81,6 +81,16 @@ class RecDataset:
         """(U,) int64: every user."""
         return np.arange(1, self.n_users + 1)
 
+    @cached_property
+    def number_of_user(self) -> dict[str, int]:
+        """Original id -> user."""
+        return {name: user for user, name in enumerate(self.user_names) if name}
+
+    @cached_property
+    def number_of_item(self) -> dict[str, int]:
+        """Original id -> item."""
+        return {name: item for item, name in enumerate(self.item_names) if name}
+
     @property
     def lengths(self) -> np.ndarray:
         """(U,) interactions a user, held-out ones included."""

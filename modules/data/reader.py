@@ -102,12 +102,12 @@ def _read_maps(path: Path, content: bytes) -> tuple[tuple[str, ...], tuple[str, 
                     "each maps to a string."
                 )
             row.append(name)
-        _check_names(path, key, row)
+        check_names(path, key, row)
         names.append(tuple(row))
     return names[0], names[1]
 
 
-def _check_names(path: Path, key: str, names: list[str]) -> None:
+def check_names(path: Path, key: str, names: list[str]) -> None:
     """UserError where an original id is blank or given twice: it could name neither. names: [0] is
     no id."""
     number_of: dict[str, int] = {}

@@ -65,6 +65,11 @@ def parse_args() -> argparse.Namespace:
         "--L", type=flag_types.whole(0, MAX_LAYERS), help="L, where the file has no attribute L"
     )
     parser.add_argument(
+        "--no_histories",
+        action="store_true",
+        help="keep user ids and histories out of the folder (docs/library.md)",
+    )
+    parser.add_argument(
         "--seed",
         type=flag_types.natural,
         default=0,
@@ -136,7 +141,7 @@ def main() -> None:
     metadata = {"imported_from": Path(args.model).name, "run_id": record.run_id}
     with whole_folder(folder) as aside:
         model.save_pretrained(aside, metadata)
-        runs.write_run(aside, record, tokenizer, numbers)
+        runs.write_run(aside, record, tokenizer, numbers, dataset)
     say(f"written to {folder}; evaluate it with seq_reranker.py, topn.py, exp.py --checkpoint")
 
 

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "run": ["Run", "open_run", "spread", "start_machine", "tasks_of"],
         "record": ["RunRecord", "read_record"],
         "folder": ["write_run"],
+        "hub": ["fetch", "push"],
         "writing": ["write_results"],
     },
 )

@@ -1,4 +1,5 @@
-"""What is in a run's folder besides the model: its record, the item numbers, the tokenizer.
+"""What is in a run's folder besides the model: its record, the item numbers, the tokenizer, ids and
+histories.
 
 All of it is compared with the record, and the data folder too, so that a model is never evaluated
 on something else than it was trained on unnoticed.
@@ -16,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from modules.data.dataset import RecDataset
 from modules.model.weights import WEIGHTS_FILE, read_metadata
+from modules.runs.library import LIBRARY_FILE, library_bytes
 from modules.runs.model_card import write_model_card
 from modules.runs.record import REQUIRED_DATA, RUN_FILE, RunRecord
 from utils.console import say
@@ -25,8 +27,9 @@ from utils.json_files import read_json, to_json, write_json
 from utils.provenance import versions
 
 NUMBERS_FILE = "item_numbers.json"
+_NAMES = {NUMBERS_FILE: "item numbers", LIBRARY_FILE: "ids and histories"}
 # All files by which transformers makes a tokenizer, the optional ones too.
-_READ_OF_TOKENIZERS = (
+READ_OF_TOKENIZERS = (
     "tokenizer.json",
     "tokenizer_config.json",
     "spiece.model",
@@ -37,10 +40,15 @@ _READ_OF_TOKENIZERS = (
 
 
 def write_run(
-    folder: Path, record: RunRecord, tokenizer: PreTrainedTokenizerBase, numbers: np.ndarray
+    folder: Path,
+    record: RunRecord,
+    tokenizer: PreTrainedTokenizerBase,
+    numbers: np.ndarray,
+    dataset: RecDataset,
 ) -> None:
-    """Write the record, the tokenizer and the item numbers, of which it has checksums, and the
-    model card. The record comes first: a folder that holds others of our files has one."""
+    """Write the record, and what it has checksums of: the tokenizer, the item numbers, ids and
+    histories; and the model card. The record comes first: a folder that holds others of our files
+    has one."""
     try:
         with tempfile.TemporaryDirectory() as aside:
             tokenizer.save_pretrained(aside)
@@ -51,6 +59,7 @@ def write_run(
             f"({error.strerror or error}). Free space, or name another folder in TMPDIR."
         ) from error
     files[NUMBERS_FILE] = to_json(numbers[1:].tolist()).encode()
+    files[LIBRARY_FILE] = library_bytes(dataset, record.keeps_histories)
     own = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     write_json(folder / RUN_FILE, replace(record, files=own).as_json())
     for name, content in files.items():
@@ -59,13 +68,14 @@ def write_run(
 
 
 def check_files(folder: Path, record: RunRecord) -> None:
-    """UserError, naming the file, where the tokenizer or the item numbers are not the run's."""
-    if NUMBERS_FILE not in record.files or len(record.files) < 2:
+    """UserError, naming the file, where the tokenizer, the item numbers, or the ids and histories
+    are not the run's. The last may have been removed, so that nobody else reads them."""
+    if NUMBERS_FILE not in record.files or not record.files.keys() - _NAMES.keys():
         raise UserError(
             f"{folder / RUN_FILE}: 'files' does not name {NUMBERS_FILE} and the tokenizer. Put the "
             "original file back."
         )
-    for name in _READ_OF_TOKENIZERS:
+    for name in READ_OF_TOKENIZERS:
         if name not in record.files and os.path.lexists(folder / name):
             raise UserError(
                 f"{folder / name}: a file of a tokenizer that {RUN_FILE} does not name; it would "
@@ -73,9 +83,11 @@ def check_files(folder: Path, record: RunRecord) -> None:
             )
     for name, fingerprint in record.files.items():
         path = folder / Path(name).name
+        if name == LIBRARY_FILE and not os.path.lexists(path):
+            continue
         check_file(path, "The model's folder is not complete.")
         if sha256(path) != fingerprint:
-            what = "item numbers" if name == NUMBERS_FILE else "tokenizer"
+            what = _NAMES.get(name, "tokenizer")
             raise UserError(
                 f"{path}: not the {what} that this model was trained with; the file was changed "
                 "or cut short. Put the original file back."

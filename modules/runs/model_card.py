@@ -3,8 +3,12 @@
 Written again after each evaluation.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+
+import yaml
 
 from modules.runs.kinds import Result
 from modules.runs.record import RunRecord
@@ -15,26 +19,72 @@ from utils.tables import markdown, markdown_text, one_line
 CARD = "README.md"
 # How cards began before they were sealed (utils/own_files.py).
 OLDER_CARDS = ("---\nlibrary_name: transformers\ntags: [recommendation, elmrec]\n---\n",)
-_HEAD = """---
-library_name: transformers
-generator: ELMRec
-tags: [recommendation, elmrec]
----
-# {title}{data}
+HERE = "path/of/this/folder"
+_HEAD = """# {title}{data}
 
 A model of the ELMRec project on {backbone}{about}. Its T5 part loads with
 `T5ForConditionalGeneration.from_pretrained`; soft prompts, whole-word embeddings and, where there
 is one, the graph are the tensors `elmrec.*` of `model.safetensors`.
 
+```python
+# In the folder of ELMRec's code, with what its requirements.txt names:
+from modules import Recommender
+
+model = Recommender.load({source})
+{example}
+```
+
+The code is under the MIT licence; the weights are made of the data set, whose own terms hold for
+what is made of it.
+
 {table}
 
     {command}
 """
+_EXAMPLES = {
+    True: 'model.recommend(["an item id", "a later one"], k=10)  # ids as in the raw data',
+    False: "model.tasks  # without the sequential task, by which it would recommend",
+}
+# What the hub calls the tasks.
+_HUB_TASKS = {
+    "sequential": "text-ranking",
+    "direct": "text-ranking",
+    "explanation": "text-generation",
+}
 _ELMREC = ": a T5 that recommends and explains, and knows the user-item graph (EMNLP 2024)"
 
 
-def model_card(record: RunRecord, results: Mapping[str, Result]) -> str:
-    """The card's text. results: by task."""
+def _front_matter(record: RunRecord, results: Mapping[str, Result]) -> str:
+    """What the hub reads, between two lines of dashes."""
+    data = re.sub(r"[^A-Za-z0-9._-]+", "-", record.dataset).strip("-._") or "own-data"
+    task_types = {_HUB_TASKS[task] for task in record.tasks}
+    found = {
+        "library_name": "transformers",
+        "generator": "ELMRec",
+        "license": "mit",
+        "pipeline_tag": max(task_types),  # to rank, where it learned that
+        "tags": ["recommendation", "elmrec", *record.tasks],
+        "datasets": [data],
+    }
+    if results:
+        rows = [
+            {
+                "task": {"type": _HUB_TASKS[task], "name": f"{task} task"},
+                "dataset": {"type": data, "name": record.dataset, "split": "test"},
+                "metrics": [
+                    {"type": name, "value": value, "name": f"{name}, protocol {result.protocol}"}
+                    for name, value in result.metrics.items()
+                ],
+            }
+            for task, result in results.items()
+        ]
+        found["model-index"] = [{"name": record.title, "results": rows}]
+    text = yaml.safe_dump(found, sort_keys=False, allow_unicode=False, width=1000)
+    return f"---\n{text}---\n"
+
+
+def model_card(record: RunRecord, results: Mapping[str, Result], source: str = HERE) -> str:
+    """The card's text. results: by task. source: what ``Recommender.load`` takes."""
     title = record.title
     edges, records = record.held_out_edges_seen, record.held_out_records_seen
     rows = [
@@ -54,7 +104,10 @@ def model_card(record: RunRecord, results: Mapping[str, Result]) -> str:
         about=_ELMREC if title == METHODS["elmrec"].title else "",
         table=markdown(["", ""], rows),
         command=one_line(record.command),
+        source=json.dumps(source),
+        example=_EXAMPLES["sequential" in record.tasks],
     )
+    card = _front_matter(record, results) + card
     return card + "".join(_result(task, result) for task, result in results.items())
 
 

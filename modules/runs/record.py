@@ -29,7 +29,7 @@ class RunRecord:
     Attributes:
         arguments: the settings of the run by the names of the flags.
         fingerprints: SHA-256 of each file of the data folder.
-        files: SHA-256 of the tokenizer's files and of the item numbers.
+        files: SHA-256 of the tokenizer's files, of the item numbers, and of ids and histories.
         resumed: where, and by which command, the run was continued.
         run_id: the same in all files of the run; "" in runs of older versions.
     """
@@ -91,6 +91,11 @@ class RunRecord:
     def own_tokens(self) -> bool:
         """Whether each item is a token of its own."""
         return self.item_ids == "own"
+
+    @property
+    def keeps_histories(self) -> bool:
+        """Whether people's histories may be in the folder."""
+        return not self.arguments.get("no_histories", False)
 
     @property
     def precision(self) -> str | None:

@@ -26,6 +26,7 @@ from modules.runs.folder import (
     read_numbers,
     warn_of_versions,
 )
+from modules.runs.library import read_library
 from modules.runs.record import RunRecord, read_record
 from modules.tasks import Task
 from utils.errors import UserError
@@ -97,7 +98,7 @@ def tasks_of(dataset: RecDataset, names: Sequence[str]) -> list[Task]:
 
 def open_run(
     folder: str | Path,
-    data_dir: str | Path,
+    data_dir: str | Path | None,
     machine: Machine,
     optional: Sequence[str] = (),
     writes: bool = True,
@@ -105,6 +106,7 @@ def open_run(
     """Read a run's folder, and the data folder that it was trained on.
 
     Args:
+        data_dir: None: what the run's folder itself holds of the data.
         optional: the optional data files that will be read, and must be those of training.
         writes: results will be written to the folder, which must be possible.
 
@@ -113,13 +115,16 @@ def open_run(
     """
     folder = Path(folder)
     record = read_record(folder)
-    dataset = load_dataset(data_dir)
-    check_data(folder, record, dataset, optional)
+    dataset = None
+    if data_dir is not None:
+        dataset = load_dataset(data_dir)
+        check_data(folder, record, dataset, optional)
     check_files(folder, record)
     check_weights(folder, record)
-    numbers = read_numbers(folder, dataset.n_items)
     model = ELMRec.from_pretrained(folder).to(machine.device)
     sizes = (model.config.n_users, model.config.n_items)
+    dataset = dataset or read_library(folder, record, *sizes)
+    numbers = read_numbers(folder, dataset.n_items)
     if sizes != (dataset.n_users, dataset.n_items):
         raise UserError(
             f"{folder}: a model of {sizes[0]} users and {sizes[1]} items; {dataset.folder} has "

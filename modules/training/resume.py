@@ -43,7 +43,7 @@ def start_or_resume(run: Run, trainer: Trainer, step: str | None) -> Run:
         if distributed.is_main():
             clear_folder(run.folder)
             distributed.note(mark_of(run.folder))  # from here on the folder holds this run or none
-            write_run(run.folder, run.record, run.tokenizer, run.numbers)
+            write_run(run.folder, run.record, run.tokenizer, run.numbers, run.dataset)
         save_state(run.folder, trainer, run.record.run_id)
     return run
 

@@ -83,10 +83,7 @@ class Settings(Published):
         "model", False,
         "read sequential prompts from left to right, with every item of a history a target",
     )  # fmt: skip
-    prompt_num: int = flag(
-        "model", 3, "soft prompts a task (K)",
-        type=whole(1, MAX_PROMPTS),
-    )  # fmt: skip
+    prompt_num: int = flag("model", 3, "soft prompts a task (K)", type=whole(1, MAX_PROMPTS))
     alpha: float | None = flag("model", None, "weight of whole-word embeddings (α)", type=real)
     sigma: float | None = flag(
         "model", None, "standard deviation of the random node features (σ)", type=non_negative
@@ -221,6 +218,11 @@ class Settings(Published):
         "machine and output", None,
         "also write losses, learning rate and samples/s for TensorBoard, a folder a run; without "
         "FOLDER into tensorboard/ of the run's folder", nargs="?", const="", metavar="FOLDER",
+    )  # fmt: skip
+    no_histories: bool = flag(
+        "machine and output", False,
+        "keep user ids and histories out of the run's folder, which others may get to read; the "
+        "library then knows people by the histories that it is given alone (docs/library.md)",
     )  # fmt: skip
     cuda: bool = False
     deterministic: bool = False
