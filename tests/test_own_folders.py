@@ -14,6 +14,7 @@ from tests.conftest import write_folder as write_data
 NAMES = """
     run.json config.json model.safetensors item_numbers.json train_log.jsonl README.md report.html
     tokenizer.json tokenizer_config.json spiece.model special_tokens_map.json baseline.json
+    library.safetensors
     sequential.json sequential.jsonl sequential.run.trec sequential.qrels.trec direct.json
     direct.jsonl direct.run.trec direct.qrels.trec explanation.json explanation.jsonl generated.json
     generated.jsonl negative.txt sequential.txt datamaps.json stats.json audit.json audit.html
