@@ -276,7 +276,9 @@ class Recommender:
 def _as_list(where: str, given: Iterable) -> list:
     """What was given as a list; a string is none, though Python could walk along it."""
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise UserError(f"{where}: is {limit(given)}; it must be a list of original ids.")
+        raise UserError(
+            f"{where}: is {limit(given)}; it must be a list of original ids, which are strings."
+        )
     return list(given)
 
 
