@@ -27,7 +27,7 @@ def folders(tmp_path_factory):
     data = write_folder(base / "data")
     (data / "items.json").write_text('{"2": {"title": "warm lamp"}, "9": {"title": "tea"}}')
     small = ["--backbone", "tiny", "--batch_size", 2, "--negative_num", 5, "--max_steps", 2]
-    small += ["--precision", "fp32"]
+    small += ["--preset", "readme", "--precision", "fp32"]
     for name, flags in (
         ("mine", []),
         ("private", ["--no_histories"]),
