@@ -1,24 +1,22 @@
 """recommend.py --out: lists of many people in files, read back by outside readers."""
 
 import csv
+import itertools
 import json
 import os
+import shutil
 import signal
 import sqlite3
-import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from modules import list_files, lists_out
-from modules.data.dataset import RecDataset
-from modules.people import Users
-from modules.recommend import Answer, Lists
+from modules.recommend import Lists
 from tests.conftest import HISTORIES, script, write_folder
+from tests.kills import killed_at
 from tests.test_scripts import SMALL
-from utils.growing_files import growing
 
 ENDINGS = list_files.ENDINGS
 TITLES = {
@@ -191,6 +189,24 @@ def test_stopped_and_gone_on_with(number, ending, trained, tmp_path, monkeypatch
     assert path.read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
 
 
+@pytest.mark.parametrize("few", [13, pytest.param(1, marks=pytest.mark.slow, id="all")])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_killed_and_gone_on_with(ending, few, trained, tmp_path):
+    data, run = trained
+    written(trained, tmp_path / f"whole{ending}", "--all_users")
+    path = tmp_path / "here" / f"l{ending}"
+    command = ["recommend.py", data, "--checkpoint", run, "--precision", "fp32", "--all_users"]
+    for nth in itertools.count(2, few):
+        shutil.rmtree(path.parent, ignore_errors=True)
+        if not killed_at(nth, path.parent, *command, "--out", path, output=tmp_path / "log"):
+            break
+        if not path.exists() or path.with_name(f"{path.name}.part.json").exists():
+            written(trained, path, "--all_users")
+        assert path.read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
+        assert {p.name for p in path.parent.iterdir()} == {path.name, f"{path.name}.json"}
+    assert nth > 10
+
+
 def test_another_model_other_data_or_flags_do_not_go_on(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(lists_out, "PART", 3)
     of = Lists.of
@@ -238,49 +254,3 @@ def test_refused_before_the_work(trained, tmp_path, monkeypatch):
     assert len(read(tmp_path / "l.csv")[1]) == 4
     monkeypatch.setattr("modules.preparation.extras.find_spec", lambda name: None)
     assert "requirements-data.txt" in refused("--out", tmp_path / "l.parquet")
-
-
-# ------------------------------------------------------------------------------- many people
-
-ITEMS = 50
-
-
-def many(n_users: int) -> RecDataset:
-    """So many users, of four items each."""
-    items = 1 + np.arange(4 * n_users, dtype=np.int32) % ITEMS
-    users = ("", *(f"user {n}" for n in range(n_users)))
-    names = ("", *(f"item {n}" for n in range(ITEMS)))
-    starts = 4 * np.arange(n_users + 1)
-    return RecDataset("many", Path("many"), users, names, items, starts, None, None, {})
-
-
-def peak(n_users: int, path: Path) -> int:
-    """Bytes at most, beside the data, while lists of a fake ranker are written."""
-    dataset = many(n_users)
-
-    def ranked(people):
-        return [Answer(person, [1 + person.user % ITEMS], [0.5], []) for person in people]
-
-    write = lists_out._writer(dataset, path.suffix, False)
-    tracemalloc.start()
-    try:
-        with growing(path, {}, False) as file:
-            people = Users(dataset, dataset.users, 0)
-            lists_out.fill(file, people, ranked, write, lambda: False)
-            file.finish(list_files.converter(path.suffix, False))
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize(("ending", "users"), [(".csv", 200_000), (".sqlite", 50_000)])
-def test_memory_does_not_grow_with_the_users(ending, users, tmp_path, monkeypatch):
-    monkeypatch.setattr(list_files, "ROWS", 1 << 10)
-    monkeypatch.setattr(os, "fsync", lambda file: None)
-    few = peak(5_000, tmp_path / f"few{ending}")
-    path = tmp_path / f"many{ending}"
-    # A user's number has 8 bytes, a row 200 and more; checksums are taken of blocks of 1 MiB.
-    assert peak(users, path) < few + 8 * users + (3 << 20)
-    rows = read(path)[1]
-    assert len(rows) == users
-    assert rows[-1] == (f"user {users - 1}", 1, f"item {users % ITEMS}", rows[-1][3], 0.5)
