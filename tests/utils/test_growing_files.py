@@ -83,7 +83,7 @@ def test_what_the_journal_does_not_know_of_is_dropped(tmp_path) -> None:
     assert part.read_bytes() == b"one\ntwo\n"
     assert not path.exists()
     with part.open("ab") as file:
-        file.write(b"thr")
+        file.write(b"thr" * 9)
     assert write(path) == 2
     assert path.read_bytes() == b"".join(LINES)
 
