@@ -15,11 +15,12 @@ from pathlib import Path
 from modules import baselines, data, reports
 from modules.baselines.simple import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2
 from modules.evaluation import flags
+from modules.reports.table_files import check_table_file
 from modules.tasks import RANKING_TASKS
 from utils import cli, flag_types
 from utils.console import say
 from utils.errors import UserError
-from utils.own_files import check_out, write_out
+from utils.own_files import write_out
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,8 +39,21 @@ def parse_args() -> argparse.Namespace:
     table.add_argument(
         "--catalogue", action="store_true", help="with the figures of the whole catalogue"
     )
-    table.add_argument("--out", type=flag_types.path, help="write to this new .md or .csv as well")
-    table.add_argument("--overwrite", action="store_true", help="replace the file of --out")
+    table.add_argument(
+        "--each",
+        action="store_true",
+        help="a row a run; by default runs that differ in the seed alone are one: mean ± sd (n)",
+    )
+    table.add_argument(
+        "--out",
+        action="append",
+        default=[],
+        type=flag_types.path,
+        metavar="FILE",
+        help="write to this new file as well: .md, .csv, .tex (for booktabs) or .html (with the "
+        "curves of the trainings); once for each file",
+    )
+    table.add_argument("--overwrite", action="store_true", help="replace the files of --out")
     test = commands.add_parser("test", help="is the difference of two methods more than chance?")
     for name in ("a", "b"):
         test.add_argument(
@@ -114,16 +128,15 @@ def run_baselines(args: argparse.Namespace) -> None:
 
 def print_table(args: argparse.Namespace) -> None:
     """Print the table; write it where asked."""
-    if args.out and args.out.suffix not in (".md", ".csv"):
-        raise UserError(f"--out {args.out}: must end in .md or .csv.")
-    if args.out:
-        check_out(args.out, args.overwrite)
-    entries = reports.entries([Path(run) for run in args.runs])
-    text = reports.entries_as_markdown(entries, args.catalogue)
-    print(text)
-    if args.out:
-        write_out(args.out, reports.entries_as_csv(entries) if args.out.suffix == ".csv" else text)
-        say(f"written: {args.out}")
+    for path in args.out:  # all of them, before the first is written
+        check_table_file(path, args.overwrite)
+    folders = [Path(run) for run in args.runs]
+    rows = reports.entries(folders)
+    rows = rows if args.each else reports.by_settings(rows)
+    print(reports.entries_as_markdown(rows, args.catalogue))
+    for path in args.out:
+        write_out(path, reports.as_text(path.suffix, rows, folders, args.catalogue))
+        say(f"written: {path}")
 
 
 def _folders(text: str) -> list[Path]:
