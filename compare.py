@@ -3,6 +3,7 @@
     python compare.py baselines ./data/beauty/
     python compare.py table ./checkpoint/beauty/ ./checkpoint/beauty-ease/
     python compare.py test ./checkpoint/beauty/ ./checkpoint/beauty-ease/
+    python compare.py add lists.trec --name other --data_dir ./data/beauty/
 
 baselines writes a folder a baseline, checkpoint/<data>-<baseline>/, with the files of an evaluated
 model. table and test read folders of models and baselines alike. For test, several runs of one
@@ -13,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from modules import baselines, data, reports
+from modules.baselines.lists import IDS, Lists
 from modules.baselines.simple import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2
 from modules.evaluation import flags
 from modules.reports.table_files import check_table_file
@@ -54,6 +56,7 @@ def parse_args() -> argparse.Namespace:
         "curves of the trainings); once for each file",
     )
     table.add_argument("--overwrite", action="store_true", help="replace the files of --out")
+    _add_flags(commands.add_parser("add", help="lists of another program, as a baseline's folder"))
     test = commands.add_parser("test", help="is the difference of two methods more than chance?")
     for name in ("a", "b"):
         test.add_argument(
@@ -111,6 +114,59 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
     flags.add_trec_flag(parser)
 
 
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", type=flag_types.path, metavar="FILE", help="run file of TREC: user Q0 item rank ..."
+    )
+    parser.add_argument("--name", type=flags.file_name, required=True, help="of the program")
+    parser.add_argument(
+        "--data_dir", type=flag_types.path_name, required=True, help="data folder that was ranked"
+    )
+    parser.add_argument(
+        "--task",
+        choices=RANKING_TASKS,
+        default="sequential",
+        help="sequential: the whole catalogue was ranked; direct: the test item and the negatives",
+    )
+    parser.add_argument(
+        "--ids",
+        choices=IDS,
+        help="users and items by the data folder's numbers, or by original ids; default: as fits",
+    )
+    parser.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
+    parser.add_argument(
+        "--negative_num",
+        type=flag_types.positive_int,
+        default=99,
+        help="negatives beside the test item",
+    )
+    flags.add_seen_flags(parser)
+    parser.add_argument(
+        "--seed", type=flag_types.natural, default=0, help="of the program; and of negatives"
+    )
+    parser.add_argument(
+        "--checkpoint", type=flag_types.path_name, default="./checkpoint/", help="for the folder"
+    )
+
+
+def add_run(args: argparse.Namespace) -> None:
+    """Evaluate the lists of another program; write them as a baseline's folder."""
+    dataset = data.load_dataset(args.data_dir)
+    lists = Lists(
+        args.run,
+        args.name,
+        args.task,
+        args.ids,
+        args.seed,
+        args.top_n,
+        args.negative_num,
+        args.seen,
+    )
+    folder = Path(args.checkpoint) / f"{dataset.name}-{args.name}"
+    arguments = vars(args) | {"run": str(args.run)}
+    baselines.add_lists(dataset, lists, folder, arguments)
+
+
 def run_baselines(args: argparse.Namespace) -> None:
     """Tune, test and write each baseline."""
     dataset = data.load_dataset(args.data_dir)
@@ -160,7 +216,12 @@ def print_test(args: argparse.Namespace) -> None:
 def main() -> None:
     """Run the chosen command."""
     args = parse_args()
-    commands = {"baselines": run_baselines, "table": print_table, "test": print_test}
+    commands = {
+        "baselines": run_baselines,
+        "add": add_run,
+        "table": print_table,
+        "test": print_test,
+    }
     commands[args.command](args)
 
 
