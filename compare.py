@@ -4,6 +4,7 @@
     python compare.py table ./checkpoint/beauty/ ./checkpoint/beauty-ease/
     python compare.py test ./checkpoint/beauty/ ./checkpoint/beauty-ease/
     python compare.py add lists.trec --name other --data_dir ./data/beauty/
+    python compare.py sweep sweep.yaml
 
 baselines writes a folder a baseline, checkpoint/<data>-<baseline>/, with the files of an evaluated
 model. table and test read folders of models and baselines alike. For test, several runs of one
@@ -13,12 +14,12 @@ method (seeds) are joined by commas: python compare.py test a-0,a-1,a-2 b-0,b-1,
 import argparse
 from pathlib import Path
 
-from modules import baselines, data, reports
+from modules import baselines, data, reports, sweeps
 from modules.baselines.lists import IDS, Lists
 from modules.baselines.simple import BASELINES, DECAYS, DEFAULT_METHODS, EASE_L2
 from modules.evaluation import flags
 from modules.reports.table_files import check_table_file
-from modules.tasks import RANKING_TASKS
+from modules.tasks import RANKING_TASKS, TASKS
 from utils import cli, flag_types
 from utils.console import say
 from utils.errors import UserError
@@ -57,6 +58,7 @@ def parse_args() -> argparse.Namespace:
     )
     table.add_argument("--overwrite", action="store_true", help="replace the files of --out")
     _add_flags(commands.add_parser("add", help="lists of another program, as a baseline's folder"))
+    _sweep_flags(commands.add_parser("sweep", help="all trainings and tests that a file asks for"))
     test = commands.add_parser("test", help="is the difference of two methods more than chance?")
     for name in ("a", "b"):
         test.add_argument(
@@ -110,6 +112,9 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
         type=flag_types.path_name,
         default="./checkpoint/",
         help="where the folders go",
+    )
+    parser.add_argument(
+        "--ending", type=flag_types.file_ending, default="", help="of folders' names, such as =-0"
     )
     flags.add_trec_flag(parser)
 
@@ -167,10 +172,61 @@ def add_run(args: argparse.Namespace) -> None:
     baselines.add_lists(dataset, lists, folder, arguments)
 
 
+def _sweep_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        type=flag_types.path,
+        metavar="FILE",
+        help=".yaml or .json: data, seeds, runs, common, baselines, tasks, test "
+        "(docs/evaluation.md)",
+    )
+    parser.add_argument(
+        "--parallel",
+        type=flag_types.positive_int,
+        help="runs at once; default: one for each CUDA device, else 1",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=flag_types.path_name,
+        default="./checkpoint/",
+        help="where the sweep's folder goes, sweep-<name of FILE>",
+    )
+
+
+def run_sweep(args: argparse.Namespace) -> None:
+    """Train and test all that the file asks for; the table of what there is."""
+    import exp
+    import seq_reranker
+    import topn
+
+    parsers = {f"{script.__name__}.py": script.new_parser() for script in (exp, seq_reranker, topn)}
+    parsers["baselines"] = cli.new_parser(None)
+    _baselines_flags(parsers["baselines"])
+    root = Path(args.checkpoint) / f"sweep-{args.file.stem}"
+    jobs = sweeps.read_plan(args.file, root, parsers)
+    devices = sweeps.cuda_devices()
+    failed = sweeps.run_jobs(jobs, root, devices, args.parallel or len(devices) or 1)
+    folders = [job.folder for job in jobs]
+    folders = [run for run in folders if any((run / f"{task}.json").exists() for task in TASKS)]
+    if folders:
+        rows = reports.by_settings(reports.entries(folders))
+        print(reports.entries_as_markdown(rows))
+        for ending in (".md", ".csv", ".tex"):
+            write_out(root / f"table{ending}", reports.as_text(ending, rows, folders))
+        say(f"written: {root / 'table'}.md, .csv, .tex")
+    for failure in failed:
+        say(f"failed: {failure.folder.name}: {failure.reason}; see {failure.log}")
+    if failed:
+        say(f"{len(failed)} of {len(jobs)} failed; the same command runs what is not done")
+        raise SystemExit(1)
+
+
 def run_baselines(args: argparse.Namespace) -> None:
     """Tune, test and write each baseline."""
     dataset = data.load_dataset(args.data_dir)
-    folders = {name: Path(args.checkpoint) / f"{dataset.name}-{name}" for name in args.methods}
+    folders = {
+        name: Path(args.checkpoint) / f"{dataset.name}-{name}{args.ending}" for name in args.methods
+    }
     for name, folder in folders.items():  # all of them, before the first is tuned
         baselines.check_baseline_folder(folder, name)
     arena = baselines.make_arena(
@@ -219,6 +275,7 @@ def main() -> None:
     commands = {
         "baselines": run_baselines,
         "add": add_run,
+        "sweep": run_sweep,
         "table": print_table,
         "test": print_test,
     }
