@@ -7,12 +7,13 @@ import shlex
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 import compare
 from modules.sweeps import running
-from tests.conftest import process, script, write_folder
+from tests.conftest import script, start, write_folder
 from utils.json_files import read_json, write_json
 
 # What a script does here: it notes how it was called, and leaves the file that says it is done.
@@ -226,13 +227,27 @@ def test_sigterm_ends_the_running_processes_and_starts_no_other(sweep, calls, mo
     assert len(calls()) == 1
 
 
-def test_the_whole_way(tmp_path):
+class Forked:
+    """A process of ``subprocess``, forked from one with PyTorch imported."""
+
+    def __init__(self, words, *, stdout, **how):
+        self._process = start(*words[1:], output=Path(stdout.name).with_suffix(".out"))
+        self.pid = self._process.pid
+
+    def wait(self):
+        self._process.join()
+        return self._process.exitcode
+
+
+def test_the_whole_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(running.subprocess, "Popen", Forked)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     data = write_folder(tmp_path / "few")
     small = "{backbone: tiny, batch_size: 2, negative_num: 5, max_steps: 1}"
     text = f"data: {data}\ncommon: {small}\nruns: {{mine: }}\ntasks: sequential\n"
     text += "baselines: popularity\ntest: {baselines: {negative_num: 5}}\n"
     (tmp_path / "try.yaml").write_text(text)
-    done = process("compare.py", "sweep", tmp_path / "try.yaml", "--checkpoint", tmp_path / "ck")
+    done = script("compare.py", "sweep", tmp_path / "try.yaml", "--checkpoint", tmp_path / "ck")
     assert done.returncode == 0, done.stdout + done.stderr
     root = tmp_path / "ck" / "sweep-try"
     assert {"few-mine-0", "few-popularity-0"} <= {path.name for path in root.iterdir()}
