@@ -13,7 +13,7 @@ import pytest
 
 import compare
 from modules.sweeps import running
-from tests.conftest import script, start, write_folder
+from tests.conftest import ROOT, script, start, write_folder
 from utils.json_files import read_json, write_json
 
 # What a script does here: it notes how it was called, and leaves the file that says it is done.
@@ -193,6 +193,16 @@ def test_what_is_wrong_is_said_before_anything_runs(text, words, sweep, calls, t
     assert "try.yaml" in done.stderr
     assert calls() == []
     assert not (tmp_path / "ck").exists()
+
+
+def test_the_example_of_the_documentation_is_read(sweep, calls):
+    text = (ROOT / "docs" / "evaluation.md").read_text().split("## Sweeps")[1]
+    text = text.split("```yaml\n")[1].split("```")[0].replace("{", "{{").replace("}", "}}")
+    done = sweep(text.replace("[./data/beauty, ./data/toys]", "{data}"))
+    assert done.returncode == 0, done.stderr
+    made = calls()
+    assert len(made) == 3 * (2 * 3 + 2)
+    assert "--item_graph=none" in made[3][1]
 
 
 def test_data_that_are_not_there(sweep):
