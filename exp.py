@@ -17,8 +17,8 @@ from utils.errors import UserError
 MAX_TOKENS = 50  # of a generated text, the start token counted, as published
 
 
-def parse_args() -> argparse.Namespace:
-    """The command line."""
+def new_parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
     group = parser.add_argument_group("generation")
@@ -58,7 +58,12 @@ def parse_args() -> argparse.Namespace:
     )
     flags.add_evaluation_flags(group)
     cli.add_machine_flags(parser.add_argument_group("machine and output"))
-    args = parser.parse_args()
+    return parser
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line, checked."""
+    args = new_parser().parse_args()
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     if args.num_beams % args.num_beam_groups:
         raise UserError(

@@ -3,20 +3,23 @@
     python recommend.py ./data/beauty/ --checkpoint ./checkpoint/beauty/ --user A1YJEY40YUW4SE
     python recommend.py ./data/demo/ --checkpoint ./checkpoint/demo/ --history tea-01,tea-05
     python recommend.py ./data/demo/ --checkpoint ./checkpoint/demo/ --users_file people.txt --json
+    python recommend.py ./data/demo/ --checkpoint ./checkpoint/demo/ --all_users --out lists.csv
 
 Ranks the whole catalogue by the sequential task, less what the user already had. Ids are the
 original ones; in --history, one with a comma is quoted as in CSV: --history '"a,b",c'. The answer
-goes to the standard output, all remarks to the standard error.
+goes to the standard output, or to the file of --out; all remarks to the standard error. With --out,
+a run that was stopped or killed goes on when it is started again.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import modules
-from modules import people, runs
+from modules import list_files, people, runs
 from modules.data.dataset import RecDataset
 from modules.data.reader import check_data_folder
 from modules.evaluation.flags import add_batch_size, evaluation_precision
@@ -41,9 +44,20 @@ def parse_args() -> argparse.Namespace:
         "--explain",
         type=flag_types.natural,
         metavar="N",
-        help="say why for the first N items; default: all, with --users_file none",
+        help="say why for the first N items; default: all, for many users or with --out none",
     )
-    group.add_argument("--json", action="store_true", help="an object a user, a line each")
+    form = group.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="an object a user, a line each")
+    form.add_argument(
+        "--out",
+        type=flag_types.path,
+        metavar="FILE",
+        help="write to this file, ending in .csv, .jsonl, .parquet or .sqlite: a row an item; in "
+        ".jsonl a line a user, as --json",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace the file of --out, if it is one of ours"
+    )
     group = parser.add_argument_group("machine and output")
     add_batch_size(group)
     cli.add_machine_flags(group)
@@ -58,6 +72,10 @@ def parse_args() -> argparse.Namespace:
             args.names = people.read_names(f"--{flag}", path)
     check_data_folder(args.data_dir)
     read_record(Path(args.checkpoint))
+    if args.out:
+        if distributed.Launch.from_environment().world_size > 1:
+            raise UserError("--out: one process writes it. Start recommend.py without torchrun.")
+        list_files.check_list_file(args.out, args.overwrite)
     return args
 
 
@@ -67,6 +85,7 @@ def _add_whom_flags(group: argparse._ArgumentGroup) -> None:
     whom.add_argument(
         "--users_file", metavar="FILE", type=flag_types.path, help="many, one id on each line"
     )
+    whom.add_argument("--all_users", action="store_true", help="all users of the data")
     whom.add_argument(
         "--history",
         metavar="ID,ID,...",
@@ -89,13 +108,15 @@ def _add_whom_flags(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def asked(args: argparse.Namespace, dataset: RecDataset) -> list[people.Person]:
+def asked(args: argparse.Namespace, dataset: RecDataset) -> Sequence[people.Person]:
     """Whom the command line asks for; those of --users_file who are unknown are named."""
     if args.newcomer:
         names = args.names
         if args.history is not None:
             names = people.split_history(dataset, args.history)
         return [people.newcomer(dataset, names)]
+    if args.all_users:
+        return people.Users(dataset, dataset.users, args.held_out)
     found, unknown = people.known(dataset, args.names, args.held_out, args.strict)
     for name in unknown:
         blank = not name.text.strip()
@@ -117,7 +138,32 @@ def explained(args: argparse.Namespace, tasks: list[str]) -> int:
         return 0
     if args.explain is not None:
         return args.explain
-    return 0 if args.users_file else args.top_n
+    return 0 if args.users_file or args.all_users or args.out else args.top_n
+
+
+def write(
+    args: argparse.Namespace, whom: Sequence[people.Person], lists: "modules.recommend.Lists"
+) -> None:
+    """Write the lists to the file of --out; each user's once."""
+    if isinstance(whom, people.Users):
+        once = whom.each_once()
+        if again := len(whom) - len(once):
+            remark(f"{again:,} lines of {args.users_file} name a user again: one list a user")
+        whom = once
+    done = modules.lists_out.write_lists(args.out, whom, lists, args.held_out, args.overwrite)
+    new, earlier = done.now - done.before, ""
+    if done.before:
+        earlier = f", {done.before:,} of them by an earlier run"
+    if done.stopped:
+        remark(
+            f"stopped: {done.now:,} of {len(whom):,} users are in {args.out}.part{earlier}. The "
+            "same command goes on with the next."
+        )
+        raise SystemExit(128 + done.stopped)
+    remark(
+        f"{args.out}: {len(whom):,} users{earlier}; {new:,} in {done.seconds:.1f} s, "
+        f"{new / done.seconds:,.0f} users/s"
+    )
 
 
 def remark(message: str) -> None:
@@ -144,7 +190,12 @@ def main() -> None:
         if args.newcomer:
             remark(advice.newcomer_remark(run, count))
         loaded = time.perf_counter()
-        answers = advice.recommend(run, whom, args.top_n, count, args.batch_size, args.keep_seen)
+        lists = advice.Lists(
+            run, args.top_n, count, args.batch_size, args.keep_seen, shown=not args.out
+        )
+        if args.out:
+            write(args, whom, lists)
+        answers = [] if args.out else lists.of(whom)
     as_text = advice.as_json if args.json else advice.as_table
     for answer in answers if distributed.is_main() else ():
         print(as_text(dataset, answer))

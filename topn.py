@@ -15,8 +15,8 @@ from utils import cli, flag_types
 from utils.console import by_product
 
 
-def parse_args() -> argparse.Namespace:
-    """The command line."""
+def new_parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = cli.new_parser(__doc__)
     cli.add_data_flags(parser)
     group = flags.add_ranking_flags(parser, 20, flags.DECODE_CANDIDATES)
@@ -36,7 +36,12 @@ def parse_args() -> argparse.Namespace:
         "task's, with the user's train items; default: of the task that was trained",
     )
     cli.add_machine_flags(parser.add_argument_group("machine and output"))
-    args = parser.parse_args()
+    return parser
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line, checked."""
+    args = new_parser().parse_args()
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     flags.check_beams(args.decode, args.num_beams, args.top_n, "--top_n")
     flags.check_linear(args.linear, args.decode)

@@ -25,7 +25,7 @@ from modules.data.dataset import HeldOut
 from modules.evaluation.decode import Decoding
 from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import rank_of, rerank
-from modules.loader.batches import Batch
+from modules.loader.batches import Batch, BatchSize
 from modules.model.elmrec import ELMRec
 from modules.runs.run import Run, open_run
 from modules.tasks import Task
@@ -95,7 +95,7 @@ def plain_states(model: ELMRec, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
 
 def agreement(run: Run, folder: str, task: Task, users: int) -> Agreement:
     """Compare the two paths on so many users, evenly spread."""
-    samples, candidates = samples_of(run, folder, task, users, 16)
+    samples, candidates = samples_of(run, folder, task, users, BatchSize(16))
     ranker = Ranker.of(run, Decoding("exact"), show_progress=False)
     items, scores, _ = ranker.rank(samples, candidates, TOP)
     flat, starts = run.prompts.pieces.item_targets
@@ -124,7 +124,7 @@ def agreement(run: Run, folder: str, task: Task, users: int) -> Agreement:
 def metrics_of(run: Run, folder: str, task: Task) -> dict[str, float]:
     """The test metrics over all users, as the scripts have them."""
     dataset = run.dataset
-    samples, candidates = samples_of(run, folder, task, dataset.n_users, 16)
+    samples, candidates = samples_of(run, folder, task, dataset.n_users, BatchSize(16))
     ranked = Ranker.of(run, Decoding("exact")).rank(samples, candidates, TOP)
     if task is Task.SEQUENTIAL:
         ranked = rerank(ranked, dataset.had(samples.users, HeldOut.TEST), 10)

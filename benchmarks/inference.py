@@ -4,7 +4,8 @@
 
 Trains for a few steps first (--train_steps), or takes a run's folder (--run). Prints users a
 second, the ratio, the peak memory of each process, and the share of the machine's matrix-product
-rate that our path reaches.
+rate that our path reaches. "Published search" is --decode published: its prompts and batches are
+those of the published path.
 """
 
 import argparse
@@ -29,13 +30,11 @@ from benchmarks.measure import (
     take_turns,
 )
 from benchmarks.setting import train_briefly, with_made_up_texts
-from exp import MAX_TOKENS
 from modules.data.candidates import test_candidates
 from modules.data.dataset import HeldOut
-from modules.decoding.beam import BeamOptions
 from modules.evaluation.decode import Decoding
 from modules.evaluation.ranker import Ranker
-from modules.evaluation.texts import generate_texts
+from modules.evaluation.texts import text_beams, write_texts
 from modules.loader.batches import BatchSize
 from modules.loader.evaluation_set import EvaluationSet
 from modules.loader.ragged import recent_histories
@@ -45,10 +44,10 @@ from utils.runtime import Machine, pick_device
 
 
 def samples_of(
-    run: Run, folder: str, task: Task, n: int, batch_size: int
+    run: Run, folder: str, task: Task, n: int, size: BatchSize
 ) -> tuple[EvaluationSet, np.ndarray | None]:
     """The test samples of n users, and what they are ranked among."""
-    dataset, prompts, size = run.dataset, run.prompts, BatchSize(batch_size)
+    dataset, prompts = run.dataset, run.prompts
     users = run.users(n)
     targets = dataset.targets(users, HeldOut.TEST)
     if task is Task.SEQUENTIAL:
@@ -64,18 +63,18 @@ def samples_of(
 
 
 def evaluation(
-    run: Run, folder: str, task: Task, n: int, batch_size: int
+    run: Run, folder: str, task: Task, n: int, batch_size: int, decode: str = "exact"
 ) -> tuple[Callable[[], Any], int]:
-    """What ranks n users exactly, or writes n texts by beam search; and the rows that it does."""
-    samples, candidates = samples_of(run, folder, task, n, batch_size)
+    """What ranks n users, or writes n texts by beam search; and the rows that it does. decode: as
+    in the test scripts."""
+    size = BatchSize(batch_size, in_order=decode == "published")
+    samples, candidates = samples_of(run, folder, task, n, size)
     if task is Task.EXPLANATION:
-        options = BeamOptions(21, MAX_TOKENS, 10, groups=3, early_stopping=True)
-        decode = partial(run.tokenizer.batch_decode, skip_special_tokens=True)
-        how = (run.model, samples, options, decode, run.machine.autocast)
-        work = partial(generate_texts, *how, show_progress=False)
+        work = partial(write_texts, run, samples, text_beams(), show_progress=False)
     else:
         k = 25 if task is Task.SEQUENTIAL else 10
-        ranker = Ranker.of(run, Decoding("exact"), show_progress=False)
+        how = Decoding(decode, published.BEAMS[task])
+        ranker = Ranker.of(run, how, show_progress=False)
         work = partial(ranker.rank, samples, candidates, k)
     return work, len(samples.users)
 
@@ -90,6 +89,7 @@ class Setting(NamedTuple):
     precision: str
     batch_size: int
     threads: int
+    decode: str = "exact"
 
     def open(self) -> Run:
         """The run, with texts for the explanation task."""
@@ -100,8 +100,8 @@ class Setting(NamedTuple):
 
 
 def ours(setting: Setting) -> Callable[[], Round]:
-    """One turn: n users by exact ranking, or n texts by beam search."""
-    how = (setting.folder, setting.task, setting.users, setting.batch_size)
+    """One turn: n users ranked, or n texts by beam search."""
+    how = (setting.folder, setting.task, setting.users, setting.batch_size, setting.decode)
     work, n = evaluation(setting.open(), *how)
     flops = count_flops(work)
 
@@ -116,8 +116,8 @@ def ours(setting: Setting) -> Callable[[], Round]:
 def theirs(setting: Setting) -> Callable[[], Round]:
     """One turn: n users by free-text beams, the encoder run on every beam's copy."""
     run = setting.open()
-    how = (setting.folder, setting.task, setting.users, setting.batch_size)
-    samples, _ = samples_of(run, *how)
+    size = BatchSize(setting.batch_size, in_order=True)
+    samples, _ = samples_of(run, setting.folder, setting.task, setting.users, size)
     run.model.eval()
 
     @torch.no_grad()
@@ -163,14 +163,15 @@ def main() -> None:
             "published": (theirs, (plain,)),
             "fp32": (ours, (own,)),
             "bf16": (ours, (own._replace(precision="bf16"),)),
+            "published search": (ours, (plain._replace(decode="published"),)),
         }
         figures = take_turns(contestants, args.turns)
         base = figures["published"]
         rows.append([task.label, "published", base.rate, 1.0, base.peak_gb, "-"])
-        for precision in ("fp32", "bf16"):
-            own = figures[precision]
+        for path, precision in (("fp32",) * 2, ("bf16",) * 2, ("published search", "fp32")):
+            own = figures[path]
             share = f"{own.flop_rate / limits[precision]:.0%}"
-            rows.append([task.label, precision, own.rate, own.rate / base.rate, own.peak_gb, share])
+            rows.append([task.label, path, own.rate, own.rate / base.rate, own.peak_gb, share])
     print_table(
         f"Inference, {args.backbone} on {Path(args.data_dir).name}, {args.threads} threads, "
         f"medians of {args.turns}; matrix products: fp32 {limits['fp32'] / 1e9:.0f}, bf16 "

@@ -13,7 +13,7 @@ from modules.model.elmrec import ELMRec
 from modules.tasks import Task, WholeWords
 
 BEAMS = {Task.SEQUENTIAL: 30, Task.DIRECT: 20, Task.EXPLANATION: 21}
-MAX_LENGTH = {Task.SEQUENTIAL: 10, Task.DIRECT: 10, Task.EXPLANATION: 50}
+MAX_LENGTH = 50
 MIN_LENGTH = {Task.SEQUENTIAL: 0, Task.DIRECT: 0, Task.EXPLANATION: 10}
 
 
@@ -28,7 +28,7 @@ def generate(model: ELMRec, batch: Batch) -> torch.Tensor:
         encoder_outputs=BaseModelOutput(last_hidden_state=states[::beams].contiguous()),
         attention_mask=mask[::beams],
         num_beams=beams,
-        max_length=MAX_LENGTH[batch.task],
+        max_length=MAX_LENGTH,
         min_length=MIN_LENGTH[batch.task],
         early_stopping=True,
     )

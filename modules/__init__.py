@@ -7,6 +7,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ["recommend"],
+    ["lists_out", "recommend"],
     submod_attrs={"recommender": ["Recommendation", "Recommender"]},
 )

@@ -8,7 +8,7 @@ import difflib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -24,6 +24,38 @@ class Person(NamedTuple):
     user: int  # NEWCOMER for somebody who is not in the data
     name: str
     history: np.ndarray  # (n,) items, oldest first, n >= 1
+
+
+class Users(Sequence[Person]):
+    """Users of the data, each made a ``Person`` when asked for: of a million, none is kept.
+
+    Args:
+        users: (n,) of them.
+        held_out: so many of each user's last items are left out: 1 asks what a test asks.
+    """
+
+    def __init__(self, dataset: RecDataset, users: np.ndarray, held_out: int) -> None:
+        self._dataset, self._users, self._held_out = dataset, users, held_out
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    @overload
+    def __getitem__(self, place: int) -> Person: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Users": ...
+    def __getitem__(self, place: int | slice) -> "Person | Users":
+        if isinstance(place, slice):
+            return Users(self._dataset, self._users[place], self._held_out)
+        user = int(self._users[place])
+        history = self._dataset.history(user)
+        history = history[: len(history) - self._held_out]
+        return Person(user, self._dataset.user_names[user], history)
+
+    def each_once(self) -> "Users":
+        """The same without repetitions, in the order of their first places."""
+        _, first = np.unique(self._users, return_index=True)
+        return Users(self._dataset, self._users[np.sort(first)], self._held_out)
 
 
 class Name(NamedTuple):
@@ -83,12 +115,12 @@ def split_history(dataset: RecDataset, text: str) -> list[Name]:
 
 def known(
     dataset: RecDataset, names: Sequence[Name], held_out: int, strict: bool = True
-) -> tuple[list[Person], list[Name]]:
+) -> tuple[Users, list[Name]]:
     """Users of the data set, and the names of those who are none.
 
     Args:
         names: of users.
-        held_out: so many of each user's last items are left out: 1 asks what a test asks.
+        held_out: see ``Users``.
         strict: let nobody be unknown.
 
     Raises:
@@ -98,12 +130,8 @@ def known(
     unknown = [name for name, user in zip(names, users) if user is None]
     if unknown and (strict or len(unknown) == len(names)):
         raise _unknown(dataset, unknown[0], "user", dataset.user_names)
-    people = []
-    for user in (user for user in users if user is not None):
-        history = dataset.history(user)
-        history = history[: len(history) - held_out]
-        people.append(Person(user, dataset.user_names[user], history))
-    return people, unknown
+    found = np.array([user for user in users if user is not None], dtype=np.int64)
+    return Users(dataset, found, held_out), unknown
 
 
 def newcomer(dataset: RecDataset, names: Sequence[Name]) -> Person:

@@ -7,7 +7,7 @@ that no training prompt holds. Explanations read the graph; see ``NewcomerModel`
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -108,6 +108,45 @@ def _run_for(run: Run, people: Sequence[Person]) -> Run:
 # ---------------------------------------------------------------------------------- answers
 
 
+@dataclass(frozen=True)
+class Lists:
+    """How lists are made; ``of`` makes those of some people.
+
+    Attributes:
+        top_n: items of a list.
+        explained: generate a text for the first so many of each list; 0 = none.
+        keep_seen: lists may hold what a person already had.
+        shown: progress bars, where there is more than one batch.
+    """
+
+    run: Run
+    top_n: int
+    explained: int
+    batch_size: int
+    keep_seen: bool = False
+    shown: bool = True
+
+    def of(self, people: Sequence[Person]) -> list[Answer]:
+        """The next items of each person, and why."""
+        answers: dict[int, Answer] = {}
+        for part in _parts(self.run, people, self.explained):
+            answers |= zip(part, self._of([people[n] for n in part]))
+        return [answers[n] for n in range(len(people))]
+
+    def _of(self, people: Sequence[Person]) -> list[Answer]:
+        """``of`` people of one part (``_parts``)."""
+        run, size = _run_for(self.run, people), self.batch_size
+        dropped = [p.history[:0] if self.keep_seen else p.history for p in people]
+        ranked = _next_items(run, people, dropped, self.top_n, size, self.shown)
+        texts = _explain(run, people, ranked.items[:, : self.explained], size, self.shown)
+        answers = []
+        for person, line, scores, why in zip(people, *ranked[:2], texts):
+            found = line > 0  # a small catalogue may end before the list does
+            chances = np.exp(scores[found].astype(np.float64))
+            answers.append(Answer(person, line[found].tolist(), chances.tolist(), why))
+        return answers
+
+
 def recommend(
     run: Run,
     people: Sequence[Person],
@@ -116,43 +155,14 @@ def recommend(
     batch_size: int,
     keep_seen: bool = False,
 ) -> list[Answer]:
-    """The next ``top_n`` items of each person, and why.
-
-    Args:
-        explained: generate a text for the first so many of each list; 0 = none.
-        keep_seen: lists may hold what a person already had.
-    """
-    answers: dict[int, Answer] = {}
-    for part in _parts(run, people, explained):
-        asked = [people[n] for n in part]
-        found = _answers(_run_for(run, asked), asked, top_n, explained, batch_size, keep_seen)
-        answers |= zip(part, found)
-    return [answers[n] for n in range(len(people))]
-
-
-def _answers(
-    run: Run,
-    people: Sequence[Person],
-    top_n: int,
-    explained: int,
-    batch_size: int,
-    keep_seen: bool,
-) -> list[Answer]:
-    dropped = [person.history[:0] if keep_seen else person.history for person in people]
-    ranked = _next_items(run, people, dropped, top_n, batch_size)
-    texts = _explain(run, people, ranked.items[:, :explained], batch_size)
-    answers = []
-    for person, line, scores, why in zip(people, *ranked[:2], texts):
-        found = line > 0  # a small catalogue may end before the list does
-        chances = np.exp(scores[found].astype(np.float64))
-        answers.append(Answer(person, line[found].tolist(), chances.tolist(), why))
-    return answers
+    """The next ``top_n`` items of each person, and why: see ``Lists``."""
+    return Lists(run, top_n, explained, batch_size, keep_seen).of(people)
 
 
 def score(run: Run, person: Person, items: Sequence[int]) -> np.ndarray:
     """(n,) float64 log-probabilities of n items, each among the whole catalogue."""
     run = _run_for(run, [person])
-    ranked = _next_items(run, [person], [person.history[:0]], run.dataset.n_items, 1)
+    ranked = _next_items(run, [person], [person.history[:0]], run.dataset.n_items, 1, False)
     scores = np.full(run.dataset.n_items + 1, -np.inf)
     scores[ranked.items[0]] = ranked.scores[0]
     return scores[np.asarray(items)]
@@ -160,12 +170,17 @@ def score(run: Run, person: Person, items: Sequence[int]) -> np.ndarray:
 
 def explain(run: Run, person: Person, item: int) -> str:
     """Why an item would please a person: a generated text."""
-    ((text,),) = _explain(_run_for(run, [person]), [person], np.array([[item]]), 1)
+    ((text,),) = _explain(_run_for(run, [person]), [person], np.array([[item]]), 1, False)
     return text
 
 
 def _next_items(
-    run: Run, people: Sequence[Person], dropped: list[np.ndarray], top_n: int, batch_size: int
+    run: Run,
+    people: Sequence[Person],
+    dropped: list[np.ndarray],
+    top_n: int,
+    batch_size: int,
+    shown: bool,
 ) -> Ranked:
     samples = run.prompts.sequential(
         np.array([person.user for person in people]),
@@ -173,13 +188,13 @@ def _next_items(
         np.zeros(len(people), dtype=np.int64),  # nothing is held out
         BatchSize(batch_size),
     )
-    ranker = Ranker.of(run, Decoding("auto"), show_progress=len(people) > batch_size)
+    ranker = Ranker.of(run, Decoding("auto"), show_progress=shown and len(people) > batch_size)
     ranked = ranker.rank(samples, run.dataset.catalogue, top_n + most_dropped(dropped))
     return rerank(ranked, dropped, top_n)
 
 
 def _explain(
-    run: Run, people: Sequence[Person], items: np.ndarray, batch_size: int
+    run: Run, people: Sequence[Person], items: np.ndarray, batch_size: int, shown: bool
 ) -> list[list[str]]:
     """Why each of (n, m) items, 0 = none, would please its person."""
     rows, places = np.nonzero(items)
@@ -190,7 +205,8 @@ def _explain(
     samples = run.prompts.explanation(
         users, items[rows, places], no_reference, BatchSize(batch_size)
     )
-    texts, _ = write_texts(run, samples, text_beams(), show_progress=len(rows) > batch_size)
+    shown = shown and len(rows) > batch_size
+    texts, _ = write_texts(run, samples, text_beams(), show_progress=shown)
     out: list[list[str]] = [[] for _ in people]
     for row, text in zip(rows, texts):
         out[row].append(text)

@@ -43,6 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # real data, where a developer has them; never needed to run
 HISTORIES = {1: [3, 1, 4, 2, 5], 2: [1, 2, 3, 6], 3: [7, 8, 9, 1, 2, 3], 4: [12, 11, 10, 9]}
 N_ITEMS = 12
+PRELOADED = ["modules.training.resume", "modules.recommend"]  # where tests fork from
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def start(*args: object, output: Path, **environment: object) -> multiprocessing
     environment: variables beside this process's.
     """
     forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["modules.training.resume", "modules.recommend"])
+    forks.set_forkserver_preload(PRELOADED)
     forked = forks.Process(target=_run_forked, args=(args, output, environment))
     forked.start()
     return forked

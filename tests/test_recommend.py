@@ -135,7 +135,7 @@ def test_bad_input(evaluated, tmp_path):
         assert "Traceback" not in done.stderr
         return done.stderr
 
-    assert "one of the arguments --user --users_file --history --history_file is" in refused()
+    assert "arguments --user --users_file --all_users --history --history_file is" in refused()
     assert "--user: user 'U5' is not in the data" in refused("--user", "U5")
     assert "users.txt, line 2: user 'U99'" in refused("--users_file", lines, "--strict")
     assert "shorten --history" in refused("--history", "I1", "--held_out", "1").lower()

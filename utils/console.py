@@ -53,12 +53,19 @@ def terminal_columns() -> int:
     return shutil.get_terminal_size((_ANY_LENGTH, 0)).columns
 
 
-def progress(total: int, title: str, unit: str, shown: bool = True) -> tqdm:
-    """A progress bar: live at a terminal, a line every half minute in a log file."""
+def progress(total: int, title: str, unit: str, shown: bool = True, done: int = 0) -> tqdm:
+    """A progress bar: live at a terminal, a line every half minute in a log file. done: of the
+    total, by an earlier run."""
     interval = 0.1 if sys.stderr.isatty() else 30.0
     shown = shown and distributed.is_main()
     return tqdm(
-        total=total, desc=title, unit=unit, disable=not shown, mininterval=interval, maxinterval=60
+        total=total,
+        desc=title,
+        unit=unit,
+        disable=not shown,
+        mininterval=interval,
+        maxinterval=60,
+        initial=done,
     )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def path_name(text: str) -> str:
 def path(text: str) -> Path:
     """The same, as a path."""
     return Path(path_name(text))
+
+
+def file_stem(text: str) -> str:
+    """A plain name that a file or folder can be called by."""
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", text):
+        raise argparse.ArgumentTypeError(
+            f"{limit(text)} must be a name of letters, digits, '_', '-', '+' and '.'"
+        )
+    return text
+
+
+def file_ending(text: str) -> str:
+    """The same, or nothing, behind a name."""
+    file_stem(f"x{text}")
+    return text
 
 
 def names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "added": ["add_lists"],
         "simple": ["BASELINES"],
         "linear": ["linear_items"],
         "folder": ["check_baseline_folder"],

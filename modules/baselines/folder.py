@@ -60,18 +60,19 @@ def start_baseline(
         what each of its results says of it.
     """
     start = provenance(arguments)
-    own = {
-        "method": method,
-        "title": title,
-        "fingerprints": dataset.fingerprints,
-        "run_id": run_id_of(
-            start["arguments"], method, dataset.fingerprints, start["versions"], start["commit"]
-        ),
-        **start,
-    }
+    run_id = run_id_of(
+        start["arguments"], method, dataset.fingerprints, start["versions"], start["commit"]
+    )
+    own = {"fingerprints": dataset.fingerprints, "run_id": run_id, **start}
+    own |= {"method": method, "title": title}
+    write_baseline(folder, own | {"dataset": dataset.name, "seed": seed})
+    return own
+
+
+def write_baseline(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write ``baseline.json``, and remove the results that are there."""
     # The record first: whenever a kill comes, the folder is known as this baseline's, and no older
     # result passes for one of it.
-    write_json(folder / BASELINE_FILE, own | {"dataset": dataset.name, "seed": seed})
+    write_json(folder / BASELINE_FILE, record)
     for task in TASKS:
         remove_result(folder, task)
-    return own

@@ -28,7 +28,7 @@ def valid_candidates(
 
 
 def test_candidates(
-    dataset: RecDataset, users: np.ndarray, negative_num: int, seed: int, folder: Path
+    dataset: RecDataset, users: np.ndarray, negative_num: int, seed: int, folder: Path | None
 ) -> tuple[np.ndarray, str]:
     """Each user's test item among its negatives, shuffled: (n, negative_num + 1), and the source.
 
@@ -36,6 +36,8 @@ def test_candidates(
     run's seed, for all users, and kept as ``negative.txt`` in the run's folder. A published line
     can hold a negative twice, and so can a row here: what ranks it counts an item once
     (``each_once``).
+
+    folder: None = nothing is kept, nor said.
     """
     if dataset.negatives is not None:
         have = dataset.negatives.shape[1]
@@ -48,12 +50,13 @@ def test_candidates(
     else:
         sampler = NegativeSampler(dataset, negative_num)
         negatives = sampler.draw(dataset.users, rng(seed, Stream.TEST_NEGATIVES))
-        kept = folder / "negative.txt"
-        if distributed.is_main():
+        kept = folder / "negative.txt" if folder else None
+        if kept and distributed.is_main():
             lines = np.concatenate([dataset.users[:, None], negatives], axis=1).tolist()
             write_text(kept, "".join(" ".join(map(str, line)) + "\n" for line in lines))
         source = f"drawn with seed {seed}, kept in {kept}"
-    say(f"negatives: {source}")
+    if folder:
+        say(f"negatives: {source}")
     # Drawn for everyone, so that --limit_users changes nobody's list.
     order = rng(seed, Stream.TEST_ORDER)
     candidates = shuffled_candidates(dataset.test_items.astype(np.int64), negatives, order)

@@ -89,6 +89,7 @@ def ranking_figures(
     candidates: np.ndarray,
     top_n: int,
     dropped: list[np.ndarray] | None = None,
+    remedy: str = "A larger --N or more --num_beams fill them.",
 ) -> dict[str, Any]:
     """The metrics of lists, as deep as the lists go, and the fingerprint of what was ranked.
 
@@ -98,14 +99,14 @@ def ranking_figures(
         lists: (n, k), as in ``Ranked``.
         targets: (n,) items.
         candidates, top_n, dropped: as in ``Ranking``.
+        remedy: what to do about short lists.
     """
     lengths, there = (lists != 0).sum(axis=1), _listable(candidates, dropped)
     short = int((lengths < np.minimum(there, top_n)).sum())
     if short:
         say(
             f"warning: {short:,} of {len(lists):,} lists have fewer than --top_n {top_n} items, "
-            "though there are more: what they lack counts as a miss. A larger --N or more "
-            "--num_beams fill them."
+            f"though there are more: what they lack counts as a miss. {remedy}"
         )
     whole = bool((lengths == there).all())
     cutoffs = known_cutoffs(int(lengths.max()), whole)

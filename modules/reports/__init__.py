@@ -6,7 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "page": ["write_report"],
-        "tables": ["entries", "entries_as_csv", "entries_as_markdown"],
+        "entries": ["by_settings", "entries"],
+        "table_files": ["as_text"],
+        "tables": ["entries_as_markdown"],
         "paired_tests": ["describe_sides", "differences", "differences_as_markdown"],
     },
 )

@@ -6,7 +6,7 @@ side by side. No plot knows what a run is.
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -85,6 +85,26 @@ def curve(
         axes.legend(loc="best", frameon=True, edgecolor="none", framealpha=0.85)
 
     return _plot("; ".join(alt), draw, 2.5)
+
+
+def lines(title: str, runs: Mapping[str, Sequence[tuple[int, float]]]) -> Plot:
+    """A figure of validation by epoch, a line a run. runs: points by the run's name."""
+    shown = (
+        f"{name} {short_figure(points[0][1])} to {short_figure(points[-1][1])}"
+        for name, points in runs.items()
+    )
+
+    def draw(axes: "Axes") -> None:
+        for number, (name, points) in enumerate(runs.items()):
+            style = ("-", "--", ":", "-.")[number // 10 % 4]  # colours come again after ten
+            mark = "o" if len(points) < 40 else ""
+            label = _short_end(name)
+            axes.plot(*zip(*points), style, marker=mark, markersize=2.5, linewidth=1, label=label)
+        axes.set(title=title, xlabel="epoch")
+        axes.locator_params(axis="x", nbins=5, integer=True)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.25), fontsize=7)
+
+    return _plot(f"{title}, by epoch; {'; '.join(shown)}", draw, 2.5 + 0.16 * len(runs))
 
 
 def bars(title: str, rows: Sequence[Bar], label: str) -> Plot:
@@ -172,6 +192,13 @@ def _name(title: str, label: str) -> str:
 def _short(label: str) -> str:
     label = one_line(label)
     return label if len(label) <= 24 else label[:23] + "…"
+
+
+def _short_end(label: str) -> str:
+    """The end of a folder's name, in which runs differ. A name that begins with "_" has no place
+    in a legend: matplotlib takes it for a line without one."""
+    label = one_line(label)
+    return "…" + label[-39:] if len(label) > 40 or label.startswith("_") else label
 
 
 def _plot(alt: str, draw: Callable[["Axes"], None], height: float) -> Plot:

@@ -57,7 +57,7 @@ def read_results(folder: Path, baselines: Sequence[Path] | None) -> RunResults:
     return RunResults(
         folder,
         record,
-        _log(folder),
+        read_log(folder),
         results,
         {task: rows[task] for task in RANKING_TASKS if task in rows},
         rows.get("explanation", []),
@@ -65,7 +65,7 @@ def read_results(folder: Path, baselines: Sequence[Path] | None) -> RunResults:
     )
 
 
-def _log(folder: Path) -> list[LogLine]:
+def read_log(folder: Path) -> list[LogLine]:
     """The lines of train_log.jsonl. A process that was killed may have left half a line: it
     must not cost the report of an evaluation that has just been made."""
     path = folder / "train_log.jsonl"

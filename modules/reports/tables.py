@@ -1,146 +1,96 @@
 """Runs side by side, as tables, from the ``<task>.json`` of models and baselines.
 
-Tables are Markdown, or CSV of one figure per line for a spreadsheet; published figures are marked.
+A table is a ``Section``, shown as Markdown, LaTeX or HTML; or CSV of one figure per line for a
+spreadsheet. Published figures are marked.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from modules.reports.published_figures import published
-from modules.runs.kinds import Catalogue, Group, Result
-from modules.runs.record import REQUIRED_DATA
-from modules.runs.results import COLUMNS, figure, method_of, owner_of, read_all_results, seen_of
-from modules.tasks import RANKING_TASKS, TASKS
-from utils.errors import UserError
+from modules.reports.entries import Entry
+from modules.runs.kinds import Catalogue, Group
+from modules.runs.results import COLUMNS, figure
+from modules.tasks import RANKING_TASKS
 from utils.metrics.catalogue import FULL_CUTOFFS, step_label
 from utils.tables import markdown, markdown_text, one_line, to_csv
 
 
-class Entry(NamedTuple):
-    """One row of a table: a run's result of a task, or a published one."""
+class Section(NamedTuple):
+    """A table with its heading, and what to know of it."""
 
-    method: str
-    source: str  # the run's folder, or whose figures they are
-    dataset: str
-    task: str
-    protocol: str
-    item_ids: str
-    seed: str
-    data: str  # code of the data folder's histories and ids; "" where not known
-    users: str  # or texts: how many the figures are means of
-    note: str  # what a reader of the figures must know
-    negatives: str  # of the direct task, a user; "" where not known
-    metrics: dict[str, float]
-    catalogue: Catalogue | None  # utils/metrics/catalogue.py; None where not recorded
-
-
-def entries(folders: Sequence[Path]) -> list[Entry]:
-    """All results of all folders, and what is published on their data sets and tasks.
-
-    Raises:
-        UserError: naming a folder without any result.
-    """
-    rows: list[Entry] = []
-    for folder in folders:
-        found = read_all_results(folder, owner_of(folder))
-        if not found:
-            raise UserError(
-                f"{folder}: none of {', '.join(f'{task}.json' for task in TASKS)}. Evaluate the "
-                "run first (seq_reranker.py, topn.py, exp.py, or compare.py baselines)."
-            )
-        rows += [_measured(folder, task, result) for task, result in found.items()]
-    pairs = dict.fromkeys((row.dataset, row.task) for row in rows)
-    for dataset, task in pairs:
-        rows += [
-            Entry(
-                f"{row.method} (PUBLISHED)",
-                row.source,
-                dataset,
-                task,
-                "paper",
-                "published",
-                *("", "", "", "", ""),
-                row.metrics,
-                None,
-            )
-            for row in published(dataset, task)
-        ]
-    return rows
-
-
-def _measured(folder: Path, task: str, result: Result) -> Entry:
-    codes = (result.fingerprints.get(name, "")[:4] for name in REQUIRED_DATA)
-    return Entry(
-        method_of(result),
-        str(folder),
-        result.dataset,
-        task,
-        result.protocol,
-        result.item_ids,
-        str(result.seed),
-        "-".join(codes).strip("-"),
-        f"{result.users:,}",
-        _note(result, task),
-        str(result.arguments.get("negative_num", "")) if task == "direct" else "",
-        result.metrics,
-        result.catalogue,
-    )
-
-
-def _note(result: Result, task: str) -> str:
-    """What is said of test items that users had before: modules/evaluation/seen.py."""
-    dropped = "count as misses" if task == "sequential" else "are among the candidates"
-    ends = {"drop": dropped, "keep": "could be listed", "leave_out": "are left out"}
-    end = ends.get(seen_of(result) or "")
-    return f"test items that their user had before {end}: {result.target_seen:,}" if end else ""
-
-
-# ------------------------------------------------------------------------------------ tables
+    title: str
+    depth: int  # of the heading: 2 or 3
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
 
 
 def entries_as_markdown(rows: Sequence[Entry], catalogue: bool = False) -> str:
-    """A section for each data set and task.
-
-    catalogue: with the figures of the whole catalogue, where they are recorded.
-    """
+    """``sections`` as Markdown that reads as plain text too."""
     parts = []
-    for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
-        mine = [row for row in rows if (row.dataset, row.task) == (dataset, task)]
-        columns = COLUMNS[task]
-        rows_of = "users" if task in RANKING_TASKS else "texts"
-        header = ["method", "protocol", "items", "seed", rows_of, *columns, "from"]
-        unlike = len({row.data for row in mine if row.data}) > 1
-        lines = [
-            [row.method, row.protocol, row.item_ids, row.seed, row.users]
-            + [figure(row.metrics.get(column)) for column in columns]
-            + [f"{row.source} (data {row.data or 'not known'})" if unlike else row.source]
-            for row in mine
-        ]
-        title = f"{markdown_text(dataset)}, {task}"
-        parts.append(f"## {title}\n\n{markdown(header, lines)}")
-        if unlike:
-            parts.append(_UNLIKE)
-        notes = [one_line(f"{row.source}: {row.note}.") for row in mine if row.note]
-        if len({row.negatives for row in mine if row.negatives}) > 1:
-            known = [row for row in mine if row.negatives]
-            notes += [one_line(f"{row.source}: among {row.negatives} negatives.") for row in known]
-        if notes:
-            parts.append("\n".join(f"- {note}" for note in notes))
-        if catalogue:
-            parts += _catalogue_parts(title, [row for row in mine if row.catalogue])
+    for section in sections(rows, catalogue):
+        parts.append(f"{'#' * section.depth} {markdown_text(section.title)}")
+        parts.append(markdown(section.header, section.rows))
+        if section.notes:
+            parts.append("\n".join(f"- {note}" for note in section.notes))
     return "\n\n".join(parts) + "\n"
 
 
+def sections(rows: Sequence[Entry], catalogue: bool = False) -> list[Section]:
+    """A table for each data set and task.
+
+    catalogue: with tables of the whole catalogue, where its figures are recorded.
+    """
+    found = []
+    for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
+        mine = [row for row in rows if (row.dataset, row.task) == (dataset, task)]
+        found.append(_section(f"{dataset}, {task}", task, mine))
+        if catalogue:
+            found += _catalogue_sections(found[-1].title, [row for row in mine if row.catalogue])
+    return found
+
+
+def _section(title: str, task: str, mine: Sequence[Entry]) -> Section:
+    columns = COLUMNS[task]
+    rows_of = "users" if task in RANKING_TASKS else "texts"
+    header = ["method", "protocol", "items", "seed", rows_of, *columns, "from"]
+    unlike = len({row.data for row in mine if row.data}) > 1
+    lines = [
+        [row.method, row.protocol, row.item_ids, row.seed, row.users]
+        + [cell(row, column) for column in columns]
+        + [f"{row.source} (data {row.data or 'not known'})" if unlike else row.source]
+        for row in mine
+    ]
+    notes = [_UNLIKE] if unlike else []
+    notes += [one_line(f"{row.source}: {row.note}.") for row in mine if row.note]
+    if len({row.negatives for row in mine if row.negatives}) > 1:
+        known = [row for row in mine if row.negatives]
+        notes += [one_line(f"{row.source}: among {row.negatives} negatives.") for row in known]
+    if any(row.counts for row in mine):
+        notes.append(SPREAD)
+    return Section(title, 2, header, lines, notes)
+
+
+def cell(row: Entry, column: str) -> str:
+    """A figure; of several runs their mean, standard deviation and number."""
+    value = figure(row.metrics.get(column))
+    if not value or column not in row.counts:
+        return value
+    spread = row.spread.get(column)
+    return f"{value}{f' ± {figure(spread)}' if spread is not None else ''} ({row.counts[column]})"
+
+
+SPREAD = "Mean ± standard deviation over seeds (number of runs)."
 _UNLIKE = (
     "Not all of these are of one data folder, though it has one name: only rows of the same code "
     "after 'data' can be compared."
 )
 
 
-def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
+def _catalogue_sections(title: str, rows: Sequence[Entry]) -> Iterator[Section]:
     if not rows:
         return
+    notes = ["Rows of several seeds are means."] if any(row.counts for row in rows) else []
     named = [_named_metrics(row.catalogue) for row in rows]
     cutoffs = [f"@{k}" for k in FULL_CUTOFFS]
     lines = [
@@ -149,14 +99,14 @@ def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
         for row, own in zip(rows, named)
     ]
     header = ["method", "metric", *cutoffs, "from"]
-    yield f"### {title}: the whole catalogue, exact ranks\n\n{markdown(header, lines)}"
+    yield Section(f"{title}: the whole catalogue, exact ranks", 3, header, lines, notes)
     single = [_single_figures(row.catalogue) for row in rows]
     spread = list(dict.fromkeys(name for own in single for name in own))  # of several depths
     lines = [
         [row.method, row.source, *(figure(own.get(name)) for name in spread)]
         for row, own in zip(rows, single)
     ]
-    yield f"### {title}: what is listed\n\n{markdown(['method', 'from', *spread], lines)}"
+    yield Section(f"{title}: what is listed", 3, ["method", "from", *spread], lines, notes)
     for key, label in (
         ("by_history_length", "items before the target"),
         ("by_item_popularity", "train users of the target"),
@@ -167,8 +117,8 @@ def _catalogue_parts(title: str, rows: Sequence[Entry]) -> Iterator[str]:
         for row, own in zip(rows, groups):
             cells = {_step(g): f"{g.hr:.4f} / {g.ndcg:.4f}" for g in own}
             lines.append([row.method, row.source, *(cells.get(step, "") for step in steps)])
-        table = markdown(["method", "from", *steps], lines)
-        yield f"### {title}: HR@10 / NDCG@10 by {label}\n\n{table}"
+        header = ["method", "from", *steps]
+        yield Section(f"{title}: HR@10 / NDCG@10 by {label}", 3, header, lines, notes)
 
 
 def _named_metrics(catalogue: Catalogue) -> dict[str, float]:
@@ -188,9 +138,13 @@ def _step(group: Group) -> str:
     return f"{step_label(group.low, group.high)} ({group.users:,} users)"
 
 
+_NAMES = Entry._fields[: Entry._fields.index("metrics")]
+
+
 def entries_as_csv(rows: Sequence[Entry]) -> str:
-    """One figure per line: what it is of, its name, its value."""
-    return to_csv([*Entry._fields[:-2], "figure", "value"], _csv_lines(rows))
+    """One figure per line: what it is of, its name, its value; of several runs the mean, with the
+    standard deviation and the number of runs."""
+    return to_csv([*_NAMES, "figure", "value", "sd", "runs"], _csv_lines(rows))
 
 
 def _csv_lines(rows: Sequence[Entry]) -> Iterator[list[str | float]]:
@@ -202,4 +156,6 @@ def _csv_lines(rows: Sequence[Entry]) -> Iterator[list[str | float]]:
             for group in groups:
                 label = f"catalogue {name} {_step(group)}"
                 figures |= {f"{label} HR@10": group.hr, f"{label} NDCG@10": group.ndcg}
-        yield from ([*row[:-2], name, value] for name, value in figures.items())
+        own = row[: len(_NAMES)]
+        for name, value in figures.items():
+            yield [*own, name, value, row.spread.get(name, ""), row.counts.get(name, "")]

@@ -129,6 +129,7 @@ class Result:
         target_seen: of how many users is the target an item that they had before?
         whole_lists: does every list hold all that could be listed?
         short_lists: lists with fewer items than asked for, though there are more.
+        without_list: users that another program gave no list; they count as misses.
     """
 
     dataset: Name
@@ -155,6 +156,7 @@ class Result:
     target_seen: Count = 0
     whole_lists: bool = False
     short_lists: Count = 0
+    without_list: Count = 0
 
     def __post_init__(self) -> None:
         if self.training is None and not self.method:

@@ -6,10 +6,11 @@ from unittest import mock
 import torch
 
 from modules.reports import plots
+from modules.reports.entries import entries
 from modules.reports.page import build
 from modules.reports.paired_tests import describe_sides, differences, differences_as_markdown
 from modules.reports.sources import read_results
-from modules.reports.tables import entries, entries_as_csv, entries_as_markdown
+from modules.reports.tables import entries_as_csv, entries_as_markdown
 from modules.runs.model_card import model_card
 from modules.runs.record import read_record
 from modules.runs.results import read_all_results

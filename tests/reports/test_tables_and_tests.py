@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 import compare
+from modules.reports.entries import entries
 from modules.reports.paired_tests import differences
-from modules.reports.tables import entries, entries_as_csv, entries_as_markdown
+from modules.reports.tables import entries_as_csv, entries_as_markdown
 from modules.runs.results import read_result, title_of
 from tests.conftest import write_folder
 from tests.test_scripts import script
@@ -220,7 +221,7 @@ def test_the_whole_way(tmp_path):
     [
         (["table", "nowhere"], "no such folder"),
         (["table", "."], "Evaluate the run first"),
-        (["table", "run", "--out", "t.txt"], "must end in .md or .csv"),
+        (["table", "run", "--out", "t.txt"], "must end in .md, .csv, .tex, .html"),
         (["table", "run", "--out", "mine.md"], "mine.md: is there already"),
         (["table", "run", "--out", "mine.md/t.md"], "mine.md is a file. Name another folder"),
         (["table", "x" * 300], "longer than the 255 bytes"),

@@ -175,10 +175,10 @@ def test_without_pretrained_weights_a_built_in_backbone_is_taken_and_named(monke
     monkeypatch.setattr(sys, "argv", ["pretrain.py", "data/beauty"])
     assert parse_settings("about").backbone == "mini"
     assert "t5-small is not to be had here" in capsys.readouterr().out
-    monkeypatch.setattr("modules.training.flags.ask_hub", lambda name: None)
+    monkeypatch.setattr("modules.training.defaults.ask_hub", lambda name: None)
     assert parse_settings("about").backbone == "t5-small"
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr("modules.training.flags.ask_hub", None)  # is not called
+    monkeypatch.setattr("modules.training.defaults.ask_hub", None)  # is not called
     monkeypatch.setattr(sys, "argv", ["pretrain.py", "data/beauty", "--as_published"])
     assert parse_settings("about").backbone == "t5-small"
 
