@@ -14,6 +14,9 @@ from modules.data.dataset import HeldOut, RecDataset
 
 DECAY = 0.7  # of a pair's weight, for each step that it is further apart
 ORDER_WIDTH = 64  # of the vectors that numbers are ordered by
+# Up to so many items all eigenvectors are solved for. The search for a few of them goes on from
+# random vectors where it has found all of a part of the graph: small data would differ by run.
+DENSE = 1024
 
 
 def cooccurrence(dataset: RecDataset, decay: float = DECAY) -> scipy.sparse.csr_array:
@@ -41,9 +44,12 @@ def cooccurrence_vectors(dataset: RecDataset, width: int, decay: float = DECAY) 
     degrees = counts.sum(axis=1)
     scale = scipy.sparse.diags_array(np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5)
     matrix = scale @ counts @ scale + scipy.sparse.eye_array(n_items)
-    values, vectors = scipy.sparse.linalg.eigsh(
-        matrix.tocsr(), k=rank, which="LA", v0=np.ones(n_items)
-    )
+    if n_items <= DENSE:
+        values, vectors = np.linalg.eigh(matrix.toarray())
+        values, vectors = values[-rank:], vectors[:, -rank:]
+    else:
+        first = np.ones(n_items)
+        values, vectors = scipy.sparse.linalg.eigsh(matrix.tocsr(), k=rank, which="LA", v0=first)
     vectors = vectors * np.sqrt(np.maximum(values, 0.0))
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)

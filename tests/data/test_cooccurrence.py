@@ -32,6 +32,11 @@ def test_vectors_span_the_largest_eigenvalues(dataset):
     np.testing.assert_allclose(ours @ ours.T, best @ best.T, atol=1e-4)
 
 
+def test_the_same_data_give_the_same_vectors(dataset):
+    first = cooccurrence_vectors(dataset, 32)
+    assert all(np.array_equal(cooccurrence_vectors(dataset, 32), first) for _ in range(5))
+
+
 def test_what_is_wider_than_items_need_ends_in_zeros(dataset):
     wide = cooccurrence_vectors(dataset, 20)
     assert wide.shape == (12, 20)
