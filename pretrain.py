@@ -7,7 +7,7 @@ The best model by validation loss is kept in the folder of --checkpoint, with wh
 scripts need to know of the run.
 """
 
-from modules import data, loader, reports, training
+from modules import data, loader, reports, training, verdict
 from modules.randomness import Stream, rng
 from modules.training.flags import parse_settings
 from utils import cli, console
@@ -43,8 +43,12 @@ def train(settings: training.Settings, resume: str | None) -> None:
     if result.interrupted:
         say(f"the state is saved in {run.folder / 'state'}: --resume continues the same command")
         raise SystemExit(128 + signals.number)
+    if not settings.no_verdict:
+        with by_product("verdict.json"):
+            verdict.write_verdict(run, settings)
     with by_product("report.html"):
         reports.write_report(run.folder)
+    verdict.say_next_steps(settings, dataset)
 
 
 if __name__ == "__main__":

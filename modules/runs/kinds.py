@@ -246,3 +246,52 @@ class BaselineRecord:
 
 
 ROWS: dict[str, Any] = {task: RankedRow for task in TASKS} | {"explanation": TextRow}
+
+
+# ---------------------------------------------------------------------------------- verdict.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A model's mean figures over the users of a verdict."""
+
+    title: Name
+    hr: Figure  # HR@10
+    ndcg: Figure  # NDCG@10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A mean difference over the same users, and its 95 % interval."""
+
+    mean: Figure
+    low: Figure
+    high: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """verdict.json: a trained model beside simple ones, by the items of validation users.
+
+    Attributes:
+        simple: best first, by NDCG@10.
+        hr, ndcg: this model's figures less those of the first of ``simple``.
+        same_first: share of users whose list begins as most lists do.
+        items: different ones in all lists.
+        texts: reasons written for first items of lists, and how many differ; 0: none were.
+        improving: the last validation of the training was its best.
+    """
+
+    run_id: Name
+    users: Number
+    model: Compared
+    simple: Annotated[list[Compared], Meta(min_length=1, max_length=100)]
+    hr: Difference
+    ndcg: Difference
+    same_first: Figure
+    items: Count
+    texts: Count
+    different_texts: Count
+    improving: bool
+    sentence: Text
+    warnings: Annotated[list[Text], Meta(max_length=100)]

@@ -18,8 +18,8 @@ from utils.provenance import provenance
 
 RUN_FILE = "run.json"
 REQUIRED_DATA = ("sequential.txt", "datamaps.json")  # of a data folder
-# Arguments that say where files are, and whether others may go, but not what is made.
-PLACES = {"checkpoint", "out", "data_dir", "tensorboard", "resume", "overwrite"}
+# Arguments that say where files are, and whether others may go or come, but not what is made.
+PLACES = {"checkpoint", "out", "data_dir", "tensorboard", "resume", "overwrite", "no_verdict"}
 
 
 @dataclass(frozen=True)
