@@ -173,6 +173,7 @@ class RankedRow:
         rank: place of the target in the list, from 0; None where it is not in it.
         target_users, history_length, last_item_ids: not in files of older versions.
         titles: of the row's items, by original id; those that have one.
+        reason: why the first item, as generated; of the rows that a report shows.
     """
 
     user: Number
@@ -187,6 +188,7 @@ class RankedRow:
     history_length: Count | None = None
     last_item_ids: list[Text] = field(default_factory=list)
     titles: dict[Text, Text] = field(default_factory=dict)
+    reason: Text = ""
 
     def __post_init__(self) -> None:
         if not len(self.items) == len(self.item_ids) == len(self.scores):

@@ -13,9 +13,8 @@ from modules.evaluation.decode import Decoding
 from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import rank_of
 from modules.evaluation.seen import DROP, dropped_items, validated_users
-from modules.evaluation.texts import text_beams, write_texts
+from modules.evaluation.texts import write_reasons
 from modules.loader.batches import BatchSize
-from modules.loader.ragged import Ragged
 from modules.model.elmrec import ELMRec
 from modules.randomness import Stream, rng
 from modules.runs.kinds import Compared, Difference, LogLine, Verdict
@@ -32,6 +31,7 @@ from utils.errors import UserError
 from utils.json_files import read_json, read_jsonl, write_json
 from utils.metrics.ranking import user_hits, user_ndcg
 from utils.metrics.significance import paired_test
+from utils.runtime import is_out_of_memory
 
 USERS = 2_000  # where --eval_users does not say how many
 TEXTS = 50  # reasons that are written, to see whether they differ
@@ -63,14 +63,26 @@ def write_verdict(run: Run, settings: Settings) -> None:
     if os.path.lexists(path):
         read_json(path, Verdict)
     say("comparing the model with simple ones on validation users (--no_verdict skips it)")
-    answers = _ask(run, settings)
-    if not distributed.is_main():
+    try:
+        verdict = _made(run, settings)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError("The comparison with simple models ran out of memory.") from error
+    if verdict is None:
         return
-    verdict = judge(run, answers, read_jsonl(run.folder / LOG_FILE, LogLine, growing=True))
     say(verdict.sentence)
     for warning in verdict.warnings:
         say(f"warning: {warning}")
     write_json(path, asdict(verdict))
+
+
+def _made(run: Run, settings: Settings) -> Verdict | None:
+    """The verdict; None on the ranks that have but helped to make it."""
+    answers = _ask(run, settings)
+    if not distributed.is_main():
+        return None
+    return judge(run, answers, read_jsonl(run.folder / LOG_FILE, LogLine, growing=True))
 
 
 def _ask(run: Run, settings: Settings) -> Answers:
@@ -89,10 +101,8 @@ def _ask(run: Run, settings: Settings) -> Answers:
     if Task.EXPLANATION.label in settings.tasks:
         rows = spread(len(users), TEXTS)
         rows = rows[lists[rows, 0] > 0]
-        empty = Ragged.of([[]] * len(rows))
         size = BatchSize(settings.batch_size, settings.batch_tokens)
-        asked = run.prompts.explanation(users[rows], lists[rows, 0], empty, size)
-        texts, _ = write_texts(run, asked, text_beams(), show_progress=False)
+        texts = write_reasons(run, users[rows], lists[rows, 0], size)
     return Answers(users, seen, lists, texts)
 
 

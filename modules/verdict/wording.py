@@ -1,22 +1,12 @@
 """A verdict in words: one sentence, and what to look at."""
 
-from modules.runs.kinds import Difference, Verdict
+from modules.runs.kinds import Verdict
 from modules.runs.record import RunRecord
-from modules.runs.results import short_figure
+from modules.runs.results import interval, short_figure
 
 ALIKE = 0.5  # share of lists that begin with one item, from which they are called alike
 FEW_LISTS, FEW_ITEMS, MANY_ITEMS = 10, 30, 100  # so many items in all lists are few of so many
 FEW_TEXTS = 0.5  # share of different texts below which they are said to repeat
-
-
-def signed(value: float) -> str:
-    """A difference with its sign: ``+.0127``."""
-    return ("-" if value < 0 else "+") + short_figure(abs(value))
-
-
-def interval(found: Difference) -> str:
-    """A difference and its interval: ``+.0127 (+.0110 to +.0145)``."""
-    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def sentence(verdict: Verdict) -> str:
