@@ -123,8 +123,10 @@ def task_results(run: RunResults) -> Iterator[TaskResult]:
 def _few_texts(result: Result) -> int | None:
     """How many of the texts differ, where most repeat others; else None."""
     share = result.metrics.get("USR")
-    few = share is not None and result.users > 1 and share < FEW_TEXTS
-    return round(share * result.users) if few else None
+    if share is None or result.users < 2:
+        return None
+    different = round(share * result.users)
+    return different if different == 1 or share < FEW_TEXTS else None
 
 
 def _is_stale(run: RunResults, result: Result) -> bool:

@@ -98,7 +98,7 @@ def run_folder(tmp_path, model):
     for task in ("sequential", "direct"):
         write_json(folder / f"{task}.json", result(metrics))
         write_jsonl(folder / f"{task}.jsonl", rows())
-    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 0.5}, users=2))
+    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 1.0}, users=2))
     text = {"user": 1, "item": 5, "reference": "warm", "text": NASTY}
     write_jsonl(folder / "explanation.jsonl", [text, text | {"user": 3, "item": 11}])
     other = result({**metrics, "HR@10": 0.75}, method="item_knn", title="item-kNN")
