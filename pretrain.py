@@ -4,7 +4,7 @@
     python pretrain.py ./data/demo/ --backbone tiny --batch_size 32 --checkpoint ./checkpoint/demo/
 
 The best model by validation loss is kept in the folder of --checkpoint, with what the test
-scripts need to know of the run.
+scripts need to know of the run. At the end it is put beside simple models.
 """
 
 from modules import data, loader, reports, training, verdict

@@ -82,7 +82,7 @@ def judged(found: Verdict | None) -> Judged | None:
         Row([name, short_figure(one.ndcg), short_figure(one.hr)], "own" * (one is found.model))
         for name, one in models.items()
     ]
-    less = [f"less {found.simple[0].title}", interval(found.ndcg), interval(found.hr)]
+    less = [f"difference to {found.simple[0].title}", interval(found.ndcg), interval(found.hr)]
     table = Table(["", "NDCG@10", "HR@10"], [*rows, Row(less, "difference")])
     text = found.sentence[:1].upper() + found.sentence[1:]
     return Judged(text, found.warnings, found.users, table)

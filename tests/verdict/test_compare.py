@@ -134,7 +134,7 @@ def test_the_file_the_page_and_what_to_run_next(tmp_path):
     page = Page((run / "report.html").read_text())
     assert page.text.index("Verdict") < page.text.index("What was run")
     assert found.sentence[1:] in page.text
-    assert any(cells[0] == f"less {found.simple[0].title}" for cells in page.cells if cells)
+    assert f"difference to {found.simple[0].title}" in [cells[0] for cells in page.cells if cells]
 
     assert verdict_of(run, "--resume", flags=["--no_verdict"]).returncode == 0
     assert not (run / "verdict.json").exists()  # it was on the run before it went on
