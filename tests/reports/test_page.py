@@ -86,6 +86,7 @@ def test_text_of_others_stays_text(run_folder):
     for row in lines:
         row |= {"user_id": NASTY, "item_ids": [NASTY] * 5, "target_id": NASTY}
         row["last_item_ids"] = [NASTY]
+        row["reason"] = NASTY
     write_jsonl(run_folder / "sequential.jsonl", lines)
     nasty = record(dataset=NASTY, command=NASTY, commit=NASTY, versions={NASTY: NASTY})
     nasty["arguments"] = ARGUMENTS | {"backbone": NASTY}
@@ -93,6 +94,11 @@ def test_text_of_others_stays_text(run_folder):
     theirs = {"arguments": {"negative_num": 99, NASTY: NASTY}, "dataset": NASTY}
     for task in ("sequential", "direct"):
         change(run_folder / f"{task}.json", **theirs, training=nasty)
+    one, less = {"title": NASTY, "hr": 0.1, "ndcg": 0.1}, {"mean": 0.1, "low": 0.1, "high": 0.1}
+    judged = {"run_id": "", "users": 4, "model": one, "simple": [one], "hr": less, "ndcg": less}
+    judged |= {"same_first": 0.5, "items": 9, "texts": 0, "different_texts": 0, "improving": True}
+    verdict = judged | {"sentence": NASTY, "warnings": [NASTY]}
+    write_json(run_folder / "verdict.json", verdict)
     theirs["title"] = NASTY
     change(run_folder.parent / "few-item_knn" / "sequential.json", **theirs)
     page = page_of(run_folder, [run_folder.parent / "few-item_knn"])
