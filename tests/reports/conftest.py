@@ -6,6 +6,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
+from modules.reports import plots
 from modules.reports.page import build
 from modules.reports.sources import read_results
 from modules.runs.record import read_record
@@ -106,6 +107,12 @@ def run_folder(tmp_path, model):
     (folder.parent / "few-item_knn").mkdir()
     write_json(folder.parent / "few-item_knn" / "sequential.json", other)
     return folder
+
+
+@pytest.fixture
+def no_drawing(monkeypatch):
+    """Plots have names and no images: these take longer than all the rest."""
+    monkeypatch.setattr(plots, "_plot", lambda alt, draw, height: plots.Plot(alt, "data:,"))
 
 
 def change(path, **entries):

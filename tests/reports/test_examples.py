@@ -34,6 +34,7 @@ def reasons_of(page):
     return [part.partition(", as generated")[0] for part in page.text.split("Why ")[1:]]
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_the_reason_is_of_the_first_item_recommended(run_folder):
     assert reasons_of(page_of(run_folder)) == []  # the tested texts are on items further down
     lists = rows()
@@ -49,6 +50,7 @@ def test_the_reason_is_of_the_first_item_recommended(run_folder):
     assert "Why I1, as generated nice and warm as the user wrote so warm" in page.text
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_tested_texts_stand_beside_what_users_wrote(run_folder):
     text = page_of(run_folder).text
     assert f"U1 on I5 as generated {NASTY} as the user wrote warm" in text

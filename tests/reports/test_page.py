@@ -296,6 +296,7 @@ def test_titles_of_every_preset_are_true(preset, texts):
     assert reads or title != "ELMRec"
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_date_machine_and_seed_are_in_one_line(run_folder):
     text = page_of(run_folder).text
     assert text.index("seed 3") < text.index("What was run")  # of an older version: no date
@@ -306,6 +307,7 @@ def test_date_machine_and_seed_are_in_one_line(run_folder):
     assert text.index("trained 2026") < text.index("What was run")
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_settings_are_folded(run_folder):
     page = page_of(run_folder)
     assert "details" in page.tags
@@ -313,6 +315,7 @@ def test_settings_are_folded(run_folder):
     assert "backbone tiny" in page.text.replace("backbone", "backbone ").replace("  ", " ")
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_one_bar_or_one_point_is_no_plot(run_folder):
     log = {"step": 5, "epoch": 1, "valid": {"direct": 4.0}, "metrics": {"direct NDCG@10": 0.5}}
     write_jsonl(run_folder / "train_log.jsonl", [log | {"improved": True}])

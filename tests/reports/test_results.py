@@ -60,6 +60,7 @@ def test_baselines_that_keep_what_users_had_are_marked(run_folder, count, name):
     assert [c[0] for c in page_of(run_folder).cells if c and "kNN" in c[0]] == [name]
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_baselines_are_in_the_order_of_their_figures(run_folder):
     first = run_folder.parent / "few-item_knn"
     for name, gain in (("ease", 0.3), ("popularity", 0.5), ("linear", 0.4)):
@@ -72,6 +73,7 @@ def test_baselines_are_in_the_order_of_their_figures(run_folder):
     assert names == ["popularity", "linear", "item-kNN", "ease"]
 
 
+@pytest.mark.usefixtures("no_drawing")
 @pytest.mark.parametrize(
     ("usr", "users", "words"),
     [
