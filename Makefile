@@ -18,7 +18,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-data.txt requirements-dev.txt
 # Train on the demo set and run the three evaluations: a few minutes on two cores.
 DEMO := checkpoint/demo
 demo: $(VENV)/.runtime
-	$(PY) pretrain.py data/demo --backbone tiny --negative_num 29 --batch_size 32 --epochs 30 \
+	$(PY) pretrain.py data/demo --preset readme --backbone tiny --negative_num 29 --batch_size 32 --epochs 30 \
 	    --endure_times 12 --log_interval 50 --own_edges keep --overwrite --checkpoint $(DEMO)
 	$(PY) seq_reranker.py data/demo --checkpoint $(DEMO)
 	$(PY) topn.py data/demo --negative_num 99 --checkpoint $(DEMO)

@@ -82,8 +82,8 @@ def _baselines_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--negative_num",
         type=flag_types.positive_int,
-        default=99,
-        help="negatives beside the test item",
+        help="negatives beside the test item; default: as many as negative.txt holds, else 99, or "
+        "what can be drawn",
     )
     parser.add_argument("--top_n", type=flag_types.positive_int, default=10, help="items in a list")
     flags.add_seen_flags(parser)
@@ -103,6 +103,7 @@ def run_baselines(args: argparse.Namespace) -> None:
     folders = {name: Path(args.checkpoint) / f"{dataset.name}-{name}" for name in args.methods}
     for name, folder in folders.items():  # all of them, before the first is tuned
         baselines.check_baseline_folder(folder, name)
+    args.negative_num = args.negative_num or data.default_count(dataset)
     arena = baselines.make_arena(
         dataset, args.seed, args.negative_num, args.top_n, args.decay, args.seen
     )

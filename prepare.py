@@ -53,7 +53,11 @@ def parse_args() -> argparse.Namespace:
         "gives hints about what comes next",
     )
     group = parser.add_argument_group("negatives and explanations")
-    group.add_argument("--negative_num", type=positive_int, default=99, help="negatives per user")
+    group.add_argument(
+        "--negative_num",
+        type=positive_int,
+        help="negatives per user; default: 99, or as many as every user has left",
+    )
     group.add_argument(
         "--explanation",
         choices=(*MODES, "none"),

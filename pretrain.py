@@ -1,13 +1,16 @@
 """Train one model on the three tasks.
 
+    python pretrain.py ./data/mine --checkpoint ./checkpoint/mine
     python pretrain.py ./data/beauty/ --cuda --batch_size 64 --checkpoint ./checkpoint/beauty/
-    python pretrain.py ./data/demo/ --backbone tiny --batch_size 32 --checkpoint ./checkpoint/demo/
+
+The first trains the best model that we know, with settings that follow from the data; the second,
+for beauty, sports and toys, as the paper's authors do (--preset).
 
 The best model by validation loss is kept in the folder of --checkpoint, with what the test
 scripts need to know of the run. At the end it is put beside simple models.
 """
 
-from modules import data, loader, reports, training, verdict
+from modules import data, reports, training, verdict
 from modules.randomness import Stream, rng
 from modules.training.flags import parse_settings
 from utils import cli, console
@@ -26,10 +29,7 @@ def train(settings: training.Settings, resume: str | None) -> None:
     dataset = data.load_dataset(settings.data_dir)
     leak = rng(settings.seed, Stream.LEAK) if settings.simulate_leak else None
     view = data.train_view(dataset, settings.protocol, leak)
-    windows = len(loader.windows(dataset).users)
-    texts = 0 if view.explanations is None else len(view.explanations.users)
-    settings, source = settings.for_data(dataset.name, windows, texts)
-    say(f"{dataset}; settings: {source}")
+    settings = training.fitted(settings, dataset, view)
     say(f"{view}; item numbers {settings.item_ids}")
 
     machine = training.start_machine(settings.cuda, settings.deterministic, settings.precision)

@@ -256,7 +256,9 @@ def _process_state_kept(cwd: Path) -> Iterator[None]:
 def trained_once(tmp_path_factory) -> Path:
     """A folder with ``data`` and, of a run of two steps on it, ``run``."""
     base = tmp_path_factory.mktemp("faults")
-    small = "--backbone tiny --batch_size 2 --negative_num 5 --max_steps 2 --checkpoint"
+    small = (
+        "--preset readme --backbone tiny --batch_size 2 --negative_num 5 --max_steps 2 --checkpoint"
+    )
     done = script("pretrain.py", write_folder(base / "data"), *small.split(), base / "run")
     assert done.returncode == 0, done.stderr
     return base

@@ -16,6 +16,8 @@ DEMO = "data/demo"
 # Dropout draws differ between processes; without it the losses must be the same.
 COMMON = [
     DEMO,
+    "--preset",
+    "readme",
     "--backbone",
     "tiny",
     "--negative_num",

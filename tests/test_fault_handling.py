@@ -133,7 +133,18 @@ def test_writing_results(row, place):
 
 
 def test_a_run_is_not_started_where_a_file_is(place):
-    tiny = ("--backbone", "tiny", "--batch_size", "2", "--negative_num", "5", "--max_steps", "1")
+    tiny = (
+        "--preset",
+        "readme",
+        "--backbone",
+        "tiny",
+        "--batch_size",
+        "2",
+        "--negative_num",
+        "5",
+        "--max_steps",
+        "1",
+    )
     row = ("a file for the run's folder", instead("run", "file"), "is a file. Name a folder")
     check(row, run("pretrain", *tiny), place)
 
@@ -238,7 +249,9 @@ END_TO_END = [
 @pytest.mark.parametrize(("name", "fault", "word"), END_TO_END)
 def test_exit_code_and_no_traceback(name, fault, word, place):
     fault(place)
-    flags = ["--backbone", "tiny", "--overwrite"] if name == "pretrain.py" else []
+    flags = (
+        ["--preset", "readme", "--backbone", "tiny", "--overwrite"] if name == "pretrain.py" else []
+    )
     done = process(name, place.data, "--checkpoint", place.run, *flags)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -40,7 +40,7 @@ def test_loss_and_gradients_equal_the_cpus(task_number, model: ELMRec, pieces) -
 @needs_gpu
 def test_the_demo_trains_and_ranks_on_a_gpu(tmp_path) -> None:
     common = ["data/demo", "--cuda", "--checkpoint", tmp_path]
-    train = ["--backbone", "tiny", "--negative_num", "9", "--max_steps", "20"]
+    train = ["--preset", "readme", "--backbone", "tiny", "--negative_num", "9", "--max_steps", "20"]
     for name, more in (("pretrain.py", train), ("seq_reranker.py", []), ("topn.py", [])):
         done = script(name, *common, *more)
         assert done.returncode == 0, done.stderr[-2000:]

@@ -13,7 +13,18 @@ from tests.kills import killed_at, moments, strays
 from tests.training.test_resume import assert_same_run
 
 ALL = pytest.param(None, marks=pytest.mark.slow, id="all")
-RUN = ["--backbone", "tiny", "--negative_num", 5, "--batch_size", 2, "--max_steps", 4]
+RUN = [
+    "--preset",
+    "readme",
+    "--backbone",
+    "tiny",
+    "--negative_num",
+    5,
+    "--batch_size",
+    2,
+    "--max_steps",
+    4,
+]
 RUN += ["--log_interval", 1, "--save_minutes", 0.0001]
 
 

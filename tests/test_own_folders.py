@@ -21,7 +21,18 @@ NAMES = """
     state/thesis.txt tensorboard/events.out.tfevents.1.host tensorboard/x .elmrec.lock .hidden
     thesis.txt reviews_Beauty_5.json.gz
 """.split()  # noqa: SIM905  forty of them are read more easily so
-TINY = ["--backbone", "tiny", "--batch_size", 2, "--negative_num", 5, "--max_steps", 1]
+TINY = [
+    "--preset",
+    "readme",
+    "--backbone",
+    "tiny",
+    "--batch_size",
+    2,
+    "--negative_num",
+    5,
+    "--max_steps",
+    1,
+]
 
 
 def fill(folder: Path, names: list[str], content: str) -> None:

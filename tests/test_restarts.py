@@ -16,7 +16,8 @@ from tests.training.test_resume import assert_same_run
 
 pytestmark = pytest.mark.slow  # each start of two processes takes ten seconds and more
 
-RUN = "data/demo --backbone tiny --negative_num 9 --batch_size 16 --max_steps 14 --precision fp32"
+RUN = "data/demo --preset readme --backbone tiny --negative_num 9 --batch_size 16"
+RUN += " --max_steps 14 --precision fp32"
 RUN += " --valid_samples 24 --log_interval 5 --save_minutes 0.0001"
 
 

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset": ["Explanations", "HeldOut", "RecDataset"],
         "reader": ["load_dataset"],
         "protocols": ["TrainView", "item_numbers", "train_view"],
-        "negatives": ["NegativeSampler"],
+        "negatives": ["NegativeSampler", "default_count"],
         "candidates": ["test_candidates", "valid_candidates"],
     },
 )

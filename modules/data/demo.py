@@ -47,7 +47,8 @@ def _history(rng: np.random.Generator, order: np.ndarray) -> list[int]:
     return items
 
 
-def _sentence(rng: np.random.Generator, group: str) -> tuple[str, str]:
+def sentence(rng: np.random.Generator, group: str) -> tuple[str, str]:
+    """A made-up sentence on an item of a group, and the feature that it names."""
     feature, words, use = GROUPS[group]
     word = words[int(rng.integers(len(words)))]
     forms = (
@@ -60,7 +61,7 @@ def _sentence(rng: np.random.Generator, group: str) -> tuple[str, str]:
 
 def made_up_sentence(rng: np.random.Generator) -> str:
     """An explanation of an item of some group."""
-    return _sentence(rng, list(GROUPS)[int(rng.integers(len(GROUPS)))])[0]
+    return sentence(rng, list(GROUPS)[int(rng.integers(len(GROUPS)))])[0]
 
 
 def _titles(item_names: dict[str, str], seed: int) -> dict[int, str]:
@@ -91,7 +92,7 @@ def make_demo(seed: int) -> dict[str, str]:
         # protocols differ here too.
         for item in rng.choice(items, size=RECORDS_A_USER, replace=False):
             split = SPLITS[int(rng.choice(3, p=(0.8, 0.1, 0.1)))]
-            text, feature = _sentence(rng, group_of[int(item)])
+            text, feature = sentence(rng, group_of[int(item)])
             records[split].append(
                 {"user": user, "item": int(item), "explanation": text, "feature": feature}
             )

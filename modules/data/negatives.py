@@ -9,6 +9,15 @@ from modules.data.dataset import RecDataset
 from utils.errors import UserError, limit
 
 
+def default_count(dataset: RecDataset) -> int:
+    """Negatives a user where nobody says how many: as negative.txt holds; else 99 as published, or
+    as many as every user has left, at least 1."""
+    if dataset.negatives is not None:
+        return dataset.negatives.shape[1]
+    had = np.bincount(dataset.pairs_of(dataset.pair_keys())[0])
+    return max(min(99, dataset.n_items - int(had.max())), 1)
+
+
 class NegativeSampler:
     """Draws items that a user never had, uniformly and without repeats."""
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
-from transformers.utils import cached_file
 
 from modules.loader.tokenizer import check_vocabulary, load_tokenizer, train_tokenizer
+from modules.model.hub import ask_hub
 from modules.model.t5_config import read_t5_config
 from modules.presets import BACKBONES
 from utils.errors import UserError
@@ -57,7 +57,7 @@ def build_backbone(
     if folder.is_absolute() or name.startswith("."):
         raise UserError(f"--backbone {name}: no such folder. {_OFFLINE}")
     try:
-        cached_file(name, "config.json")  # one file first: an absent network is noticed sooner
+        ask_hub(name)  # an absent network is noticed at once
         return _load(name, from_scratch, T5Config.from_pretrained(name, **changes))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

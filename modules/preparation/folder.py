@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.data.dataset import MIN_HISTORY, RecDataset
-from modules.data.negatives import NegativeSampler
+from modules.data.negatives import NegativeSampler, default_count
 from modules.data.titles import ITEMS_FILE, items_json
 from modules.preparation.explanations import SPLITS, Wanted, explain_pairs
 from modules.preparation.features import require_tagger
@@ -53,7 +53,7 @@ class Options:
     core: int
     min_rating: float | None
     numbering: str
-    negative_num: int
+    negative_num: int | None  # None: 99, or as many as can be drawn
     explanation: str  # "sentence", "summary" or "none"
     strict: bool
     seed: int
@@ -87,7 +87,7 @@ def prepare_folder(
     raw = raw.with_texts(_text_role(raw, options))
     kept, counts = _read(raw, options)
     dataset = _dataset(folder, kept)
-    sampler = NegativeSampler(dataset, options.negative_num)
+    sampler = NegativeSampler(dataset, options.negative_num or default_count(dataset))
     negatives = rng(options.seed, Stream.PREPARE_NEGATIVES)
     with whole_folder(folder) as aside:
         titled = _write_titles(titles, kept, aside, options)

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "settings": ["Settings"],
         "build": ["StopSignals", "new_run", "new_trainer", "start_machine"],
         "claim": ["claim_folder"],
+        "fitted": ["fitted"],
         "resume": ["run_training", "start_or_resume"],
         "trainer": ["Trainer"],
     },

@@ -95,11 +95,11 @@ class Settings(Published):
         "model", None, "LightGCN layers of the propagation (L)",
         type=whole(0, MAX_LAYERS),
     )  # fmt: skip
-    preset: str = flag(
-        "model", "readme",
-        "where α, σ and L come from when not given: the authors' README, or their later "
-        "correction; elmrec_clean: the best that we know, of all settings, with the item graph; "
-        "item_tokens: the same without a graph (docs/training.md)", choices=(*PRESETS, *ALIASES),
+    preset: str | None = flag(
+        "model", None,
+        "where settings come from that are not given: elmrec_clean, the best that we know (default "
+        "for your own data); item_tokens, the same without a graph; readme, the authors' (default "
+        "for beauty, sports, toys); corrected, their later ones", choices=(*PRESETS, *ALIASES),
     )  # fmt: skip
     objective: str = flag(
         "model", "direct", "which column of the preset", choices=("direct", "sequential")
@@ -128,9 +128,10 @@ class Settings(Published):
     tasks: list[str] | None = flag(  # noqa: RUF009  a field
         "protocol", _TASKS, "tasks to train, by commas", type=task_list
     )
-    negative_num: int = flag(
-        "protocol", 99, "negatives beside the positive in the direct task", type=positive_int
-    )
+    negative_num: int | None = flag(
+        "protocol", None, "negatives beside the positive in the direct task; default: as many as "
+        "negative.txt holds, else 99, or what can be drawn", type=positive_int,
+    )  # fmt: skip
     exp_len: int = flag("protocol", 20, "tokens of an explanation", type=positive_int)
     # --------------------------------------------------------------------------- training
     optimizer: str | None = flag(
@@ -264,7 +265,7 @@ class Settings(Published):
             lr=self.lr or OPTIMIZERS[optimizer],
             item_ids=self.item_ids or {"clean": "random", "paper": "published"}[self.protocol],
             own_edges=self.own_edges or own_edges,
-            preset=ALIASES.get(self.preset, self.preset),
+            preset=ALIASES.get(self.preset, self.preset or "readme"),
         )
 
     def _with_tasks(self, texts: bool) -> "Settings":
@@ -286,7 +287,7 @@ class Settings(Published):
         """
         if self.tasks is None:
             return self._with_tasks(texts > 0).for_data(name, windows, texts)
-        row, source = published_row(self.preset, name, self.objective)
+        row, source = published_row(self.preset or "readme", name, self.objective)
         if not self.has_graph:
             row = row._replace(alpha=1.0)  # POD and P5 have no alpha
             source = f"--method {self.method}: no graph, α = 1"

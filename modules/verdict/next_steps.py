@@ -8,6 +8,8 @@ from modules.training.settings import Settings
 from utils import distributed
 from utils.console import printable, say
 
+DEFAULT_NEGATIVES = 99  # of compare.py
+
 
 def next_steps(settings: Settings, dataset: RecDataset) -> list[str]:
     """Commands as a shell reads them: the tests of what was trained, a recommendation for a user
@@ -30,7 +32,7 @@ def next_steps(settings: Settings, dataset: RecDataset) -> list[str]:
         whom = [f"--user={user}"] if user.startswith("-") else ["--user", user]
         commands.append(["recommend.py", *where, *machine, *whom])
     same = []
-    if settings.negative_num != Settings.negative_num:
+    if settings.negative_num not in (None, DEFAULT_NEGATIVES):
         same += ["--negative_num", str(settings.negative_num)]
     if settings.seed != Settings.seed:
         same += ["--seed", str(settings.seed)]

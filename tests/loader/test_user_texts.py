@@ -142,7 +142,7 @@ def test_results_hold_the_whole_reference(tmp_path):
     for record in (*records["train"], *records["test"]):
         record["explanation"] = text
     (data / "explanation.json").write_text(json.dumps(records))
-    small = "--backbone tiny --batch_size 2 --negative_num 5 --max_steps 1 --item_ids own"
+    small = "--preset readme --backbone tiny --batch_size 2 --max_steps 1 --item_ids own"
     done = script("pretrain.py", data, *small.split(), "--checkpoint", run)
     assert done.returncode == 0, done.stderr
     done = script("exp.py", data, "--checkpoint", run)

@@ -19,7 +19,18 @@ from utils.errors import UserError
 from utils.files import aside_of
 from utils.json_files import read_json, read_jsonl
 
-RUN = ["--backbone", "tiny", "--negative_num", 5, "--batch_size", 2, "--log_interval", 1]
+RUN = [
+    "--preset",
+    "readme",
+    "--backbone",
+    "tiny",
+    "--negative_num",
+    5,
+    "--batch_size",
+    2,
+    "--log_interval",
+    1,
+]
 
 
 def claim(settings: Settings) -> str | None:
@@ -217,7 +228,16 @@ def test_a_signal_is_answered_within_a_validation(tmp_path) -> None:
 
 
 def test_a_short_run_is_validated_on_a_part(tmp_path) -> None:
-    command = ["pretrain.py", "data/demo", "--backbone", "tiny", "--negative_num", 9]
+    command = [
+        "pretrain.py",
+        "data/demo",
+        "--preset",
+        "readme",
+        "--backbone",
+        "tiny",
+        "--negative_num",
+        9,
+    ]
     command += ["--batch_size", 4, "--max_steps", 3, "--precision", "fp32", "--checkpoint"]
     done = script(*command, tmp_path / "a")
     assert "validated on 12 samples a task" in done.stdout, done.stderr

@@ -28,7 +28,18 @@ from utils.files import aside_of
 from utils.json_files import read_json, write_json
 
 # Short epochs and a save nearly every step, so that many moments are inside of a save.
-RUN = ["--backbone", "tiny", "--negative_num", "5", "--batch_size", "2", "--epochs", "9"]
+RUN = [
+    "--preset",
+    "readme",
+    "--backbone",
+    "tiny",
+    "--negative_num",
+    "5",
+    "--batch_size",
+    "2",
+    "--epochs",
+    "9",
+]
 RUN += ["--log_interval", "5", "--save_minutes", "0.0001", "--graph_every", "3"]
 
 

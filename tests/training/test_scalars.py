@@ -12,7 +12,8 @@ from tests.conftest import write_folder
 from utils.errors import UserError
 
 # A state at every step, so that a run can be taken back to the one before its last.
-RUN = "--backbone tiny --batch_size 2 --negative_num 5 --log_interval 1 --save_minutes 0.00001"
+RUN = "--preset readme --backbone tiny --batch_size 2 --negative_num 5 --log_interval 1"
+RUN += " --save_minutes 0.00001"
 
 
 def train(monkeypatch, data, run, *flags):

@@ -5,9 +5,11 @@ from dataclasses import fields, replace
 
 import pytest
 
+from modules.data.protocols import train_view
 from modules.model.graph import PROPAGATIONS
 from modules.presets import ITEM_TOKENS, OWN_PRESETS, PRESETS, pace
 from modules.training.checks import CHECKS
+from modules.training.fitted import fitted
 from modules.training.flags import parse_settings
 from modules.training.settings import Settings
 from utils.errors import UserError
@@ -134,10 +136,66 @@ def parsed(monkeypatch, *flags):
 
 
 def test_the_command_line_gives_what_python_gives(monkeypatch):
-    assert parsed(monkeypatch) == Settings(data_dir="data/demo").resolved()
+    ours = Settings(data_dir="data/demo", preset="elmrec_clean", **OWN_PRESETS["elmrec_clean"])
+    assert parsed(monkeypatch) == ours.resolved()
+    flags = ("--preset", "readme", "--backbone", "t5-base")
+    base = Settings(data_dir="data/demo", preset="readme", backbone="t5-base")
+    assert parsed(monkeypatch, *flags) == base.resolved()
     given = {"alpha": 2.0, "L": 3, "tasks": ["direct"], "whole_words": {"direct": "position"}}
     flags = ["--alpha", "2", "--L", "3", "--tasks", "direct", "--whole_words", "direct=position"]
+    flags += ["--backbone", "mini"]
+    given |= {"backbone": "mini"}
     assert parsed(monkeypatch, *flags) == Settings(data_dir="data/demo", **given).resolved()
+
+
+@pytest.mark.parametrize(
+    ("data", "flags", "preset"),
+    [
+        ("data/mine", (), "elmrec_clean"),
+        (
+            "data/mine",
+            ("--backbone", "tiny", "--epochs", "3", "--tasks", "sequential"),
+            "elmrec_clean",
+        ),
+        ("data/beauty/", (), "readme"),
+        ("./Toys", (), "readme"),
+        ("data/mine", ("--as_published",), "readme"),
+        ("data/mine", ("--protocol", "paper"), "readme"),
+        ("data/mine", ("--method", "pod"), "readme"),
+        ("data/mine", ("--alpha", "2"), "readme"),
+        ("data/sports", ("--preset", "elmrec_clean"), "elmrec_clean"),
+    ],
+)
+def test_the_preset_that_is_taken(monkeypatch, data, flags, preset):
+    monkeypatch.setattr(sys, "argv", ["pretrain.py", data, *flags])
+    assert parse_settings("about").preset == preset
+
+
+def test_without_pretrained_weights_a_built_in_backbone_is_taken_and_named(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pretrain.py", "data/beauty"])
+    assert parse_settings("about").backbone == "mini"
+    assert "t5-small is not to be had here" in capsys.readouterr().out
+    monkeypatch.setattr("modules.training.flags.ask_hub", lambda name: None)
+    assert parse_settings("about").backbone == "t5-small"
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("modules.training.flags.ask_hub", None)  # is not called
+    monkeypatch.setattr(sys, "argv", ["pretrain.py", "data/beauty", "--as_published"])
+    assert parse_settings("about").backbone == "t5-small"
+
+
+def test_sizes_that_the_data_do_not_fill_are_lowered(dataset, capsys):
+    view = train_view(dataset, "clean")
+    given = Settings(backbone="tiny", batch_size=64).resolved()
+    ours = fitted(given, dataset, view)
+    assert (ours.negative_num, ours.batch_size) == (5, 4)  # negative.txt's; 4 records are clean
+    out = capsys.readouterr().out
+    assert "negatives of the direct task: 5" in out
+    assert "--batch_size 64 is more than a pass holds: taking 4" in out
+    kept = replace(given, batch_size=2, negative_num=4, tasks=["direct"])
+    assert fitted(kept, dataset, view).batch_size == 2
+    assert fitted(kept, dataset, view).negative_num == 4
+    without = replace(dataset, negatives=None)
+    assert fitted(given, without, view).negative_num == 12 - 6  # user 3 had six of twelve
 
 
 def test_the_preset_of_item_tokens_and_its_former_name(monkeypatch, capsys):

@@ -19,7 +19,18 @@ from tests.reports.test_hostile_fuzz import VALUES, apply
 from utils.errors import UserError
 
 EXAMPLES = examples(150)
-RUN = ["--backbone", "tiny", "--negative_num", 5, "--batch_size", 2, "--max_steps", 2]
+RUN = [
+    "--preset",
+    "readme",
+    "--backbone",
+    "tiny",
+    "--negative_num",
+    5,
+    "--batch_size",
+    2,
+    "--max_steps",
+    2,
+]
 
 
 @pytest.fixture(scope="module")
