@@ -3,12 +3,11 @@
 import shlex
 
 from modules.data.dataset import RecDataset
+from modules.data.negatives import default_count
 from modules.tasks import Task
 from modules.training.settings import Settings
 from utils import distributed
 from utils.console import printable, say
-
-DEFAULT_NEGATIVES = 99  # of compare.py
 
 
 def next_steps(settings: Settings, dataset: RecDataset) -> list[str]:
@@ -32,7 +31,7 @@ def next_steps(settings: Settings, dataset: RecDataset) -> list[str]:
         whom = [f"--user={user}"] if user.startswith("-") else ["--user", user]
         commands.append(["recommend.py", *where, *machine, *whom])
     same = []
-    if settings.negative_num not in (None, DEFAULT_NEGATIVES):
+    if settings.negative_num not in (None, default_count(dataset)):  # of compare.py
         same += ["--negative_num", str(settings.negative_num)]
     if settings.seed != Settings.seed:
         same += ["--seed", str(settings.seed)]
