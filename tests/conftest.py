@@ -193,7 +193,9 @@ def start(*args: object, output: Path, **environment: object) -> multiprocessing
     environment: variables beside this process's.
     """
     forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["modules.training.resume", "modules.recommend"])
+    forks.set_forkserver_preload(
+        ["modules.training.resume", "modules.recommend", "modules.verdict.compare"]
+    )
     forked = forks.Process(target=_run_forked, args=(args, output, environment))
     forked.start()
     return forked
