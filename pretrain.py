@@ -7,10 +7,10 @@ The first trains the best model that we know, with settings that follow from the
 for beauty, sports and toys, as the paper's authors do (--preset).
 
 The best model by validation loss is kept in the folder of --checkpoint, with what the test
-scripts need to know of the run.
+scripts need to know of the run. At the end it is put beside simple models.
 """
 
-from modules import data, reports, training
+from modules import data, reports, training, verdict
 from modules.randomness import Stream, rng
 from modules.training.flags import parse_settings
 from utils import cli, console
@@ -43,8 +43,12 @@ def train(settings: training.Settings, resume: str | None) -> None:
     if result.interrupted:
         say(f"the state is saved in {run.folder / 'state'}: --resume continues the same command")
         raise SystemExit(128 + signals.number)
+    if not settings.no_verdict:
+        with by_product("verdict.json"):
+            verdict.write_verdict(run, settings)
     with by_product("report.html"):
         reports.write_report(run.folder)
+    verdict.say_next_steps(settings, dataset)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ def main() -> None:
     if args.catalogue:
         result |= evaluation.catalogue_record(run, ranking, held_out, linear)
     rows = evaluation.ranking_rows(dataset, users, ranked, targets)
+    evaluation.add_reasons(run, rows, size)
     runs.write_results(run.folder, "sequential", result, rows, args.trec)
     with by_product("report.html"):
         reports.write_report(run.folder)

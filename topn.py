@@ -88,6 +88,7 @@ def main() -> None:
         everything = ranking._replace(ranked=lists, dropped=dropped)
         result |= evaluation.catalogue_record(run, everything, HeldOut.VALIDATION, linear)
     rows = evaluation.ranking_rows(dataset, users, ranked, targets)
+    evaluation.add_reasons(run, rows, size)
     runs.write_results(run.folder, "direct", result, rows, args.trec)
     with by_product("report.html"):
         reports.write_report(run.folder)

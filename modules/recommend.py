@@ -19,7 +19,7 @@ from modules.evaluation.decode import Decoding
 from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import Ranked, rerank
 from modules.evaluation.seen import most_dropped
-from modules.evaluation.texts import text_beams, write_texts
+from modules.evaluation.texts import write_reasons
 from modules.loader.batches import Batch, BatchSize
 from modules.loader.prompts import Prompts
 from modules.loader.ragged import Ragged
@@ -200,13 +200,10 @@ def _explain(
     rows, places = np.nonzero(items)
     if not len(rows):
         return [[] for _ in people]
-    no_reference = run.prompts.pieces.item_targets.gather(np.zeros(len(rows), dtype=np.int64))
     users = np.array([person.user for person in people])[rows]
-    samples = run.prompts.explanation(
-        users, items[rows, places], no_reference, BatchSize(batch_size)
-    )
     shown = shown and len(rows) > batch_size
-    texts, _ = write_texts(run, samples, text_beams(), show_progress=shown)
+    chosen, size = items[rows, places], BatchSize(batch_size)
+    texts = write_reasons(run, users, chosen, size, show_progress=shown)
     out: list[list[str]] = [[] for _ in people]
     for row, text in zip(rows, texts):
         out[row].append(text)

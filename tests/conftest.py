@@ -43,7 +43,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # real data, where a developer has them; never needed to run
 HISTORIES = {1: [3, 1, 4, 2, 5], 2: [1, 2, 3, 6], 3: [7, 8, 9, 1, 2, 3], 4: [12, 11, 10, 9]}
 N_ITEMS = 12
-PRELOADED = ["modules.training.resume", "modules.recommend"]  # where tests fork from
+PRELOADED = [
+    "modules.training.resume",
+    "modules.recommend",
+    "modules.verdict.compare",
+]  # where tests fork from
 
 
 @pytest.fixture

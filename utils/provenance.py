@@ -1,5 +1,6 @@
 """Where a result comes from: the command, its arguments, versions of libraries, the commit."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -32,6 +33,18 @@ def versions() -> dict[str, str]:
     """Versions of what a result may depend on, read without importing any of it."""
     packages = ("torch", "transformers", "sentencepiece", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def machine_name(cuda: bool) -> str:
+    """The kind of machine that this runs on, without its name: ``Linux x86_64, 16 processors``; and
+    its GPU. cuda: it is used."""
+    name = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    if not cuda:
+        return name
+    import torch  # which is loaded where a GPU is used
+
+    gpus = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{name}, {gpus}"
 
 
 def commit() -> str | None:

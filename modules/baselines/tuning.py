@@ -58,10 +58,11 @@ class Arena(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of every user when a task is asked."""
+    """What is known of every user, or of some, when a task is asked."""
 
-    histories: sparse.csr_matrix  # (U, I + 1) weighted
+    histories: sparse.csr_matrix  # (n, I + 1) weighted
     until: HeldOut  # they end before this item
+    users: np.ndarray | None = None  # (n,) whose they are; None = everybody's
 
 
 class Choice(NamedTuple):
@@ -100,25 +101,25 @@ def rank_all(
     k: int,
     candidates: np.ndarray | None = None,
 ) -> RankedExactly:
-    """Rank every user's candidates, or the catalogue: but for ``KEEP``, without what the user
-    already had.
+    """Rank the candidates of every user who is known, or the catalogue: but for ``KEEP``, without
+    what the user already had.
 
     Args:
         known: what the scorer may know.
         held_out: which item is the target.
         k: length of the lists; 0 = ranks only.
-        candidates: (U, C), of which one that is in a row twice is ranked once; None = the
+        candidates: (n, C), of which one that is in a row twice is ranked once; None = the
             catalogue.
     """
     dataset = arena.dataset
-    users = dataset.users
+    users = dataset.users if known.users is None else known.users
     targets = dataset.targets(users, held_out).astype(np.int64)
     seen = arena.seen if held_out == HeldOut.TEST else arena.validation_seen
-    had = None if seen == KEEP else weighted_histories(dataset, held_out, 1.0)
+    had = None if seen == KEEP else weighted_histories(dataset, held_out, 1.0)[users - 1]
     catalogue = np.arange(dataset.n_items + 1)[None]
     parts = []
-    bar = progress(dataset.n_users, "ranking", "user")
-    for start in range(0, dataset.n_users, _USERS_AT_A_TIME):
+    bar = progress(len(users), "ranking", "user", shown=known.users is None)
+    for start in range(0, len(users), _USERS_AT_A_TIME):
         rows = slice(start, start + _USERS_AT_A_TIME)
         scores = score(known.histories[rows], ask(dataset, users[rows], known.until))
         scores[:, 0] = -np.inf  # no item

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "result_record",
         ],
         "texts": [
+            "add_reasons",
             "generate_texts",
             "published_text",
             "text_beams",

@@ -14,10 +14,13 @@ from modules.decoding.beam import BeamOptions, Marks, beam_search
 from modules.evaluation.published import MAX_TOKENS
 from modules.evaluation.ranker import own_batches
 from modules.evaluation.reranking import Seconds
+from modules.loader.batches import BatchSize
 from modules.loader.evaluation_set import EvaluationSet
 from modules.model.decoder import PrefixDecoder
 from modules.model.elmrec import ELMRec
+from modules.runs.examples import example_rows
 from modules.runs.run import Run
+from modules.tasks import Task
 from utils import distributed
 from utils.metrics.explanation import explanation_metrics
 from utils.metrics.text import text_metrics
@@ -45,6 +48,29 @@ def write_texts(
     """``generate_texts`` by a run's model and tokenizer."""
     decode = partial(run.tokenizer.batch_decode, skip_special_tokens=True)
     return generate_texts(run.model, samples, options, decode, run.machine.autocast, show_progress)
+
+
+def write_reasons(
+    run: Run, users: np.ndarray, items: np.ndarray, size: BatchSize, show_progress: bool = False
+) -> list[str]:
+    """Why each of (n,) users would like an item of theirs, by the published search."""
+    no_reference = run.prompts.pieces.item_targets.gather(np.zeros(len(users), dtype=np.int64))
+    samples = run.prompts.explanation(users, items, no_reference, size)
+    return write_texts(run, samples, text_beams(), show_progress)[0]
+
+
+def add_reasons(run: Run, rows: list[dict[str, Any]], size: BatchSize) -> None:
+    """Write into the rows of lists that a report shows, as ``reason``, why the first item; where
+    the model was trained to explain. rows: as of ``ranking_rows``."""
+    if Task.EXPLANATION.label not in run.record.tasks:
+        return
+    drawn, hits = example_rows([row["rank"] for row in rows], run.record.seed)
+    shown = [rows[n] for n in drawn + hits if rows[n]["items"][:1] not in ([], [0])]
+    if not shown:
+        return
+    users, items = (np.array(one) for one in zip(*((r["user"], r["items"][0]) for r in shown)))
+    for row, text in zip(shown, write_reasons(run, users, items, size)):
+        row["reason"] = text
 
 
 def generate_texts(

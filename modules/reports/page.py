@@ -2,12 +2,12 @@
 
     python -m modules.reports.page ./checkpoint/beauty/    # writes it again
 
-The same folder gives the same bytes: samples are seeded, and no date is written. A folder may
+The same folder gives the same bytes: samples are seeded, and no date is that of today. A folder may
 hold a trained model, results, or both; what is missing is left out. This module prepares values;
 the HTML is in templates/.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,11 +15,12 @@ import numpy as np
 
 from modules.reports import plots
 from modules.reports.embeddings import read_map
-from modules.reports.examples import Examples, examples
-from modules.reports.results import UNLIKE, Row, Table, task_results
+from modules.reports.examples import Examples, examples, tested_texts
+from modules.reports.results import UNLIKE, judged, task_results
+from modules.reports.settings import settings_of
 from modules.reports.sources import RunResults, read_results
 from modules.runs.kinds import LogLine, RankedRow, Result
-from modules.runs.record import RunRecord
+from modules.runs.record import RunRecord, model_about
 from modules.runs.results import is_baseline, short_figure, title_of
 from modules.tasks import RANKING_TASKS, TASKS
 from utils import cli, distributed, flag_types
@@ -64,6 +65,9 @@ def build(run: RunResults) -> str:
         title=f"{name}: {lead}",
         name=name,
         lead=lead,
+        about=model_about(run.record.arguments) if run.record and ";" not in model else "",
+        origin=_origin(run),
+        verdict=judged(run.verdict),
         seed=seed,
         facts=list(_facts(run)),
         commands=_commands(run),
@@ -75,11 +79,20 @@ def build(run: RunResults) -> str:
         breakdowns=_breakdowns(run),
         embeddings=_embeddings(run.folder, seed),
         examples=_examples(run, seed),
-        settings=[*_settings(_training_record(run)), *_settings(run.results)],
+        texts=tested_texts(_lists(run), run.texts, seed),
+        settings=settings_of(_training_record(run) | run.results),
     )
 
 
 # --------------------------------------------------------------------------------- sections
+
+
+def _origin(run: RunResults) -> str:
+    """When, on what and with which seed: in one line."""
+    seed = f"seed {run.first.seed}"
+    if run.record is None or not run.record.date:  # of an older version, or nothing was trained
+        return seed
+    return f"trained {run.record.date} on {run.record.machine}; {seed}"
 
 
 def _facts(run: RunResults) -> Iterator[tuple[str, str]]:
@@ -139,10 +152,10 @@ def _training(run: RunResults) -> Training:
     for task in TASKS:
         train = [(line.step, line.train[task]) for line in steps if task in line.train]
         valid = [(line.step, line.valid[task]) for line in checks if task in line.valid]
-        if train or valid:
+        if len(train) + len(valid) > 1:  # of one point there is no curve
             shown.append(plots.curve(f"{task}: loss per token", train, valid, kept, "loss"))
     ranked = [line for line in checks if line.metrics]
-    for name in ranked[0].metrics if ranked else ():  # the same in each validation
+    for name in ranked[0].metrics if len(ranked) > 1 else ():  # the same in each validation
         valid = [(line.step, line.metrics[name]) for line in ranked if name in line.metrics]
         task, _, metric = name.partition(" ")
         shown.append(plots.curve(f"{task}: validation users", [], valid, kept, metric))
@@ -195,7 +208,8 @@ def _bars_by_group(task: str, rows: Sequence[RankedRow]) -> Iterator[plots.Plot]
             note = f"{short_figure(group.hr)} ({group.users:,})"
             label = step_label(group.low, group.high)
             bars.append(plots.Bar(label, group.hr, plots.BLUE, ends.low, ends.high, note))
-        yield plots.bars(f"{task}, by {title}", bars, "HR@10")
+        if len(bars) > 1:  # one group is everybody
+            yield plots.bars(f"{task}, by {title}", bars, "HR@10")
 
 
 class Embeddings(NamedTuple):
@@ -220,33 +234,19 @@ def _embeddings(folder: Path, seed: int) -> Embeddings | None:
     return Embeddings(found.layers, len(found.degrees), found.nodes, by_degree, by_side)
 
 
-def _examples(run: RunResults, seed: int) -> Examples | None:
+def _lists(run: RunResults) -> list[RankedRow]:
     """Of the sequential task, or of the direct one where there is no other."""
+    return next((run.ranked[name] for name in RANKING_TASKS if run.ranked.get(name)), [])
+
+
+def _examples(run: RunResults, seed: int) -> Examples | None:
     task = next((name for name in RANKING_TASKS if run.ranked.get(name)), None)
     if task is None:
         return None
     result = run.results[task]
     added = is_baseline(result) or result.arguments.get("linear")
     probable = not added and result.decode != "beam"
-    return examples(task, run.ranked[task], run.texts, probable, seed)
-
-
-def _settings(records: Mapping[str, RunRecord | Result]) -> Iterator[Table]:
-    names = dict.fromkeys(name for record in records.values() for name in record.arguments)
-    names.pop("data", None)  # data_dir says the same
-    rows = [
-        Row([name, *(_value(record.arguments.get(name)) for record in records.values())])
-        for name in names
-    ]
-    rows = [row for row in rows if any(row.cells[1:])]  # without what nobody set
-    if rows:
-        yield Table(["", *records], rows)
-
-
-def _value(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+    return examples(task, _lists(run), run.texts, probable, seed)
 
 
 def main() -> None:

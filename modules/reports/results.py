@@ -9,10 +9,18 @@ from typing import NamedTuple
 from modules.reports import plots
 from modules.reports.published_figures import published
 from modules.reports.sources import RunResults
-from modules.runs.kinds import Result
-from modules.runs.results import COLUMNS, same_data, seen_of, short_figure, title_of
+from modules.runs.kinds import Result, Verdict
+from modules.runs.results import (
+    COLUMNS,
+    interval,
+    same_data,
+    seen_of,
+    short_figure,
+    title_of,
+)
 from modules.tasks import RANKING_TASKS
 
+FEW_TEXTS = 0.1  # USR below which DIV cannot be read as variety
 UNLIKE = "*"  # behind the name of a baseline that ranked something else, as far as is known
 
 
@@ -44,6 +52,16 @@ class TaskResult(NamedTuple):
     chance: str | None  # HR@10 by chance among them
     unlike: bool  # some baseline has the mark UNLIKE
     sources: list[str]  # of the published figures
+    different: int | None  # texts that differ from each other, where they are few
+
+
+class Judged(NamedTuple):
+    """The verdict on the model."""
+
+    sentence: str
+    warnings: list[str]
+    users: int
+    table: Table
 
 
 class _Line(NamedTuple):
@@ -54,13 +72,30 @@ class _Line(NamedTuple):
     metrics: dict[str, float]
 
 
+def judged(found: Verdict | None) -> Judged | None:
+    """What a report says of the verdict at the end of training."""
+    if found is None:
+        return None
+    models = {f"{found.model.title} (this run)": found.model}
+    models |= {one.title: one for one in found.simple}
+    rows = [
+        Row([name, short_figure(one.ndcg), short_figure(one.hr)], "own" * (one is found.model))
+        for name, one in models.items()
+    ]
+    less = [f"difference to {found.simple[0].title}", interval(found.ndcg), interval(found.hr)]
+    table = Table(["", "NDCG@10", "HR@10"], [*rows, Row(less, "difference")])
+    text = found.sentence[:1].upper() + found.sentence[1:]
+    return Judged(text, found.warnings, found.users, table)
+
+
 def task_results(run: RunResults) -> Iterator[TaskResult]:
     """The results of each task that the run was evaluated on."""
     for task, result in run.results.items():
         theirs = published(result.dataset, task)
+        others = sorted(run.baselines[task], key=lambda row: -row.metrics.get("NDCG@10", 0))
         lines = [
             _Line(f"{title_of(result)} (this run)", "own", result.metrics),
-            *(_Line(_name_of(run, task, row), "", row.metrics) for row in run.baselines[task]),
+            *(_Line(_name_of(run, task, row), "", row.metrics) for row in others),
             *(_Line(f"{row.method} (published)", "published", row.metrics) for row in theirs),
         ]
         own = lines[0].metrics.get("NDCG@10", 1)
@@ -81,7 +116,17 @@ def task_results(run: RunResults) -> Iterator[TaskResult]:
             chance=chance,
             unlike=any(line.name.endswith(UNLIKE) for line in lines),
             sources=list(dict.fromkeys(row.source for row in theirs)),
+            different=_few_texts(result),
         )
+
+
+def _few_texts(result: Result) -> int | None:
+    """How many of the texts differ, where most repeat others; else None."""
+    share = result.metrics.get("USR")
+    if share is None or result.users < 2:
+        return None
+    different = round(share * result.users)
+    return different if different == 1 or share < FEW_TEXTS else None
 
 
 def _is_stale(run: RunResults, result: Result) -> bool:
@@ -126,6 +171,6 @@ def _bars(task: str, lines: list[_Line]) -> list[plots.Plot]:
             for line in lines
             if column in line.metrics
         ]
-        if bars:  # the lists may not go so deep
+        if len(bars) > 1:  # one alone shows no more than the table
             shown.append(plots.bars(f"{task}: {column}", bars, column))
     return shown

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from modules.runs.kinds import LogLine, RankedRow, Result, TextRow
+from modules.runs.kinds import LogLine, RankedRow, Result, TextRow, Verdict
 from modules.runs.record import RunRecord
 from modules.runs.results import is_baseline, owner_of, read_all_results, read_rows, same_data
+from modules.runs.verdict import read_verdict
 from modules.tasks import RANKING_TASKS, TASKS
 from utils.console import say
 from utils.errors import UserError, limit
@@ -25,6 +26,7 @@ class RunResults(NamedTuple):
     ranked: dict[str, list[RankedRow]]  # by task; none where the rows are not kept
     texts: list[TextRow]
     baselines: dict[str, list[Result]]  # by task, for comparison
+    verdict: Verdict | None  # verdict.json
 
     @property
     def first(self) -> RunRecord | Result:
@@ -62,7 +64,20 @@ def read_results(folder: Path, baselines: Sequence[Path] | None) -> RunResults:
         {task: rows[task] for task in RANKING_TASKS if task in rows},
         rows.get("explanation", []),
         _baselines(folder, first, baselines),
+        _verdict(folder, record),
     )
+
+
+def _verdict(folder: Path, record: RunRecord | None) -> Verdict | None:
+    """The verdict on the run. A file of that name that is none costs the rest of the report
+    nothing."""
+    if record is None:
+        return None
+    try:
+        return read_verdict(folder, record)
+    except UserError as error:
+        say(f"warning: the report is without a verdict: {error}")
+        return None
 
 
 def read_log(folder: Path) -> list[LogLine]:

@@ -175,6 +175,7 @@ class RankedRow:
         rank: place of the target in the list, from 0; None where it is not in it.
         target_users, history_length, last_item_ids: not in files of older versions.
         titles: of the row's items, by original id; those that have one.
+        reason: why the first item, as generated; of the rows that a report shows.
     """
 
     user: Number
@@ -189,6 +190,7 @@ class RankedRow:
     history_length: Count | None = None
     last_item_ids: list[Text] = field(default_factory=list)
     titles: dict[Text, Text] = field(default_factory=dict)
+    reason: Text = ""
 
     def __post_init__(self) -> None:
         if not len(self.items) == len(self.item_ids) == len(self.scores):
@@ -248,3 +250,52 @@ class BaselineRecord:
 
 
 ROWS: dict[str, Any] = {task: RankedRow for task in TASKS} | {"explanation": TextRow}
+
+
+# ---------------------------------------------------------------------------------- verdict.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A model's mean figures over the users of a verdict."""
+
+    title: Name
+    hr: Figure  # HR@10
+    ndcg: Figure  # NDCG@10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A mean difference over the same users, and its 95 % interval."""
+
+    mean: Figure
+    low: Figure
+    high: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """verdict.json: a trained model beside simple ones, by the items of validation users.
+
+    Attributes:
+        simple: best first, by NDCG@10.
+        hr, ndcg: this model's figures less those of the first of ``simple``.
+        same_first: share of users whose list begins as most lists do.
+        items: different ones in all lists.
+        texts: reasons written for first items of lists, and how many differ; 0: none were.
+        improving: the last validation of the training was its best.
+    """
+
+    run_id: Name
+    users: Number
+    model: Compared
+    simple: Annotated[list[Compared], Meta(min_length=1, max_length=100)]
+    hr: Difference
+    ndcg: Difference
+    same_first: Figure
+    items: Count
+    texts: Count
+    different_texts: Count
+    improving: bool
+    sentence: Text
+    warnings: Annotated[list[Text], Meta(max_length=100)]

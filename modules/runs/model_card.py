@@ -11,8 +11,7 @@ from pathlib import Path
 import yaml
 
 from modules.runs.kinds import Result
-from modules.runs.record import RunRecord
-from modules.tasks import METHODS
+from modules.runs.record import RunRecord, model_about
 from utils.own_files import replace_own
 from utils.tables import markdown, markdown_text, one_line
 
@@ -22,7 +21,7 @@ OLDER_CARDS = ("---\nlibrary_name: transformers\ntags: [recommendation, elmrec]\
 HERE = "path/of/this/folder"
 _HEAD = """# {title}{data}
 
-A model of the ELMRec project on {backbone}{about}. Its T5 part loads with
+A model of the ELMRec project on {backbone}: {about}. Its T5 part loads with
 `T5ForConditionalGeneration.from_pretrained`; soft prompts, whole-word embeddings and, where there
 is one, the graph are the tensors `elmrec.*` of `model.safetensors`.
 
@@ -51,7 +50,6 @@ _HUB_TASKS = {
     "direct": "text-ranking",
     "explanation": "text-generation",
 }
-_ELMREC = ": a T5 that recommends and explains, and knows the user-item graph (EMNLP 2024)"
 
 
 def _front_matter(record: RunRecord, results: Mapping[str, Result]) -> str:
@@ -101,7 +99,7 @@ def model_card(record: RunRecord, results: Mapping[str, Result], source: str = H
         title=title,
         data=f"{'; data set' if ';' in title else ' on'} {markdown_text(record.dataset)}",
         backbone=markdown_text(record.arguments.get("backbone") or "an imported T5"),
-        about=_ELMREC if title == METHODS["elmrec"].title else "",
+        about=model_about(record.arguments),
         table=markdown(["", ""], rows),
         command=one_line(record.command),
         source=json.dumps(source),

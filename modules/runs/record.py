@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,16 +11,16 @@ from typing import Any
 
 from modules.data.dataset import RecDataset
 from modules.runs.kinds import Resumed, RunArguments
-from modules.tasks import METHODS, TASKS, Task, WholeWords, schemes
+from modules.tasks import METHODS, RANKING_TASKS, TASKS, Task, WholeWords, schemes
 from utils.errors import UserError
 from utils.json_files import check_type, read_json
 from utils.limits import Arguments, Checksums, Count, Name, Text, Versions
-from utils.provenance import provenance
+from utils.provenance import machine_name, provenance
 
 RUN_FILE = "run.json"
 REQUIRED_DATA = ("sequential.txt", "datamaps.json")  # of a data folder
-# Arguments that say where files are, and whether others may go, but not what is made.
-PLACES = {"checkpoint", "out", "data_dir", "tensorboard", "resume", "overwrite"}
+# Arguments that say where files are, and whether others may go or come, but not what is made.
+PLACES = {"checkpoint", "out", "data_dir", "tensorboard", "resume", "overwrite", "no_verdict"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class RunRecord:
         files: SHA-256 of the tokenizer's files, of the item numbers, and of ids and histories.
         resumed: where, and by which command, the run was continued.
         run_id: the same in all files of the run; "" in runs of older versions.
+        date: on which it was started, such as 2026-11-26; "" in runs of older versions.
+        machine: what it was started on; likewise.
     """
 
     command: Text
@@ -45,6 +48,8 @@ class RunRecord:
     files: Checksums
     resumed: list[Resumed] = field(default_factory=list)
     run_id: Name = ""
+    date: Name = ""
+    machine: Name = ""
 
     @classmethod
     def now(
@@ -60,6 +65,8 @@ class RunRecord:
             fingerprints=dataset.fingerprints,
             files={},
             run_id=run_id_of(arguments, dataset.fingerprints, start["versions"], start["commit"]),
+            date=time.strftime("%Y-%m-%d"),
+            machine=machine_name(bool(arguments.get("cuda"))),
         )
 
     @property
@@ -113,7 +120,7 @@ class RunRecord:
 
 def run_id_of(arguments: Mapping[str, Any], *more: Any) -> str:
     """What a run is told by: its settings, data and code. Not chance, so that the same run made
-    twice leaves the same bytes."""
+    twice has the same."""
     shaping = {name: value for name, value in arguments.items() if name not in PLACES}
     content = json.dumps([shaping, *more], sort_keys=True, default=str)
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -126,14 +133,32 @@ def model_title(arguments: Mapping[str, Any]) -> str:
     and what it lacks: ``T5 with item tokens, sequential task; no graph; does not explain``.
     """
     method, tasks = arguments["method"], arguments.get("tasks") or TASKS
-    scheme = schemes(method, arguments.get("whole_words") or {})
-    reads_graph = any(scheme[Task[task.upper()]] is WholeWords.GRAPH for task in tasks)
-    if arguments.get("item_ids") != "own" or reads_graph:
+    if arguments.get("item_ids") != "own" or _reads_graph(arguments):
         return METHODS[method].title
     graphs = arguments.get("item_graph", "none") != "none"
     title = "T5 with item tokens" + " and item graphs" * graphs
     title += f", {' and '.join(tasks)} task{'s' * (len(tasks) > 1)}" + "; no graph" * (not graphs)
     return title if "explanation" in tasks else f"{title}; does not explain"
+
+
+def model_about(arguments: Mapping[str, Any]) -> str:
+    """What a model does and what it is told, from the arguments of its training: ``a T5 that
+    recommends and explains, told about the user-item graph``."""
+    tasks = set(arguments.get("tasks") or TASKS)
+    does = ["recommends"] * bool(tasks & set(RANKING_TASKS)) + ["explains"] * (
+        "explanation" in tasks
+    )
+    told = ["the user-item graph"] * _reads_graph(arguments)
+    told += ["graphs of items"] * (arguments.get("item_graph", "none") != "none")
+    about = f", told about {' and '.join(told)}" if told else ", without a graph"
+    return f"a T5 that {' and '.join(does)}{about}"
+
+
+def _reads_graph(arguments: Mapping[str, Any]) -> bool:
+    """Whether a task that was trained reads the user-item graph."""
+    scheme = schemes(arguments["method"], arguments.get("whole_words") or {})
+    tasks = arguments.get("tasks") or TASKS
+    return any(scheme[Task[task.upper()]] is WholeWords.GRAPH for task in tasks)
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -12,6 +12,7 @@ from pathlib import Path
 from modules.runs.kinds import (
     ROWS,
     BaselineRecord,
+    Difference,
     EvaluationArguments,
     ModelArguments,
     RankedRow,
@@ -173,3 +174,13 @@ def figure(value: float | None) -> str:
 def short_figure(value: float | None) -> str:
     """The same, a fraction without its leading 0: ``.0123``."""
     return figure(value).removeprefix("0")
+
+
+def signed(value: float) -> str:
+    """A difference with its sign: ``+.0127``."""
+    return ("-" if value < 0 else "+") + short_figure(abs(value))
+
+
+def interval(found: Difference) -> str:
+    """A difference and its interval: ``+.0127 (+.0110 to +.0145)``."""
+    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"

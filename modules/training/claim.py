@@ -27,6 +27,7 @@ STATES = "state"  # folder of the states, in the run's
 FREE = {
     "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
     "log_interval", "checkpoint", "data_dir", "tensorboard", "model_version", "preset",
+    "no_verdict",
 }  # fmt: skip
 # Settings that earlier versions did not have: what they did, where it is not today's default.
 BEFORE = {"own_edges": "keep", "item_graph": "none", "text_dropout": None}

@@ -11,6 +11,7 @@ from modules.runs.kinds import LogLine
 from modules.runs.model_card import CARD, OLDER_CARDS
 from modules.runs.record import RUN_FILE, read_record
 from modules.runs.run import Run
+from modules.runs.verdict import remove_verdict
 from modules.runs.writing import remove_result, results_of
 from modules.training.claim import STATES, check_same_run, mark_of, saved_states
 from modules.training.events import EpochReport, FitResult
@@ -56,6 +57,7 @@ def resume_run(run: Run, trainer: Trainer, step: str) -> tuple[Run, int]:
     at = load_state(folder, trainer, step, record.run_id)
     if distributed.is_main():
         trim_log(folder / LOG_FILE, at, validated=trainer.nth == 0)
+        remove_verdict(folder)
         now = run.record
         note = {"command": now.command, "versions": now.versions, "commit": now.commit, "step": at}
         record = replace(record, resumed=[*record.resumed, note])
@@ -78,6 +80,7 @@ def clear_folder(folder: Path) -> None:
     record = read_record(folder)
     for name in results_of(folder, record):
         remove_result(folder, name)
+    remove_verdict(folder)
     for state in saved_states(folder):
         shutil.rmtree(state)
     for events in (folder / EVENTS).glob("events.out.tfevents.*"):

@@ -176,6 +176,7 @@ class Settings(Published):
         "rank for so many validation users after each epoch, and keep the model with the best "
         "NDCG@10 in place of the lowest loss", type=positive_int,
     )  # fmt: skip
+    no_verdict: bool = flag("validation", False, "do not compare with simple models at the end")
     log_interval: int = flag(
         "validation", 200, "steps between lines of train_log.jsonl", type=positive_int
     )

@@ -17,7 +17,7 @@ from modules.data.candidates import valid_candidates
 from modules.data.dataset import HeldOut
 from modules.evaluation.decode import Decoding
 from modules.evaluation.ranker import Ranker
-from modules.evaluation.reranking import rank_of, rerank
+from modules.evaluation.reranking import Ranked, rank_of, rerank
 from modules.evaluation.seen import DROP, KEEP, dropped_items, most_dropped, validated_users
 from modules.loader.batches import Batch, BatchSize
 from modules.loader.evaluation_set import EvaluationSet
@@ -135,7 +135,7 @@ class Validation:
         return Validated(losses, metrics, None if limit == self._given else limit)
 
 
-def _ranking_set(
+def ranking_set(
     run: Run, task: Task, users: np.ndarray, settings: Settings, draw: int = 0
 ) -> tuple[EvaluationSet, np.ndarray]:
     """The validation items of (n,) users, and the items that they are ranked among: (1, I) or
@@ -165,7 +165,7 @@ def validation_sets(
             users, items = records.users[rows], records.items[rows]
             sets[task] = run.prompts.explanation(users, items, targets, size)
         else:
-            sets[task], _ = _ranking_set(run, task, run.users(most), settings, draw)
+            sets[task], _ = ranking_set(run, task, run.users(most), settings, draw)
     return sets
 
 
@@ -216,11 +216,9 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[
         now = _fit_graphs(run, settings) if run.prompts.item_graphs else run
         figures = {}
         for task, ranker, dropped, users in rankings:
-            samples, candidates = _ranking_set(now, task, users, settings)
-            k = TOP + most_dropped(dropped)
-            ranked = ranker.rank(samples, candidates, k, stop_asked=stop_asked)
-            ranked = rerank(ranked, dropped, TOP)
-            targets = run.dataset.targets(samples.users, HeldOut.VALIDATION)
+            asked = ranking_set(now, task, users, settings)
+            ranked = best_items(ranker, *asked, dropped, stop_asked)
+            targets = run.dataset.targets(users, HeldOut.VALIDATION)
             ranks = rank_of(ranked.items, targets)
             figures[f"{task.label} HR@{TOP}"] = hit_rate(ranks, TOP)
             figures[f"{task.label} NDCG@{TOP}"] = ndcg(ranks, TOP)
@@ -229,13 +227,30 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[
     return measure
 
 
+def best_items(
+    ranker: Ranker,
+    samples: EvaluationSet,
+    candidates: np.ndarray,
+    dropped: list[np.ndarray],
+    stop_asked: StopAsked = lambda: False,
+) -> Ranked:
+    """The ``TOP`` best candidates of n rows, as the test scripts find them. dropped: n arrays of
+    items that are in no list of the row's user.
+
+    Raises:
+        Stopped: where a process was asked to stop.
+    """
+    k = TOP + most_dropped(dropped)
+    return rerank(ranker.rank(samples, candidates, k, stop_asked=stop_asked), dropped, TOP)
+
+
 def _fit_graphs(run: Run, settings: Settings) -> Run:
     """The run with its item graphs as some of ``settings.eval_users`` say what they are worth."""
     most = min(FITTED_USERS, FITTED_SCORES // run.dataset.n_items + 1)
     users = run.users(settings.eval_users)
     users, _ = validated_users(run.dataset, users[spread(len(users), most)], DROP)
     # The T5 alone is asked; what the graphs say is found for all weights of the past.
-    samples, _ = _ranking_set(run.without_item_graph(), Task.SEQUENTIAL, users, settings)
+    samples, _ = ranking_set(run.without_item_graph(), Task.SEQUENTIAL, users, settings)
     ranker = Ranker.of(run, Decoding("auto"), show_progress=False)
     ranker.fit_item_graphs(samples, run.prompts.item_graphs)
     say(f"the item graphs beside the T5: {run.model.item_scores}")

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
+from modules.reports import plots
 from modules.reports.page import build
 from modules.reports.sources import read_results
 from modules.runs.record import read_record
@@ -98,7 +99,7 @@ def run_folder(tmp_path, model):
     for task in ("sequential", "direct"):
         write_json(folder / f"{task}.json", result(metrics))
         write_jsonl(folder / f"{task}.jsonl", rows())
-    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 0.5}, users=2))
+    write_json(folder / "explanation.json", result({"BLEU-1": 12.34, "USR": 1.0}, users=2))
     text = {"user": 1, "item": 5, "reference": "warm", "text": NASTY}
     write_jsonl(folder / "explanation.jsonl", [text, text | {"user": 3, "item": 11}])
     other = result({**metrics, "HR@10": 0.75}, method="item_knn", title="item-kNN")
@@ -106,6 +107,12 @@ def run_folder(tmp_path, model):
     (folder.parent / "few-item_knn").mkdir()
     write_json(folder.parent / "few-item_knn" / "sequential.json", other)
     return folder
+
+
+@pytest.fixture
+def no_drawing(monkeypatch):
+    """Plots have names and no images: these take longer than all the rest."""
+    monkeypatch.setattr(plots, "_plot", lambda alt, draw, height: plots.Plot(alt, "data:,"))
 
 
 def change(path, **entries):

@@ -95,6 +95,7 @@ def content_of(path):
 RUN = "run/run.json"
 RESULT, ROWS = "run/sequential.json", "run/sequential.jsonl"
 TEXT, TEXTS, LOG = "run/explanation.json", "run/explanation.jsonl", "run/train_log.jsonl"
+VERDICT = "run/verdict.json"
 CONFIG, NUMBERS, BASELINE = (
     "run/config.json",
     "run/item_numbers.json",
@@ -109,5 +110,6 @@ OF_FILE = {
     LOG: ("page",),
     CONFIG: ("opened", "page"),
     NUMBERS: ("opened",),
+    VERDICT: ("page",),
     BASELINE: ("page", "table"),
 }

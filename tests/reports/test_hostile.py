@@ -15,6 +15,7 @@ from tests.reports.hostile import (
     RESULT,
     ROWS,
     RUN,
+    VERDICT,
     content_of,
     read,
     write_bad,
@@ -40,7 +41,7 @@ ROWS_TO_REFUSE = [
     ("user", 0), ("user", None), ("user", "1"), ("items", None), ("items", [0]), ("items", [1]),
     ("item_ids", [1]), ("scores", ["x"] * 5), ("scores", [INFINITY] * 5), ("target", {}),
     ("last_item_ids", 5), ("last_item_ids", ["a"] * 99), ("history_length", -1),
-    ("target_users", 1.5), ("titles", 5), ("titles", ["a"]), ("titles", {"I1": 5}),
+    ("target_users", 1.5), ("titles", 5), ("titles", ["a"]), ("titles", {"I1": 5}), ("reason", 5),
 ]  # fmt: skip
 
 
@@ -86,13 +87,14 @@ CONTENTS = [
 @pytest.mark.parametrize("file", OF_FILE)
 @pytest.mark.parametrize("content", CONTENTS, ids=[repr(c[:12]) for c in CONTENTS])
 def test_a_file_that_is_something_else(base, capsys, file, content):
-    """Refused; but a log that is cut short costs no report, nor does a baseline beside the run."""
+    """Refused; but a log that is cut short costs no report, nor does a baseline beside the run,
+    nor the verdict."""
     if (file, content) == (LOG, b""):
         return  # a run that was stopped before its first line
     (base / file).write_bytes(content)
     for name in OF_FILE[file]:
         message = read(name, base)
-        if name == "page" and file in (LOG, BASELINE):
+        if name == "page" and file in (LOG, BASELINE, VERDICT):
             assert not message.startswith("UserError")
             assert str(base / file) in capsys.readouterr().out
         else:
@@ -112,4 +114,4 @@ def test_a_file_that_is_no_file(base, file, kind):
         path.symlink_to(path.name)
     for name in OF_FILE[file]:
         message = read(name, base)
-        assert message.startswith(f"UserError: {path}") or file in (LOG, BASELINE), (name, message)
+        assert message.startswith(f"UserError: {path}") or file in (LOG, BASELINE, VERDICT)

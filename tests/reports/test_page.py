@@ -9,10 +9,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from modules.presets import ALIASES, OWN_PRESETS, PRESETS
 from modules.reports import plots
 from modules.reports.page import build, write_report
 from modules.reports.sources import read_results
-from modules.runs.record import model_title
+from modules.runs.model_card import model_card
+from modules.runs.record import model_about, model_title, read_record
+from modules.tasks import METHODS, TASKS, Task, WholeWords
+from modules.training.settings import Settings
 from tests.conftest import process, script
 from tests.reports.conftest import ARGUMENTS, NASTY, change, page_of, record, rows
 from utils.errors import UserError
@@ -59,7 +63,7 @@ def test_nothing_is_fetched_and_nothing_runs(run_folder):
     page = page_of(run_folder)
     page.check_harmless()
     sources = svgs(page)
-    assert len(sources) == len(page.alts) == 13  # 1 curve; 2 tasks: 2 metrics, 2 groups; 4 maps
+    assert len(sources) == len(page.alts) == 11  # 1 curve; 2 metrics; 2 tasks: 2 groups; 4 maps
     for source in sources:
         for value in re.findall(r'href="(.*?)"|url\((.*?)\)', source):
             assert re.match("#|data:image/png;base64,", "".join(value))
@@ -82,6 +86,7 @@ def test_text_of_others_stays_text(run_folder):
     for row in lines:
         row |= {"user_id": NASTY, "item_ids": [NASTY] * 5, "target_id": NASTY}
         row["last_item_ids"] = [NASTY]
+        row["reason"] = NASTY
     write_jsonl(run_folder / "sequential.jsonl", lines)
     nasty = record(dataset=NASTY, command=NASTY, commit=NASTY, versions={NASTY: NASTY})
     nasty["arguments"] = ARGUMENTS | {"backbone": NASTY}
@@ -89,6 +94,11 @@ def test_text_of_others_stays_text(run_folder):
     theirs = {"arguments": {"negative_num": 99, NASTY: NASTY}, "dataset": NASTY}
     for task in ("sequential", "direct"):
         change(run_folder / f"{task}.json", **theirs, training=nasty)
+    one, less = {"title": NASTY, "hr": 0.1, "ndcg": 0.1}, {"mean": 0.1, "low": 0.1, "high": 0.1}
+    judged = {"run_id": "", "users": 4, "model": one, "simple": [one], "hr": less, "ndcg": less}
+    judged |= {"same_first": 0.5, "items": 9, "texts": 0, "different_texts": 0, "improving": True}
+    verdict = judged | {"sentence": NASTY, "warnings": [NASTY]}
+    write_json(run_folder / "verdict.json", verdict)
     theirs["title"] = NASTY
     change(run_folder.parent / "few-item_knn" / "sequential.json", **theirs)
     page = page_of(run_folder, [run_folder.parent / "few-item_knn"])
@@ -234,6 +244,88 @@ def test_help_imports_nothing_slow(module):
     slow = ["torch", "transformers", "matplotlib", "scipy"]
     code = f"import sys, {module}; print([name for name in {slow} if name in sys.modules])"
     assert process("-c", code).stdout == "[]\n"
+
+
+ABOUT = [
+    ({}, "a T5 that recommends and explains, told about the user-item graph"),
+    ({"tasks": ["sequential", "direct"]}, "a T5 that recommends, told about the user-item graph"),
+    ({"tasks": ["sequential"]}, "a T5 that recommends, without a graph"),
+    ({"tasks": ["explanation"]}, "a T5 that explains, told about the user-item graph"),
+    ({"method": "pod"}, "a T5 that recommends and explains, without a graph"),
+    ({"method": "p5", "item_ids": "own"}, "a T5 that recommends and explains, without a graph"),
+    (
+        {"item_graph": "both", "tasks": ["explanation", "sequential"]},
+        "a T5 that recommends and explains, told about the user-item graph and graphs of items",
+    ),
+    (
+        {"item_graph": "both", "tasks": ["sequential"]},
+        "a T5 that recommends, told about graphs of items",
+    ),
+    (
+        {"tasks": ["sequential"], "whole_words": {"sequential": "graph"}},
+        "a T5 that recommends, told about the user-item graph",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "about"), ABOUT)
+def test_what_a_model_does_and_knows(run_folder, changes, about):
+    arguments = {name: v for name, v in ARGUMENTS.items() if name != "tasks"} | changes
+    assert model_about(arguments) == about
+    write_json(run_folder / "run.json", record(arguments=ARGUMENTS | {"tasks": TASKS} | changes))
+    card = model_card(read_record(run_folder), {})
+    assert f"on tiny: {about}. Its T5 part" in " ".join(card.split())
+
+
+@pytest.mark.parametrize("preset", [*PRESETS, *ALIASES])
+@pytest.mark.parametrize("texts", [0, 9])
+def test_titles_of_every_preset_are_true(preset, texts):
+    """By what the settings of the preset train, and what the trained tasks read."""
+    name = ALIASES.get(preset, preset)
+    settings = Settings(data_dir="x", **OWN_PRESETS.get(name, {}) | {"preset": preset})
+    settings, _ = settings.resolved().for_data("x", 100, texts)
+    arguments = settings.as_arguments()
+    title, about = model_title(arguments), model_about(arguments)
+    explains = "explanation" in settings.tasks
+    assert ("explains" in about) is explains
+    assert explains or settings.tasks != ["sequential"] or "does not explain" in title
+    scheme = {Task[t.upper()]: w for t, w in settings.whole_words.items()}
+    scheme = METHODS[settings.method].whole_words | scheme
+    reads = any(scheme[Task[t.upper()]] in (WholeWords.GRAPH, "graph") for t in settings.tasks)
+    assert ("user-item graph" in about) is reads
+    assert reads or title != "ELMRec"
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_date_machine_and_seed_are_in_one_line(run_folder):
+    text = page_of(run_folder).text
+    assert text.index("seed 3") < text.index("What was run")  # of an older version: no date
+    when = {"date": "2026-11-26", "machine": "Linux x86_64, 16 processors"}
+    write_json(run_folder / "run.json", record(**when))
+    text = page_of(run_folder).text
+    assert "trained 2026-11-26 on Linux x86_64, 16 processors; seed 3" in text
+    assert text.index("trained 2026") < text.index("What was run")
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_settings_are_folded(run_folder):
+    page = page_of(run_folder)
+    assert "details" in page.tags
+    assert f"training: {len(ARGUMENTS)} settings" in page.text
+    assert "backbone tiny" in page.text.replace("backbone", "backbone ").replace("  ", " ")
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_one_bar_or_one_point_is_no_plot(run_folder):
+    log = {"step": 5, "epoch": 1, "valid": {"direct": 4.0}, "metrics": {"direct NDCG@10": 0.5}}
+    write_jsonl(run_folder / "train_log.jsonl", [log | {"improved": True}])
+    (run_folder.parent / "few-item_knn" / "sequential.json").unlink()
+    write_jsonl(run_folder / "direct.jsonl", [row | {"target_users": 3} for row in rows()])
+    shown = {alt.partition(";")[0] for alt in page_of(run_folder).alts}
+    assert "sequential, by train users of the test item: HR@10" in shown
+    assert "direct, by train users of the test item: HR@10" not in shown
+    assert not any("loss" in alt or "validation" in alt for alt in shown)
+    assert "sequential: HR@10" not in shown
 
 
 def test_another_report_is_left_alone(run_folder, capsys):

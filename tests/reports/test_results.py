@@ -8,6 +8,7 @@ import pytest
 from modules.reports.sources import read_results
 from tests.reports.conftest import change, page_of
 from utils.errors import UserError
+from utils.json_files import write_jsonl
 
 
 def test_the_table_of_results(run_folder):
@@ -57,3 +58,37 @@ def test_baselines_that_keep_what_users_had_are_marked(run_folder, count, name):
     other = run_folder.parent / "few-item_knn" / "sequential.json"
     change(other, arguments=arguments | {"seen": "keep"}, target_seen=count)
     assert [c[0] for c in page_of(run_folder).cells if c and "kNN" in c[0]] == [name]
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_baselines_are_in_the_order_of_their_figures(run_folder):
+    first = run_folder.parent / "few-item_knn"
+    for name, gain in (("ease", 0.3), ("popularity", 0.5), ("linear", 0.4)):
+        shutil.copytree(first, run_folder.parent / f"few-{name}")
+        metrics = json.loads((first / "sequential.json").read_text())["metrics"]
+        metrics["NDCG@10"] = gain
+        path = run_folder.parent / f"few-{name}" / "sequential.json"
+        change(path, method=name, title=name, metrics=metrics)
+    names = [cells[0] for cells in page_of(run_folder).cells if cells and ".7500" in cells]
+    assert names == ["popularity", "linear", "item-kNN", "ease"]
+
+
+@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.parametrize(
+    ("usr", "users", "words"),
+    [
+        (0.5, 2, "All 2 texts are the same"),
+        (0.001, 1000, "All 1,000 texts are the same"),
+        (0.02, 1000, "Of 1,000 texts only 20 differ"),
+        (0.4, 1000, None),
+        (1.0, 1, None),
+    ],
+)
+def test_a_diversity_of_texts_that_are_one_is_none(run_folder, usr, users, words):
+    text = {"user": 1, "item": 5, "reference": "warm", "text": "it is nice"}
+    write_jsonl(run_folder / "explanation.jsonl", [text] * users)
+    metrics = {"USR": usr, "DIV": 0.0}
+    change(run_folder / "explanation.json", users=users, metrics=metrics)
+    found = page_of(run_folder).text
+    assert ("A low DIV does not show variety here" in found) is (words is not None)
+    assert words is None or words in found
