@@ -111,11 +111,9 @@ class RunRecord:
         return "fp32" if self.arguments.get("precision", "fp32") == "fp32" else None
 
     def as_json(self) -> dict[str, Any]:
-        """What is written; ``resumed`` only where there is something to say."""
-        table = asdict(self)
-        if not self.resumed:
-            del table["resumed"]
-        return table
+        """What is written; date, machine and ``resumed`` only where there is something to say."""
+        table, may_lack = asdict(self), ("date", "machine", "resumed")
+        return {name: value for name, value in table.items() if value or name not in may_lack}
 
 
 def run_id_of(arguments: Mapping[str, Any], *more: Any) -> str:

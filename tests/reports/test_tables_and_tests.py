@@ -230,7 +230,7 @@ def test_the_whole_way(tmp_path):
         (["test", "run", ","], "needs a folder"),
         (["baselines", "few", "--methods", "magic"], "name some of popularity,"),
         (["baselines", "few", "--ease_l2", "1,x"], "'x' must be a number above 0"),
-        (["baselines", "few"], "--negative_num 99"),
+        (["baselines", "few", "--negative_num", "99"], "--negative_num 99"),
         (["baselines"], "no data folder"),
     ],
 )
