@@ -28,7 +28,7 @@ SHOP := data/demo-shop
 demo: $(VENV)/.data
 	$(PY) -m modules.data.shop $(SHOP).csv --seed $(SEED) --overwrite
 	$(PY) prepare.py $(SHOP).csv --item_title title --out $(SHOP) --overwrite
-	$(PY) pretrain.py $(SHOP) --max_minutes 1.5 --seed $(SEED) --overwrite --checkpoint $(DEMO)
+	$(PY) pretrain.py $(SHOP) --epochs 1 --seed $(SEED) --overwrite --checkpoint $(DEMO)
 	$(PY) seq_reranker.py $(SHOP) --checkpoint $(DEMO)
 	$(PY) topn.py $(SHOP) --checkpoint $(DEMO)
 	$(PY) exp.py $(SHOP) --checkpoint $(DEMO) --limit_users 300

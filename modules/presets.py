@@ -75,20 +75,20 @@ class Pace(NamedTuple):
     warmup: int  # steps
 
 
-def pace(windows: int, texts: int = 0) -> Pace:
+def pace(windows: int, texts: int = 0, given: int | None = None, most: int | None = None) -> Pace:
     """What our own presets do with so many samples a pass: windows of histories, and texts.
 
     Steps of a fiftieth of the windows, from 16 to 128 samples; 14 passes over them, or as many more
     as make 1,500 steps, 60 at most; with texts twice the steps, for the tasks take turns. The
-    learning rate rises over a twelfth of them.
+    learning rate rises over a twelfth of the run. given: epochs, where they are; most: steps.
     """
     batch_size = min(max(1 << (windows // 50).bit_length() >> 1, 16), 128, windows)
     steps = windows // batch_size
     wanted = steps * min(max(-(-1500 // steps), 14), 60)
     if texts >= batch_size:
         steps, wanted = steps + texts // batch_size, 2 * wanted
-    epochs = -(-wanted // steps)
-    return Pace(batch_size, epochs, steps * epochs // 12)
+    epochs = given or -(-wanted // steps)
+    return Pace(batch_size, epochs, min(steps * epochs, most or steps * epochs) // 12)
 
 
 # For data sets without a published row: whole words of the size of a fresh T5's tokens.

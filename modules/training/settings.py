@@ -289,13 +289,12 @@ class Settings(Published):
         if self.tasks is None:
             return self._with_tasks(texts > 0).for_data(name, windows, texts)
         row, source = published_row(self.preset or "readme", name, self.objective)
-        if not self.has_graph:
-            row = row._replace(alpha=1.0)  # POD and P5 have no alpha
-            source = f"--method {self.method}: no graph, α = 1"
-        size = pace(windows, texts if Task.EXPLANATION.label in self.tasks else 0)._asdict()
-        size["endure_times"] = self.epochs or size["epochs"]
+        if not self.has_graph:  # POD and P5 have no alpha
+            row, source = row._replace(alpha=1.0), f"--method {self.method}: no graph, α = 1"
+        texts *= Task.EXPLANATION.label in self.tasks
+        size = pace(windows, texts, self.epochs, self.max_steps)._asdict()
+        size["endure_times"] = size["epochs"]
         preset = {"alpha": row.alpha, "sigma": row.sigma, "L": row.layers}
         given = [name for name in preset if getattr(self, name) is not None]
-        follows = (preset | size).items()
-        filled = {name: value for name, value in follows if getattr(self, name) is None}
+        filled = {n: value for n, value in (preset | size).items() if getattr(self, n) is None}
         return replace(self, **filled), source + (f"; given: {', '.join(given)}" if given else "")
