@@ -20,7 +20,7 @@ from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
 from modules.runs.run import open_run
 from modules.runs.writing import write_results
-from tests.conftest import process, random_t5, script
+from tests.conftest import TINY, process, random_t5, script
 from tests.faults import (
     change,
     check,
@@ -134,14 +134,7 @@ def test_writing_results(row, place):
 
 def test_a_run_is_not_started_where_a_file_is(place):
     tiny = (
-        "--preset",
-        "readme",
-        "--backbone",
-        "tiny",
-        "--batch_size",
-        "2",
-        "--negative_num",
-        "5",
+        *TINY,
         "--max_steps",
         "1",
     )

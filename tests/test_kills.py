@@ -7,21 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import script
+from tests.conftest import TINY, script
 from tests.conftest import write_folder as write_data
 from tests.kills import killed_at, moments, strays
 from tests.training.test_resume import assert_same_run
 
 ALL = pytest.param(None, marks=pytest.mark.slow, id="all")
 RUN = [
-    "--preset",
-    "readme",
-    "--backbone",
-    "tiny",
-    "--negative_num",
-    5,
-    "--batch_size",
-    2,
+    *TINY,
     "--max_steps",
     4,
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import script
+from tests.conftest import TINY, script
 from tests.conftest import write_folder as write_data
 
 NAMES = """
@@ -23,14 +23,7 @@ NAMES = """
     thesis.txt reviews_Beauty_5.json.gz
 """.split()  # noqa: SIM905  forty of them are read more easily so
 TINY = [
-    "--preset",
-    "readme",
-    "--backbone",
-    "tiny",
-    "--batch_size",
-    2,
-    "--negative_num",
-    5,
+    *TINY,
     "--max_steps",
     1,
 ]

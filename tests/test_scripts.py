@@ -14,17 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import SHARED, process, script, write_folder
+from tests.conftest import SHARED, TINY, process, script, write_folder
 
 SMALL = [
-    "--preset",
-    "readme",
-    "--backbone",
-    "tiny",
-    "--batch_size",
-    "2",
-    "--negative_num",
-    "5",
+    *TINY,
     "--max_steps",
     "6",
 ]

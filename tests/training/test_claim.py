@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from modules.training.claim import claim_folder
 from modules.training.settings import Settings
-from tests.conftest import ROOT, script, start
+from tests.conftest import ROOT, TINY, script, start
 from tests.conftest import write_folder as write_data
 from utils import distributed
 from utils.errors import UserError
@@ -20,14 +20,7 @@ from utils.files import aside_of
 from utils.json_files import read_json, read_jsonl
 
 RUN = [
-    "--preset",
-    "readme",
-    "--backbone",
-    "tiny",
-    "--negative_num",
-    5,
-    "--batch_size",
-    2,
+    *TINY,
     "--log_interval",
     1,
 ]

@@ -21,7 +21,7 @@ from modules.training.claim import check_same_run, claim_folder, saved_states, s
 from modules.training.resume import trim_log
 from modules.training.settings import Settings
 from modules.training.states import check_state, load_state
-from tests.conftest import Done, script, start
+from tests.conftest import TINY, Done, script, start
 from tests.conftest import write_folder as write_data
 from utils.errors import UserError
 from utils.files import aside_of
@@ -29,14 +29,7 @@ from utils.json_files import read_json, write_json
 
 # Short epochs and a save nearly every step, so that many moments are inside of a save.
 RUN = [
-    "--preset",
-    "readme",
-    "--backbone",
-    "tiny",
-    "--negative_num",
-    "5",
-    "--batch_size",
-    "2",
+    *TINY,
     "--epochs",
     "9",
 ]

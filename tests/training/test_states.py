@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from modules.runs.record import read_record
 from modules.training.claim import saved_states
 from modules.training.states import _checksum, check_state
-from tests.conftest import script
+from tests.conftest import TINY, script
 from tests.conftest import write_folder as write_data
 from tests.fuzz import changes, examples
 from tests.reports.test_hostile_fuzz import VALUES, apply
@@ -20,14 +20,7 @@ from utils.errors import UserError
 
 EXAMPLES = examples(150)
 RUN = [
-    "--preset",
-    "readme",
-    "--backbone",
-    "tiny",
-    "--negative_num",
-    5,
-    "--batch_size",
-    2,
+    *TINY,
     "--max_steps",
     2,
 ]
