@@ -31,7 +31,21 @@ def parse_args() -> argparse.Namespace:
     parser = cli.new_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _baselines_flags(commands.add_parser("baselines", help="tune, test and write the baselines"))
-    table = commands.add_parser("table", help="results of runs, and published ones, as a table")
+    _table_flags(
+        commands.add_parser("table", help="results of runs, and published ones, as a table")
+    )
+    _add_flags(commands.add_parser("add", help="lists of another program, as a baseline's folder"))
+    _sweep_flags(commands.add_parser("sweep", help="all trainings and tests that a file asks for"))
+    _test_flags(
+        commands.add_parser("test", help="is the difference of two methods more than chance?")
+    )
+    args = parser.parse_args()
+    if args.command == "baselines":
+        args.data_dir = cli.data_folder(args.data, args.data_dir)
+    return args
+
+
+def _table_flags(table: argparse.ArgumentParser) -> None:
     table.add_argument(
         "runs",
         nargs="+",
@@ -57,9 +71,9 @@ def parse_args() -> argparse.Namespace:
         "curves of the trainings); once for each file",
     )
     table.add_argument("--overwrite", action="store_true", help="replace the files of --out")
-    _add_flags(commands.add_parser("add", help="lists of another program, as a baseline's folder"))
-    _sweep_flags(commands.add_parser("sweep", help="all trainings and tests that a file asks for"))
-    test = commands.add_parser("test", help="is the difference of two methods more than chance?")
+
+
+def _test_flags(test: argparse.ArgumentParser) -> None:
     for name in ("a", "b"):
         test.add_argument(
             name,
@@ -78,10 +92,6 @@ def parse_args() -> argparse.Namespace:
     test.add_argument(
         "--seed", type=flag_types.natural, default=0, help="of permutations and bootstrap"
     )
-    args = parser.parse_args()
-    if args.command == "baselines":
-        args.data_dir = cli.data_folder(args.data, args.data_dir)
-    return args
 
 
 def _baselines_flags(parser: argparse.ArgumentParser) -> None:

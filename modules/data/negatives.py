@@ -8,6 +8,8 @@ import numpy as np
 from modules.data.dataset import RecDataset
 from utils.errors import UserError, limit
 
+PUBLISHED_COUNT = 99  # negatives a user in the published sets
+
 
 def default_count(dataset: RecDataset) -> int:
     """Negatives a user where nobody says how many: as negative.txt holds; else 99 as published, or
@@ -15,7 +17,7 @@ def default_count(dataset: RecDataset) -> int:
     if dataset.negatives is not None:
         return dataset.negatives.shape[1]
     had = np.bincount(dataset.pairs_of(dataset.pair_keys())[0])
-    return max(min(99, dataset.n_items - int(had.max())), 1)
+    return max(min(PUBLISHED_COUNT, dataset.n_items - int(had.max())), 1)
 
 
 class NegativeSampler:

@@ -65,11 +65,7 @@ class PublishedSearch:
             )
         numbers = run.numbers.tolist()
         items = {number: item for item, number in enumerate(numbers) if item}
-
-        def decode(rows: list[list[int]]) -> list[str]:
-            return run.tokenizer.batch_decode(rows, skip_special_tokens=True)
-
-        return cls(decode, items, num_beams)
+        return cls(run.written, items, num_beams)
 
     def __call__(
         self, decoder: PrefixDecoder, marks: Marks, k: int, closes_up: bool

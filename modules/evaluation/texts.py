@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,8 +45,8 @@ def write_texts(
     run: Run, samples: EvaluationSet, options: BeamOptions, show_progress: bool = True
 ) -> tuple[list[str], Seconds]:
     """``generate_texts`` by a run's model and tokenizer."""
-    decode = partial(run.tokenizer.batch_decode, skip_special_tokens=True)
-    return generate_texts(run.model, samples, options, decode, run.machine.autocast, show_progress)
+    how = (run.written, run.machine.autocast, show_progress)
+    return generate_texts(run.model, samples, options, *how)
 
 
 def write_reasons(

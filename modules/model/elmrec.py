@@ -72,11 +72,7 @@ class ELMRec(nn.Module):
         if config.has_graph:
             if graph is None:
                 raise ValueError(f"method {config.method!r} needs the user-item graph")
-            self.nodes = nn.Embedding(config.n_nodes, width, padding_idx=self._no_word)
-            nn.init.normal_(self.nodes.weight, std=config.sigma)
-            if not config.train_row_0:
-                with torch.no_grad():
-                    self.nodes.weight[0] = 0.0
+            self.nodes = _random_nodes(config, width, self._no_word)
             self._keep("graph", graph)
         self.item_scores: ItemScores | None = None
         if names := ITEM_GRAPHS[config.item_graph]:
@@ -262,3 +258,13 @@ class ELMRec(nn.Module):
             UserError: naming the file, where it is missing, damaged, or does not fit the other.
         """
         return load_model(cls, Path(folder))
+
+
+def _random_nodes(config: ELMRecConfig, width: int, no_word: int | None) -> nn.Embedding:
+    """E0, N(0, sigma^2). no_word: the row that is zero and stays so; None: all are drawn."""
+    nodes = nn.Embedding(config.n_nodes, width, padding_idx=no_word)
+    nn.init.normal_(nodes.weight, std=config.sigma)
+    if no_word is not None:
+        with torch.no_grad():
+            nodes.weight[no_word] = 0.0
+    return nodes

@@ -81,10 +81,10 @@ def prepare_folder(
         UserError: where a line is bad under --strict, no interaction or no title is left, there
             are too few items for the negatives, or textblob or py3langid is needed and missing.
     """
-    if _text_role(raw, options):
+    if text := _text_role(raw, options):
         require_tagger()  # now, not after the first pass
         require_language(options.language)
-    raw = raw.with_texts(_text_role(raw, options))
+    raw = raw.with_texts(text)
     kept, counts = _read(raw, options)
     dataset = _dataset(folder, kept)
     sampler = NegativeSampler(dataset, options.negative_num or default_count(dataset))

@@ -1,8 +1,7 @@
 """The types of what the JSON files of a run hold, each with its limits.
 
 A file is converted to its type when it is read (``utils.json_files``), so what a type says is what
-the code may use. Entries that a type does not name are left out. Entries that older versions did
-not write have defaults.
+the code may use. Entries that no type names are left out; what older versions lack has defaults.
 """
 
 from dataclasses import dataclass, field

@@ -65,6 +65,10 @@ class Run:
         """Explanation targets of a split, and the texts of them."""
         return text_targets(self.tokenizer, self.dataset.explanations[split].texts, max_tokens)
 
+    def written(self, tokens: list[list[int]]) -> list[str]:
+        """Rows of tokens as texts, special tokens left out."""
+        return self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+
     def without_item_graph(self) -> "Run":
         """The same, ranking by the T5 alone."""
         return replace(self, prompts=replace(self.prompts, item_graphs=()))

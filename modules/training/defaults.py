@@ -2,9 +2,11 @@
 
 import argparse
 import os
+from dataclasses import fields
 
 from modules.model.hub import ask_hub
 from modules.presets import MODEL_VERSIONS, PRESETS
+from modules.training.published import Published
 from modules.training.settings import Settings
 from utils.console import say
 from utils.errors import limit
@@ -15,7 +17,7 @@ _SHAPING = (
     "method", "whole_words", "propagation", "item_vectors", "item_graph", "causal", "alpha",
     "sigma", "L", "objective", "protocol", "simulate_leak", "item_ids", "own_edges", "loss",
     "shard", "compile", "model_version", "from_scratch", "graph_every",
-    "as_published", "decoder_sees_pads", "train_row_0", "score_pads", "fresh_negatives",
+    *(field.name for field in fields(Published)),
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from modules.data.dataset import RecDataset
-from modules.data.negatives import default_count
+from modules.data.negatives import PUBLISHED_COUNT, default_count
 from modules.data.protocols import TrainView
 from modules.loader.training_stream import windows
 from modules.tasks import Task
@@ -22,7 +22,7 @@ def fitted(settings: Settings, dataset: RecDataset, view: TrainView) -> Settings
     if settings.negative_num is None:
         count = default_count(dataset)
         settings = replace(settings, negative_num=count)
-        if count != 99:  # the published number
+        if count != PUBLISHED_COUNT:
             say(f"negatives of the direct task: {count}, which is what the data have")
     samples = {
         Task.EXPLANATION: texts,
