@@ -117,6 +117,26 @@ def matrix_rate(precision: str) -> float:
     return 2 * n**3 / median(times[2:])
 
 
+def copy_rate() -> float:
+    """Bytes/s that a large copy reads and writes: what this machine's memory can give."""
+    source = torch.ones(1 << 26)  # 256 MB: of no cache
+    target = torch.empty_like(source)
+    times = []
+    for _ in range(8):
+        started = time.perf_counter()
+        target.copy_(source)
+        times.append(time.perf_counter() - started)
+    return 2 * source.numel() * source.element_size() / median(times[2:])
+
+
+def features() -> str:
+    """What this processor multiplies with: two machines can differ sevenfold in bf16."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"model name\s*:\s*(.+)", text)
+    flags = set(re.findall(r"\b(?:avx2|avx512f|avx512_bf16|amx_bf16|bf16|sve)\b", text))
+    return f"{name[1] if name else 'processor not known'} ({', '.join(sorted(flags)) or 'no AVX'})"
+
+
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A Markdown table, aligned for the terminal too."""
     cells = [list(map(str, header)), *([_cell(x) for x in row] for row in rows)]

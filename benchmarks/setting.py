@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from modules.data.dataset import Explanations, RecDataset
 from modules.data.demo import made_up_sentence
 from modules.data.protocols import train_view
@@ -19,6 +21,8 @@ from modules.runs.folder import write_run
 from modules.runs.run import Run
 from modules.tasks import Task
 from modules.training.build import new_run, training_streams
+from modules.training.fitted import fitted
+from modules.training.flags import parse_settings
 from modules.training.optimizer import make_optimizer
 from modules.training.settings import Settings
 from utils.console import say
@@ -57,6 +61,21 @@ def full_size(
         return training_streams(run, how, view)
 
     return run, streams
+
+
+def item_tokens(data_dir: str, precision: str) -> tuple[Run, TrainingStream, torch.optim.Optimizer]:
+    """A run of the item-token preset with random weights, the stream of its steps, and its
+    optimizer, all with the settings that follow from the data."""
+    settings = parse_settings(
+        "",
+        [data_dir, "--preset", "item_tokens", "--item_vectors", "random", "--precision", precision],
+    )
+    dataset = load_dataset(data_dir)
+    view = train_view(dataset, settings.protocol)
+    settings = fitted(settings, dataset, view)
+    run = new_run(settings, dataset, view, Machine(pick_device(False), precision))
+    stream = training_streams(run, settings, view)[Task.SEQUENTIAL]
+    return run, stream, make_optimizer(run.model, settings.optimizer, settings.lr)
 
 
 def next_batch(stream: TrainingStream) -> Batch:
