@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import print_table
-from benchmarks.scale import in_own_process
+from benchmarks.scale_parts import in_own_process
 from modules.data.demo import made_up_sentence
 from modules.preparation.folder import Options, prepare_folder
 from modules.preparation.rows import open_raw

@@ -66,6 +66,10 @@ ELMREC_CLEAN = ITEM_TOKENS | {
 }
 OWN_PRESETS = {"item_tokens": ITEM_TOKENS, "elmrec_clean": ELMREC_CLEAN}
 
+# --softmax: up to so many items a training step scores all of them; of more, its own targets and so
+# many others (modules/model/loss.py).
+MOST_SCORED, DRAWN = 100_000, 1 << 14
+
 
 class Pace(NamedTuple):
     """How long a training lasts, and in what steps."""

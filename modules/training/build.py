@@ -22,7 +22,7 @@ from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph, normalized_adjacency
 from modules.model.loss import ContinuationLoss
-from modules.presets import ITEM_GRAPHS
+from modules.presets import DRAWN, ITEM_GRAPHS
 from modules.randomness import Stream, rng
 from modules.runs.record import RunRecord
 from modules.runs.run import Run, tasks_of
@@ -75,7 +75,7 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
     if settings.loss == "continuations":
         trie = build_trie(pieces.item_targets, t5.config.decoder_start_token_id)
-        item_loss = ContinuationLoss(trie)
+        item_loss = ContinuationLoss(trie, DRAWN if settings.softmax == "sampled" else None)
     graphs = {}
     for name in ITEM_GRAPHS[config.item_graph]:
         say(f"fitting the item graph {name} of {dataset.n_items:,} items")

@@ -51,6 +51,11 @@ CHECKS = (
         "--item_ids own as well.",
     ),
     Check(
+        lambda s: s.softmax == "sampled" and (s.loss != "continuations" or s.item_ids != "own"),
+        "--softmax {s.softmax} is for items that are one token each, scored as such: give "
+        "--item_ids own and --loss continuations as well, or --preset elmrec_clean.",
+    ),
+    Check(
         lambda s: s.skip_nonfinite and s.graph_every > 1,
         "--skip_nonfinite: a step that is left out would spoil what --graph_every "
         "{s.graph_every} adds up. Give one of them.",

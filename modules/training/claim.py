@@ -30,7 +30,7 @@ FREE = {
     "no_verdict",
 }  # fmt: skip
 # Settings that earlier versions did not have: what they did, where it is not today's default.
-BEFORE = {"own_edges": "keep", "item_graph": "none", "text_dropout": None}
+BEFORE = {"own_edges": "keep", "item_graph": "none", "text_dropout": None, "softmax": "full"}
 
 
 def saved_states(folder: Path) -> list[Path]:

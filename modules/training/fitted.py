@@ -6,6 +6,7 @@ from modules.data.dataset import RecDataset
 from modules.data.negatives import PUBLISHED_COUNT, default_count
 from modules.data.protocols import TrainView
 from modules.loader.training_stream import windows
+from modules.presets import DRAWN, MOST_SCORED
 from modules.tasks import Task
 from modules.training.settings import Settings
 from utils import distributed
@@ -24,6 +25,7 @@ def fitted(settings: Settings, dataset: RecDataset, view: TrainView) -> Settings
         settings = replace(settings, negative_num=count)
         if count != PUBLISHED_COUNT:
             say(f"negatives of the direct task: {count}, which is what the data have")
+    settings = _with_softmax(settings, dataset.n_items)
     samples = {
         Task.EXPLANATION: texts,
         Task.SEQUENTIAL: passes if settings.causal else dataset.n_users,
@@ -36,3 +38,17 @@ def fitted(settings: Settings, dataset: RecDataset, view: TrainView) -> Settings
         say(f"--batch_size {settings.batch_size} is more than a pass holds: taking {fits}")
         settings = replace(settings, batch_size=fits)
     return settings
+
+
+def _with_softmax(settings: Settings, n_items: int) -> Settings:
+    """With ``--softmax``; where it is sampled by the number of items, this is said."""
+    if settings.softmax is not None:
+        return settings
+    tokens = settings.loss == "continuations" and settings.item_ids == "own"
+    if not tokens or n_items <= MOST_SCORED:
+        return replace(settings, softmax="full")
+    say(
+        f"--softmax sampled: of {n_items:,} items, a training step scores its own targets and "
+        f"{DRAWN:,} that are drawn. --softmax full scores all"
+    )
+    return replace(settings, softmax="sampled")

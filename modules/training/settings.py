@@ -17,6 +17,7 @@ from modules.presets import (
     MAX_LAYERS,
     MAX_PROMPTS,
     MODEL_VERSIONS,
+    MOST_SCORED,
     OWN_EDGES,
     PRESETS,
     pace,
@@ -152,6 +153,12 @@ class Settings(Published):
         "training", "tokens",
         "cross entropy over all tokens, as published, or over what can follow in the trie of "
         "items, as exact ranking does", choices=("tokens", "continuations"),
+    )  # fmt: skip
+    softmax: str | None = flag(
+        "training", None,
+        "full: a training step scores all items; sampled: its own targets and some that are drawn, "
+        f"for items that are tokens of their own; default: full up to {MOST_SCORED:,} items",
+        choices=("full", "sampled"),
     )  # fmt: skip
     epochs: int | None = flag("training", 100, "epochs at most", type=positive_int)
     seed: int = flag("training", 0, "seed of the whole run", type=natural)

@@ -29,6 +29,7 @@ BROKEN = [
     ({"shard": True, "eval_users": 3}, "--shard splits it"),
     ({"item_vectors": "cooccurrence"}, "give --item_ids own as well"),
     ({"skip_nonfinite": True, "graph_every": 4}, "what --graph_every 4 adds up"),
+    ({"softmax": "sampled"}, "give --item_ids own and --loss continuations as well"),
     ({"item_graph": "linear", "eval_users": 9}, "give --item_ids own and --causal as well"),
     (OWN_PRESETS["elmrec_clean"] | {"eval_users": None}, "Give --eval_users as well"),
     ({"method": "pod", "sigma": 3.0}, "--sigma is of the graph, which --method pod does not have"),
