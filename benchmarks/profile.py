@@ -13,9 +13,8 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import median
 from types import FrameType
 from typing import Any
 
@@ -26,7 +25,9 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.inference import Setting, evaluation
 from benchmarks.measure import copy_rate, default_data, features, matrix_rate, print_table
-from benchmarks.setting import full_size, item_tokens, train_briefly
+from benchmarks.setting import full_size, item_tokens, next_batch, train_briefly
+from modules.loader.batches import Batch
+from modules.loader.training_stream import TrainingStream
 from modules.tasks import Task
 from modules.training.optimizer import make_optimizer
 
@@ -106,37 +107,34 @@ def _frames() -> Iterator[FrameType]:
 
 
 def profiled(
-    work: Callable[[], Any], data: Callable[[], Any] | None, turns: int
+    work: Callable[[Any], Any], inputs: Sequence[Any], making: float = 0.0
 ) -> tuple[dict[str, float], dict[str, float], float]:
     """Seconds and bytes a turn by class, and FLOPs of products a turn.
 
     Args:
-        work: one turn, with its data.
-        data: the part of it that makes the data; None: not known apart.
+        work: one turn.
+        inputs: what each turn is about; both passes are over the same.
+        making: seconds that an input took to make.
     """
-    work()
-    whole, of_data = [], []
-    for _ in range(turns):
-        started = time.perf_counter()
-        work()
-        whole.append(time.perf_counter() - started)
-        if data is not None:
-            started = time.perf_counter()
-            data()
-            of_data.append(time.perf_counter() - started)
+    turns = len(inputs)
+    work(inputs[0])
+    started = time.perf_counter()
+    for given in inputs:
+        work(given)
+    whole = (time.perf_counter() - started) / turns
     with OperatorClock() as clock:
-        for _ in range(turns):
-            work()
+        for given in inputs:
+            work(given)
     seconds = {kind: t / turns for kind, t in clock.seconds.items()}
-    seconds["data"] = median(of_data) if of_data else 0.0
-    seconds["Python"] = max(0.0, median(whole) - sum(seconds.values()))
+    seconds["Python"] = max(0.0, whole - sum(seconds.values()))
+    seconds["data"] = making
     return seconds, {k: n / turns for k, n in clock.bytes.items()}, clock.flops / turns
 
 
 def training_step(
     data_dir: str, backbone: str, task: Task | None, batch_size: int, precision: str
-) -> tuple[Callable, Callable]:
-    """A step of a task, and what makes its batch. task: None is the item-token preset's."""
+) -> tuple[Callable[[Batch], None], TrainingStream]:
+    """A step of a task, and its stream. task: None is the item-token preset's."""
     if task is None:
         run, stream, optimizer = item_tokens(data_dir, precision)
     else:
@@ -145,15 +143,14 @@ def training_step(
         optimizer = make_optimizer(run.model, "adamw", LR)
     model = run.model.train()
 
-    def step() -> None:
-        batch = next(stream).batches[0]
+    def step(batch: Batch) -> None:
         optimizer.zero_grad()
         with run.machine.autocast():
             loss = model(batch)
         loss.backward()
         optimizer.step()
 
-    return step, lambda: next(stream)
+    return step, stream
 
 
 def show(title: str, found: tuple, matrix: float, memory: float) -> None:
@@ -206,13 +203,18 @@ def main() -> None:
         task = None if name == "item_tokens" else Task[name.upper()]
         if not args.inference:
             how = (args.data_dir, args.backbone, task, args.batch_size, args.precision)
-            found = profiled(*training_step(*how), args.turns)
+            step, stream = training_step(*how)
+            next_batch(stream)
+            started = time.perf_counter()
+            batches = [next_batch(stream) for _ in range(args.turns)]
+            making = (time.perf_counter() - started) / args.turns
+            found = profiled(step, batches, making)
             show(f"A training step: {name}", found, matrix, memory)
         elif task is not None:
             how = (args.users, args.precision, args.batch_size, args.threads)
             own = Setting(folder, args.data_dir, task, *how)
             work, n = evaluation(own.open(), folder, task, args.users, args.batch_size)
-            found = profiled(work, None, args.turns)
+            found = profiled(lambda _, work=work: work(), range(args.turns))
             show(f"Inference: {name}, {n} users", found, matrix, memory)
 
 

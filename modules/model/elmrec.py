@@ -22,7 +22,9 @@ from modules.data.item_graph import GRAPH_KINDS, ItemGraph
 from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
 from modules.model.config import ELMRecConfig
+from modules.model.dropout import own_kernels
 from modules.model.encoder import encode
+from modules.model.first_step import first_step
 from modules.model.folder import load_model
 from modules.model.graph import PROPAGATIONS, Graph, without_edges
 from modules.model.item_scores import ItemScores
@@ -184,9 +186,13 @@ class ELMRec(nn.Module):
         """What ``encode`` gives, of what ``embed`` gives."""
         if target_places is not None:
             soft_prompts = 0 if self.prompts is None else self.config.prompt_num
-            states = encode(self.t5, embeds, mask, causal_from=soft_prompts)
             rows, places = target_places.unbind(dim=1)
-            states = states[rows, places + soft_prompts][:, None]  # (N, 1, D)
+            first, wanted = 0, slice(None)
+            if own_kernels(places):  # a GPU is not asked where they are, for that would wait for it
+                first, last = (place.item() + soft_prompts for place in places.aminmax())
+                wanted = slice(first, last + 1)
+            states = encode(self.t5, embeds, mask, soft_prompts, wanted)
+            states = states[rows, places + soft_prompts - first][:, None]  # (N, 1, D)
             return states, mask.new_ones(len(states), 1)
         seen = torch.ones_like(mask) if self.config.decoder_sees_pads else mask
         if self._own_encoder:
@@ -219,12 +225,15 @@ class ELMRec(nn.Module):
             outputs = BaseModelOutput(last_hidden_state=states)
             return self.t5(encoder_outputs=outputs, attention_mask=mask, labels=labels).loss
         steps = self.t5._shift_right(labels)[:, : self.item_loss.steps]
-        hidden = self.t5.decoder(
-            input_ids=steps,
-            encoder_hidden_states=states,
-            encoder_attention_mask=mask,
-            use_cache=False,
-        ).last_hidden_state
+        if target_places is not None and steps.shape[1] == 1 and self._own_encoder:
+            hidden = first_step(self.t5, states)
+        else:
+            hidden = self.t5.decoder(
+                input_ids=steps,
+                encoder_hidden_states=states,
+                encoder_attention_mask=mask,
+                use_cache=False,
+            ).last_hidden_state
         if self.t5.config.scale_decoder_outputs:
             hidden = hidden * self.t5.config.d_model**-0.5
         return self.item_loss(hidden, self.t5.lm_head.weight, items)

@@ -19,8 +19,9 @@ def encode(
     embeds: torch.Tensor,
     mask: torch.Tensor,
     causal_from: int | None = None,
+    wanted: slice = slice(None),
 ) -> torch.Tensor:
-    """Encoder states (B, S, D).
+    """Encoder states (B, S, D), or of the positions that are wanted.
 
     Args:
         t5: the model.
@@ -28,6 +29,7 @@ def encode(
         mask: (B, S) 1 on what may be attended to.
         causal_from: from here on, a token attends to those before it only (and the tokens before
             here only to one another); None: all attend to all.
+        wanted: positions whose states are asked for: the last layer is computed for them alone.
     """
     stack = t5.encoder
     p = stack.dropout.p if stack.training else 0.0
@@ -43,7 +45,10 @@ def encode(
     for block in stack.block:
         attention, feed_forward = block.layer
         own, h = attention.SelfAttention, for_product(attention.layer_norm(x))
-        q, k, v = (split_heads(linear(h), own.n_heads) for linear in (own.q, own.k, own.v))
+        k, v = (split_heads(linear(h), own.n_heads) for linear in (own.k, own.v))
+        if block is stack.block[-1]:
+            x, h, bias = x[:, wanted], h[:, wanted], bias[:, :, wanted].contiguous()
+        q = split_heads(own.q(h), own.n_heads)
         out = own.o(merge_heads(biased_attention(q, k, v, bias, closed, p)))
         x = x + dropout(out, p)
         x = x + dropout(feed_forward_states(feed_forward, x, p), p)

@@ -21,7 +21,8 @@ from torch import nn
 
 from modules.loader.trie import ItemTrie, branching
 
-_CHUNK = 1 << 19  # scores worked on at a time: 2 MB in float32
+_SCORES = 1 << 23  # worked on at a time: 32 MB in float32
+_CHUNK = 1 << 19  # the same where chunks are cut out of the items as well
 # Of more items than this, a chunk of all their scores is of a few rows only, and products of so few
 # read all embeddings each time. Then chunks are cut out of the items as well.
 _WIDE = 1 << 15
@@ -90,7 +91,7 @@ class ContinuationLoss(nn.Module):
             weight = self._of_items(output_embeddings)
             return _SumByChunks.apply(rows, weight, columns, dtype) / len(items)
         allowed = None if self.forced else self.allowed
-        weight = output_embeddings[self.vocabulary]
+        weight = self._of_items(output_embeddings)
         total = _SumOfLosses.apply(rows, weight, columns, prefix[scored], allowed, None, dtype)
         return total / len(items)
 
@@ -130,36 +131,39 @@ def drawn_columns(
 
 
 class _SumOfLosses(torch.autograd.Function):
-    """A few rows at a time, so that their scores stay in the cache: over a catalogue of 10^4 to
-    10^5 tokens, (N, V') scores, their softmax and their gradient would each be a pass over memory.
-    Gradients are made on the way, while the scores are at hand."""
+    """As many rows at a time as ``_SCORES`` allows: usually all of a step, for each part of them
+    adds to the gradient of all embeddings, and products of few rows are slow. Gradients are made
+    on the way, while the scores are at hand."""
 
     @staticmethod
     def forward(ctx, rows, weight, columns, prefixes, allowed, more, dtype):
         needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden, weights = rows.detach().to(dtype), weight.detach().to(dtype)
-        across = weights.T.contiguous()
         grad_rows = torch.empty_like(rows, dtype=torch.float32) if needed else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needed else None
-        size = max(1, _CHUNK // len(weight))
+        grad_weight = None
+        size = max(1, _SCORES // len(weight))
         loss = rows.new_zeros((), dtype=torch.float32)
         for at in range(0, len(rows), size):
             part = slice(at, at + size)
-            scores = (hidden[part] @ across).float()
+            scores = (hidden[part] @ weights.T).float()
             if allowed is not None:
                 scores.masked_fill_(~allowed[prefixes[part]], float("-inf"))
             if more is not None:
                 scores += more
-            total = scores.logsumexp(dim=1, keepdim=True)
             own = columns[part, None]
-            loss += (total - scores.gather(1, own)).sum()
+            highest = scores.amax(dim=1, keepdim=True)
+            of_own = scores.gather(1, own) - highest
+            total = scores.sub_(highest).exp_().sum(dim=1, keepdim=True)
+            loss += (total.log() - of_own).sum()
             if needed:  # softmax less the one-hot target
-                scores.sub_(total).exp_()
+                scores.mul_(1 / total)
                 scores.scatter_add_(1, own, scores.new_full(own.shape, -1.0))
                 rounded = scores.to(dtype)
                 grad_rows[part] = rounded @ weights
-                grad_weight += rounded.T @ hidden[part]
+                of_part = (rounded.T @ hidden[part]).float()
+                grad_weight = of_part if grad_weight is None else grad_weight.add_(of_part)
         if needed:
+            grad_weight = torch.zeros_like(weight) if grad_weight is None else grad_weight
             ctx.save_for_backward(grad_rows.to(rows.dtype), grad_weight.to(weight.dtype))
         return loss
 

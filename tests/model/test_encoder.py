@@ -133,3 +133,23 @@ def test_keep_leaves_kept_entries_untouched() -> None:
     assert torch.equal(keep(x, bits), torch.where(bits == 0, 0.0, x))
     assert set(bits.unique().tolist()) == {-1, 0}
     assert keep(x, None) is x
+
+
+@pytest.mark.parametrize("causal_from", [None, 2])
+def test_wanted_positions_have_the_states_and_gradients_of_the_whole(causal_from) -> None:
+    t5, wanted = _t5("relu").train(), slice(4, 11)
+    embeds, _ = _inputs()
+    mask = torch.ones(embeds.shape[:2], dtype=torch.long)
+    found = []
+    for run in (
+        lambda x: encode(t5, x, mask, causal_from, wanted),
+        lambda x: encode(t5, x, mask, causal_from)[:, wanted],
+    ):
+        t5.zero_grad()
+        x = embeds.clone().requires_grad_()
+        states = run(x)
+        states.square().sum().backward()
+        named = t5.encoder.named_parameters()
+        found.append((states, x.grad, {n: p.grad for n, p in named if p.grad is not None}))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
