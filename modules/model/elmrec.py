@@ -26,12 +26,15 @@ from modules.model.dropout import own_kernels
 from modules.model.encoder import encode
 from modules.model.first_step import first_step
 from modules.model.folder import load_model
-from modules.model.graph import PROPAGATIONS, Graph, without_edges
+from modules.model.graph import PROPAGATIONS, ROWS_OF, Graph, without_edges
 from modules.model.item_scores import ItemScores
 from modules.model.loss import ContinuationLoss
 from modules.model.weights import to_file, write_model
 from modules.presets import ITEM_GRAPHS
 from modules.tasks import METHODS, Task, WholeWords
+
+# Rows of W are propagated by themselves where there are so many times fewer than E0 is wide.
+_FEW = 4
 
 
 class ELMRec(nn.Module):
@@ -119,13 +122,31 @@ class ELMRec(nn.Module):
             self._propagated = self._propagate(features), origin
         return self._propagated[0]
 
+    def _whole_words(self, batch: Batch) -> torch.Tensor:
+        """W[whole-word id], (B, S, D). Where a training step reads few rows of W, it makes no more.
+        (A GPU is not asked how many, for that would wait for it.)"""
+        scheme, ids, no_word = self.schemes[batch.task], batch.whole_word_ids, self._no_word
+        if scheme is WholeWords.GRAPH and self.training and self.frozen is None:
+            nodes, places = ids.unique(return_inverse=True) if own_kernels(ids) else (None, None)
+            features, few = self.nodes.weight, ROWS_OF.get(self.config.propagation)
+            if few and nodes is not None and _FEW * len(nodes) <= features.shape[1]:
+                graph = self._graph(batch.own_edges)
+                table = few(features, graph, self.config.graph_layers, nodes)
+                no_word = no_word if nodes[0] == 0 else None  # where it is among them, it is first
+                return nn.functional.embedding(places, table, no_word)
+        # padding_idx: that row is used as it is, and not trained.
+        return nn.functional.embedding(ids, self.whole_word_table(scheme, batch.own_edges), no_word)
+
     def _propagate(
         self, features: torch.Tensor, own_edges: torch.Tensor | None = None
     ) -> torch.Tensor:
+        make = PROPAGATIONS[self.config.propagation]
+        return make(features, self._graph(own_edges), self.config.graph_layers)
+
+    def _graph(self, own_edges: torch.Tensor | None = None) -> Graph:
+        """The user-item graph of a step."""
         graph = self._kept("graph")
-        if own_edges is not None:
-            graph = without_edges(graph, *own_edges.to(features.device))
-        return PROPAGATIONS[self.config.propagation](features, graph, self.config.graph_layers)
+        return graph if own_edges is None else without_edges(graph, *own_edges.to(graph.col.device))
 
     def freeze_table(
         self, own_edges: torch.Tensor | None = None, gradient: torch.Tensor | None = None
@@ -161,10 +182,7 @@ class ELMRec(nn.Module):
     def embed(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """[p ; E + alpha W]: (B, K + S, D) and its attention mask (B, K + S)."""
         tokens = self.t5.shared(batch.input_ids)
-        table = self.whole_word_table(self.schemes[batch.task], batch.own_edges)
-        # padding_idx: that row is used as it is, and not trained.
-        whole_words = nn.functional.embedding(batch.whole_word_ids, table, self._no_word)
-        embeds = tokens + self.config.alpha * whole_words  # (B, S, D)
+        embeds = tokens + self.config.alpha * self._whole_words(batch)  # (B, S, D)
         mask = batch.attention_mask
         if self.prompts is None:
             return embeds, mask

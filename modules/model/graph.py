@@ -136,5 +136,42 @@ def propagate(features: torch.Tensor, graph: Graph, layers: int) -> torch.Tensor
         return _Propagate.apply(features, matrix, layers)
 
 
+class _PropagateTo(torch.autograd.Function):
+    """A few rows of W: hops of as many columns as rows are asked for, in place of D."""
+
+    @staticmethod
+    def forward(ctx, features, matrix, layers: int, nodes: torch.Tensor) -> torch.Tensor:
+        asked = features.new_zeros(len(features), len(nodes))
+        asked[nodes, torch.arange(len(nodes), device=nodes.device)] = 1.0
+        weights = _propagate(asked, matrix, layers)  # (N, n): column j is row nodes[j] of sum A^k
+        ctx.save_for_backward(weights)
+        return weights.T @ features
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (weights,) = ctx.saved_tensors
+        return weights @ grad, None, None, None
+
+
+def propagate_to(
+    features: torch.Tensor, graph: Graph, layers: int, nodes: torch.Tensor
+) -> torch.Tensor:
+    """Some rows of what ``propagate`` gives. A_hat is symmetric, so that a row of W is a column of
+    sum_k A_hat^k, times E0: cheaper than all of W where fewer rows are asked for than E0 is wide.
+
+    Args:
+        features, graph, layers: as in ``propagate``.
+        nodes: (n,) int64, different ones.
+
+    Returns:
+        (n, D).
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        matrix = Graph(graph.crow, graph.col, graph.values.to(features.dtype)).matrix()
+        return _PropagateTo.apply(features, matrix, layers, nodes)
+
+
 # What makes W of E0: (features (N, D), graph, L) -> (N, D), differentiable in the features.
 PROPAGATIONS = {"lightgcn": propagate}
+# And some rows of it, of those that can: (features (N, D), graph, L, nodes (n,)) -> (n, D).
+ROWS_OF = {"lightgcn": propagate_to}

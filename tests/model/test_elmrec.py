@@ -116,6 +116,37 @@ def test_embeddings_by_numpy(model, dataset, pieces):
     assert torch.equal(mask[:, 3:], batch.attention_mask)
 
 
+@pytest.mark.parametrize("own_edges", [None, [[1, 3], [9, 0]]])
+def test_few_rows_of_w_made_by_themselves_are_those_of_the_whole(
+    own_edges, model, pieces, monkeypatch
+):
+    model.train()
+    edges = None if own_edges is None else torch.tensor(own_edges)
+    batch = batch_of(Task.DIRECT, pieces)._replace(own_edges=edges)
+    found = []
+    for few in (0, 1 << 20):  # every step's rows are few; none's are
+        monkeypatch.setattr("modules.model.elmrec._FEW", few)
+        embeds, _ = model.embed(batch)
+        made = "_PropagateTo" if few == 0 else "_Propagate"
+        (gradient,) = torch.autograd.grad(embeds.square().sum(), model.nodes.weight)
+        assert calls(embeds.grad_fn) & {"_PropagateToBackward", "_PropagateBackward"} == {
+            f"{made}Backward"
+        }
+        found.append((embeds, gradient))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+    assert not found[0][1][0].any()  # row 0 is not trained
+
+
+def calls(node) -> set[str]:
+    """The names of all that a gradient goes through."""
+    found, ahead = set(), [node]
+    while ahead:
+        node = ahead.pop()
+        found.add(node.name())
+        ahead += [step for step, _ in node.next_functions if step is not None]
+    return found
+
+
 def test_sequential_uses_positions_and_p5_has_no_prompts(dataset, tokenizer, pieces):
     config = ELMRecConfig(4, 12, method="p5", alpha=1.0)
     p5 = ELMRec(random_t5(len(tokenizer)), config, graph=None)

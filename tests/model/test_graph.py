@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from modules.model.graph import normalized_adjacency, propagate, without_edges
+from modules.model.graph import normalized_adjacency, propagate, propagate_to, without_edges
 
 # Three users and four items; item 4 (node 7) and node 0 are isolated.
 EDGES = np.array([[1, 1, 2, 3, 3, 3], [1, 2, 2, 1, 2, 3]])
@@ -55,6 +55,24 @@ def test_gradient():
     graph = normalized_adjacency(EDGES, N_USERS, N_ITEMS)
     features = torch.randn(N, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda e: propagate(e, graph, 3), (features,))
+
+
+@pytest.mark.parametrize("layers", [0, 1, 4])
+def test_rows_by_themselves_are_rows_of_the_whole(layers):
+    graph = normalized_adjacency(EDGES, N_USERS, N_ITEMS)
+    nodes = torch.tensor([6, 0, 2, 7])
+    weight = torch.randn(4, 5, dtype=torch.float64)
+    found = []
+    for rows in (
+        lambda e: propagate_to(e, graph, layers, nodes),
+        lambda e: propagate(e, graph, layers)[nodes],
+    ):
+        features = torch.randn(N, 5, dtype=torch.float64, generator=torch.manual_seed(0))
+        features.requires_grad_()
+        out = rows(features)
+        (out * weight).sum().backward()
+        found.append((out, features.grad))
+    torch.testing.assert_close(*found)
 
 
 def test_full_precision_under_autocast():
