@@ -107,8 +107,8 @@ def _facts(run: RunResults) -> Iterator[tuple[str, str]]:
         backbone = run.record.arguments.get("backbone") or "an imported T5"
         yield "model", f"{run.record.title.partition(',')[0]} on {backbone}; {_symbols(own)}"
     yield "protocol", f"{first.protocol}; item numbers {first.item_ids}"
-    code = first.commit or "not from git"
-    yield "code", code.replace("+", ", and changes that were not committed")
+    code, plus, _ = (first.commit or "not from git").partition("+")
+    yield "code", code[:12] + plus.replace("+", ", and changes that were not committed")
     yield "versions", ", ".join(f"{k} {v}" for k, v in first.versions.items())
 
 

@@ -34,7 +34,8 @@ _STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#e4e4e4",
     "legend.frameon": False,
-    "figure.facecolor": "white",
+    "figure.facecolor": "none",  # the page's own, by day and by night
+    "axes.facecolor": "none",
 }
 
 
