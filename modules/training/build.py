@@ -11,6 +11,7 @@ from modules.data.dataset import RecDataset
 from modules.data.item_graph import item_graph
 from modules.data.negatives import NegativeSampler
 from modules.data.protocols import TrainView, item_numbers
+from modules.loader.ahead import Ahead
 from modules.loader.batches import BatchSize
 from modules.loader.pieces import prompt_pieces, text_targets
 from modules.loader.prompts import Prompts
@@ -157,5 +158,7 @@ def new_trainer(
 ) -> Trainer:
     """The trainer of a run. stop_asked: asked after each step; when true, training ends there."""
     streams = training_streams(run, settings, view)
+    if run.machine.device.type == "cuda":
+        streams = {task: Ahead(stream) for task, stream in streams.items()}
     validation = Validation.of(run, settings)
     return Trainer(run.model, streams, validation, settings, run.machine, stop_asked)

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from modules.loader.ahead import Ahead
 from modules.loader.training_stream import TrainingStream, TrainStep, edges_ahead, task_of_step
 from modules.model.dropout import set_dropout
 from modules.model.elmrec import ELMRec
@@ -42,7 +43,7 @@ class Trainer:
     def __init__(
         self,
         model: ELMRec,
-        streams: Mapping[Task, TrainingStream],
+        streams: Mapping[Task, TrainingStream | Ahead],
         validation: Validation,
         settings: Settings,
         machine: Machine,
