@@ -245,8 +245,9 @@ def run_baselines(args: argparse.Namespace) -> None:
     )
     grid = tuple({"l2": value} for value in args.ease_l2)
     tried = BASELINES | {"ease": BASELINES["ease"]._replace(settings=grid)}
-    for name, folder in folders.items():
-        baselines.run_baseline(arena, name, tried[name], folder, vars(args), args.trec)
+    chosen = {name: tried[name] for name in folders}
+    for name, baseline in baselines.that_fit(chosen, arena.train).items():
+        baselines.run_baseline(arena, name, baseline, folders[name], vars(args), args.trec)
 
 
 def print_table(args: argparse.Namespace) -> None:

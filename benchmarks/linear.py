@@ -13,7 +13,7 @@ from modules.baselines.linear import LinearItems
 from modules.data.candidates import valid_candidates
 from modules.data.dataset import HeldOut
 from modules.data.histories import weighted_histories
-from modules.data.item_graph import PAST, solve
+from modules.data.item_graph import PAST, linear_weights
 from modules.evaluation.decode import Decoding
 from modules.evaluation.ranker import Ranker
 from modules.evaluation.reranking import rank_of, rerank
@@ -51,8 +51,8 @@ def main() -> None:
     samples = run.prompts.sequential(users, histories, targets, BatchSize(64))
     candidates = valid_candidates(dataset, users, 99, run.record.seed)
     ranker = Ranker.of(run, Decoding("exact"))
-    matrix = solve(dataset)
-    weighted = weighted_histories(dataset, held_out, PAST, MAX_HISTORY)[users - 1]
+    matrix = linear_weights(dataset)
+    weighted = weighted_histories(dataset, held_out, PAST, MAX_HISTORY, users)
     rows = []
     for weight in (*args.weights, ALONE):
         linear = LinearItems(matrix, weighted, weight) if weight else None

@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "simple": ["BASELINES"],
         "linear": ["linear_items"],
         "folder": ["check_baseline_folder"],
-        "tuning": ["make_arena", "run_baseline"],
+        "tuning": ["make_arena", "run_baseline", "that_fit"],
     },
 )

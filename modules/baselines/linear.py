@@ -10,7 +10,7 @@ from scipy import sparse
 
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.histories import weighted_histories
-from modules.data.item_graph import PAST, solve
+from modules.data.item_graph import PAST, linear_weights
 from modules.tasks import MAX_HISTORY
 from utils.console import say
 
@@ -18,13 +18,16 @@ from utils.console import say
 class LinearItems:
     """Scores of all items for some users, times a weight."""
 
-    def __init__(self, matrix: np.ndarray, histories: sparse.csr_matrix, weight: float) -> None:
+    def __init__(
+        self, matrix: np.ndarray | sparse.csr_matrix, histories: sparse.csr_matrix, weight: float
+    ) -> None:
         """matrix: (I + 1, I + 1) B; histories: (n, I + 1), a row a sample; weight: β."""
         self._matrix, self._histories, self._weight = matrix, histories, np.float32(weight)
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """(b, I + 1) float32, to be added to log-probabilities."""
-        return self._weight * (self._histories[rows] @ self._matrix)
+        found = self._histories[rows] @ self._matrix
+        return self._weight * (found.toarray() if sparse.issparse(found) else found)
 
 
 def linear_items(
@@ -35,5 +38,5 @@ def linear_items(
     if not weight:
         return None
     say(f"fitting the linear model of {dataset.n_items:,} items")
-    histories = weighted_histories(dataset, held_out, PAST, MAX_HISTORY)[users - 1]
-    return LinearItems(solve(dataset), histories, weight)
+    histories = weighted_histories(dataset, held_out, PAST, MAX_HISTORY, users)
+    return LinearItems(linear_weights(dataset), histories, weight)

@@ -15,6 +15,7 @@ from modules.baselines.tuning import Arena, Fits, Known, rank_all
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.histories import train_matrix, weighted_histories
 from modules.evaluation.seen import Tested
+from utils.console import say
 from utils.metrics.ranking import ndcg
 
 MOST_EASE_ITEMS = 20_000  # whose matrix takes 1.6 GB, and a minute on two cores
@@ -43,12 +44,16 @@ def quick_ranks(
     arena = Arena(dataset, train, place, seed, 0, 0, DECAYS, seen, tested, users, seen)
     found = {}
     for name, setting in QUICK.items():
-        if name == "ease" and dataset.n_items > MOST_EASE_ITEMS:
-            continue
         baseline = BASELINES[name]
+        lack = baseline.lack(train, setting)
+        if name == "ease" and dataset.n_items > MOST_EASE_ITEMS:
+            lack = f"takes minutes with more than {MOST_EASE_ITEMS:,} items"
+        if lack:
+            say(f"{baseline.title} is not compared: it {lack}")
+            continue
         score, tried = Fits(arena, baseline).scorer(setting), []
         for decay in DECAYS if baseline.weighs_recency else (1.0,):
-            histories = weighted_histories(dataset, HeldOut.VALIDATION, decay)[users - 1]
+            histories = weighted_histories(dataset, HeldOut.VALIDATION, decay, users=users)
             known = Known(histories, HeldOut.VALIDATION, users)
             tried.append(rank_all(arena, score, known, HeldOut.VALIDATION, 0).ranks)
         found[baseline.title] = max(tried, key=lambda ranks: ndcg(ranks, 10))

@@ -9,6 +9,13 @@ from modules.data.dataset import RecDataset
 from modules.randomness import Stream, rng
 from utils.metrics.ranking import NOT_RANKED
 
+_USERS, _SCORES = 512, 1 << 25
+
+
+def users_at_a_time(n_items: int) -> int:
+    """For so many users the scores of all items are made at once."""
+    return max(min(_USERS, _SCORES // n_items), 1)
+
 
 class RankedExactly(NamedTuple):
     """Lists of n users, and the exact rank of their targets."""

@@ -14,10 +14,13 @@ from scipy.linalg import lapack
 
 from modules.baselines.scorer import Asked, Scorer
 from modules.data.dataset import RecDataset
-from modules.data.item_graph import solve
+from modules.data.item_graph import MAX_ITEMS, linear_weights
+from modules.data.pairs import largest, stretches_of
 from utils.errors import UserError
+from utils.memory import lack_of_memory
 
-MAX_EASE_ITEMS = 40_000  # whose square in float32 takes 6.4 GB
+MAX_EASE_ITEMS = 40_000  # of more, the inverse takes an hour
+_PAIRS = 1 << 24  # of items, at a time
 _BLOCK = 512  # rows or columns handled at a time, so that temporaries stay small
 
 
@@ -31,7 +34,12 @@ class Baseline(NamedTuple):
     takes_dataset: bool = False  # fitted on the data set, in place of the train matrix
     by_name: bool = False  # tried only where it is asked for: takes long, or a package
     tasks: tuple[str, ...] = ("sequential", "direct")
+    needs: Callable[..., int] = lambda train, **setting: 0  # bytes; what is small is not counted
     item_ids: str = "not used"  # "published": reads something out of the numbers themselves
+
+    def lack(self, train: sparse.csr_matrix, setting: dict[str, Any]) -> str | None:
+        """Why a setting cannot be fitted: it ...; None where it can."""
+        return lack_of_memory(self.needs(train, **setting))
 
 
 def popularity(train: sparse.csr_matrix, *, seed: int) -> Scorer:
@@ -46,18 +54,37 @@ def item_knn(train: sparse.csr_matrix, *, seed: int, neighbours: int | None) -> 
     cos(i, j) = |users of both| / sqrt(|users of i| |users of j|); of each item of the history
     the ``neighbours`` nearest count, or all.
     """
-    together = (train.T @ train).tocoo()
     counts = np.asarray(train.sum(axis=0)).ravel()
-    keep = together.row != together.col
-    rows, columns = together.row[keep], together.col[keep]
-    cosines = (together.data[keep] / np.sqrt(counts[rows] * counts[columns])).astype(np.float32)
-    if neighbours is not None:
-        order = np.lexsort((-cosines, rows))
-        starts = np.searchsorted(rows[order], rows[order], side="left")
-        near = order[np.arange(len(order)) - starts < neighbours]
-        rows, columns, cosines = rows[near], columns[near], cosines[near]
-    similarity = sparse.csr_matrix((cosines, (rows, columns)), together.shape)
+    across, blocks = train.T.tocsr(), []
+    for first, last in stretches_of(across @ np.diff(train.indptr), _PAIRS):
+        together = (across[first:last] @ train).tocoo()
+        keep = together.row + first != together.col
+        rows, columns = together.row[keep], together.col[keep]
+        sizes = counts[rows + first] * counts[columns]
+        cosines = (together.data[keep] / np.sqrt(sizes)).astype(np.float32)
+        block = sparse.csr_matrix((cosines, (rows, columns)), together.shape)
+        blocks.append(block if neighbours is None else largest(block, neighbours))
+    similarity = sparse.vstack(blocks, format="csr")
     return lambda histories, asked: (histories @ similarity).toarray()
+
+
+def _pairs(train: sparse.csr_matrix) -> int:
+    """Pairs of items that a user has both of, at most."""
+    return min(int(np.square(np.diff(train.indptr)).sum()), train.shape[1] ** 2)
+
+
+def _knn_needs(train: sparse.csr_matrix, neighbours: int | None) -> int:
+    most = _pairs(train) if neighbours is None else neighbours * train.shape[1]
+    return 16 * min(most, _pairs(train))  # a number and a place each, and once more put together
+
+
+def _ease_needs(train: sparse.csr_matrix, l2: float) -> int:
+    return 4 * train.shape[1] ** 2 + 12 * _pairs(train)
+
+
+def _linear_needs(train: sparse.csr_matrix, **setting: float) -> int:
+    n = train.shape[1]
+    return 8 * n**2 if n <= MAX_ITEMS else 0
 
 
 def ease(train: sparse.csr_matrix, *, seed: int, l2: float) -> Scorer:
@@ -67,7 +94,7 @@ def ease(train: sparse.csr_matrix, *, seed: int, l2: float) -> Scorer:
     inverse is Cholesky's, in float32, in the place of the Gram matrix.
 
     Raises:
-        UserError: where the catalogue is too large for the memory of a usual machine.
+        UserError: where there are more than ``MAX_EASE_ITEMS``.
     """
     n = train.shape[1]
     if n > MAX_EASE_ITEMS:
@@ -122,7 +149,9 @@ def linear_next_items(
     dataset: RecDataset, *, seed: int, l2: float, past: float, future: float
 ) -> Scorer:
     """See modules/data/item_graph.py: unlike the others it knows what came before what."""
-    matrix = solve(dataset, l2, past, future)
+    matrix = linear_weights(dataset, l2, past, future)
+    if sparse.issparse(matrix):
+        return lambda histories, asked: (histories @ matrix).toarray()
     return lambda histories, asked: histories @ matrix
 
 
@@ -173,8 +202,15 @@ BASELINES = {
         item_knn,
         tuple({"neighbours": k} for k in (100, 200, None)),
         weighs_recency=True,
+        needs=_knn_needs,
     ),
-    "ease": Baseline("EASE", ease, tuple({"l2": value} for value in EASE_L2), weighs_recency=True),
+    "ease": Baseline(
+        "EASE",
+        ease,
+        tuple({"l2": value} for value in EASE_L2),
+        weighs_recency=True,
+        needs=_ease_needs,
+    ),
     "linear": Baseline(
         "linear",
         linear_next_items,
@@ -182,6 +218,7 @@ BASELINES = {
         weighs_recency=True,
         tasks=("sequential",),
         takes_dataset=True,
+        needs=_linear_needs,
     ),
     "next_number": Baseline(
         "next number", next_number, tasks=("sequential",), item_ids="published"

@@ -5,14 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from modules.baselines.ranking import rank_rows, tie_places
+from modules.baselines.ranking import rank_rows, tie_places, users_at_a_time
 from modules.baselines.scorer import Scorer, ask
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.histories import train_matrix
 from utils.console import progress, say
 from utils.metrics.ranking import ndcg
 
-_USERS_AT_A_TIME = 512
 _STEPS = 16  # an epoch has at least so many
 
 
@@ -71,8 +70,9 @@ def validation_ndcg(dataset: RecDataset, score: Scorer, place: np.ndarray) -> fl
     had, catalogue = train_matrix(dataset), np.arange(dataset.n_items + 1)[None]
     targets = dataset.valid_items.astype(np.int64)
     ranks = []
-    for start in range(0, dataset.n_users, _USERS_AT_A_TIME):
-        rows = slice(start, start + _USERS_AT_A_TIME)
+    size = users_at_a_time(dataset.n_items)
+    for start in range(0, dataset.n_users, size):
+        rows = slice(start, start + size)
         scores = score(had[rows], ask(dataset, dataset.users[rows], HeldOut.VALIDATION))
         scores[:, 0] = -np.inf  # no item
         scores[had[rows].nonzero()] = -np.inf

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from modules.baselines.folder import check_baseline_folder, start_baseline
-from modules.baselines.ranking import RankedExactly, rank_rows, tie_places
+from modules.baselines.ranking import RankedExactly, rank_rows, tie_places, users_at_a_time
 from modules.baselines.scorer import Scorer, ask
 from modules.baselines.simple import Baseline
 from modules.data.candidates import test_candidates, valid_candidates
@@ -33,12 +33,11 @@ from modules.evaluation.seen import (
 from modules.reports.page import write_report
 from modules.runs.writing import write_results
 from utils.console import by_product, progress, say
+from utils.errors import UserError
 from utils.files import sweep
 from utils.locks import LOCK_FILE, locked
 from utils.metrics.catalogue import catalogue_figures
 from utils.metrics.ranking import ndcg
-
-_USERS_AT_A_TIME = 512
 
 
 class Arena(NamedTuple):
@@ -115,12 +114,13 @@ def rank_all(
     users = dataset.users if known.users is None else known.users
     targets = dataset.targets(users, held_out).astype(np.int64)
     seen = arena.seen if held_out == HeldOut.TEST else arena.validation_seen
-    had = None if seen == KEEP else weighted_histories(dataset, held_out, 1.0)[users - 1]
+    had = None if seen == KEEP else weighted_histories(dataset, held_out, 1.0, users=users)
     catalogue = np.arange(dataset.n_items + 1)[None]
     parts = []
     bar = progress(len(users), "ranking", "user", shown=known.users is None)
-    for start in range(0, len(users), _USERS_AT_A_TIME):
-        rows = slice(start, start + _USERS_AT_A_TIME)
+    size = users_at_a_time(dataset.n_items)
+    for start in range(0, len(users), size):
+        rows = slice(start, start + size)
         scores = score(known.histories[rows], ask(dataset, users[rows], known.until))
         scores[:, 0] = -np.inf  # no item
         if candidates is None:
@@ -161,6 +161,29 @@ class Fits:
             seen = self.arena.dataset if self.baseline.takes_dataset else self.arena.train
             self._last = setting, self.baseline.fit(seen, seed=self.arena.seed, **setting)
         return self._last[1]
+
+
+def that_fit(chosen: dict[str, Baseline], train: sparse.csr_matrix) -> dict[str, Baseline]:
+    """Baselines by name, with those of their settings that there is memory for; what is left out
+    is said.
+
+    Raises:
+        UserError: where nothing is left.
+    """
+    fitting, lacks = {}, []
+    for name, baseline in chosen.items():
+        settings = []
+        for setting in baseline.settings:
+            if lack := baseline.lack(train, setting):
+                lacks.append(f"{' '.join([name, *map(str, setting.items())])} {lack}")
+                say(f"left out: {lacks[-1]}")
+            else:
+                settings.append(setting)
+        if settings:
+            fitting[name] = baseline._replace(settings=tuple(settings))
+    if not fitting:
+        raise UserError(f"--methods {','.join(chosen)}: {lacks[0]}. Name others.")
+    return fitting
 
 
 def tune(fits: Fits) -> dict[str, list[Choice]]:

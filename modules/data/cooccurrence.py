@@ -11,12 +11,19 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from modules.data.dataset import HeldOut, RecDataset
+from modules.data.pairs import pair_weights
+from utils.console import say
 
 DECAY = 0.7  # of a pair's weight, for each step that it is further apart
 ORDER_WIDTH = 64  # of the vectors that numbers are ordered by
 # Up to so many items all eigenvectors are solved for. The search for a few of them goes on from
 # random vectors where it has found all of a part of the graph: small data would differ by run.
 DENSE = 1024
+# Of more items the eigenvectors are found roughly, in minutes, from the nearest partners of each:
+# the search would take hours, and all pairs the memory.
+MANY = 50_000
+_PARTNERS = 128
+_BEYOND, _ROUNDS = 32, 6  # vectors more than wanted; products, each of which sharpens them
 
 
 def cooccurrence(dataset: RecDataset, decay: float = DECAY) -> scipy.sparse.csr_array:
@@ -40,11 +47,16 @@ def cooccurrence_vectors(dataset: RecDataset, width: int, decay: float = DECAY) 
     Of I items, I - 1 numbers say all there is to say: what is wider ends in zeros."""
     n_items = dataset.n_items
     rank = min(width, n_items - 1)
-    counts = cooccurrence(dataset, decay)
+    many = n_items > MANY
+    if many:
+        say(f"co-occurrence vectors of {n_items:,} items, roughly")
+    counts = near_cooccurrence(dataset, decay) if many else cooccurrence(dataset, decay)
     degrees = counts.sum(axis=1)
     scale = scipy.sparse.diags_array(np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5)
     matrix = scale @ counts @ scale + scipy.sparse.eye_array(n_items)
-    if n_items <= DENSE:
+    if many:
+        values, vectors = rough_eigenvectors(matrix.tocsr().astype(np.float32), rank)
+    elif n_items <= DENSE:
         values, vectors = np.linalg.eigh(matrix.toarray())
         values, vectors = values[-rank:], vectors[:, -rank:]
     else:
@@ -54,6 +66,26 @@ def cooccurrence_vectors(dataset: RecDataset, width: int, decay: float = DECAY) 
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
     return np.pad(vectors, ((0, 0), (0, width - rank)))
+
+
+def near_cooccurrence(dataset: RecDataset, decay: float) -> scipy.sparse.csr_array:
+    """C, with the ``_PARTNERS`` largest entries of each row and of each column alone."""
+    gaps = np.arange(int(dataset.lengths.max()))
+    weights = np.where(gaps > 0, decay ** (gaps - 1.0), 0.0)[:, None]
+    counts = pair_weights(dataset, weights, _PARTNERS, both=True)[1:, 1:]
+    return scipy.sparse.csr_array(counts.maximum(counts.T))
+
+
+def rough_eigenvectors(matrix: scipy.sparse.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``rank`` largest eigenvalues of a symmetric (n, n) matrix that has no negative ones, in
+    rising order, and their (n, rank) vectors: by what the matrix makes of random vectors."""
+    size = min(rank + _BEYOND, matrix.shape[0])
+    drawn = np.random.default_rng(0)  # the same data give the same vectors
+    space = drawn.standard_normal((matrix.shape[0], size), dtype=np.float32)
+    for _ in range(_ROUNDS):
+        space = np.linalg.qr(matrix @ space)[0]
+    values, turns = np.linalg.eigh(space.T @ (matrix @ space))
+    return values[-rank:], space @ turns[:, -rank:]
 
 
 def collaborative_numbers(dataset: RecDataset) -> np.ndarray:

@@ -51,10 +51,16 @@ def weighted_rows(
 
 
 def weighted_histories(
-    dataset: RecDataset, held_out: HeldOut, decay: float, longest: int | None = None
+    dataset: RecDataset,
+    held_out: HeldOut,
+    decay: float,
+    longest: int | None = None,
+    users: np.ndarray | None = None,
 ) -> sparse.csr_matrix:
-    """(U, I + 1): what each user had before the target, or the last ``longest`` items of it."""
-    starts, stops = dataset.offsets[:-1], dataset.offsets[1:] - held_out
+    """(n, I + 1): what each of n users, or everybody, had before the target, or the last
+    ``longest`` items of it."""
+    users = dataset.users if users is None else users
+    starts, stops = dataset.offsets[users - 1], dataset.offsets[users] - held_out
     if longest is not None:
         starts = np.maximum(starts, stops - longest)
     return weighted_stretches(dataset, starts, stops, decay)

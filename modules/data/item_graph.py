@@ -28,11 +28,18 @@ from scipy.linalg import lapack
 
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.histories import Stretches, train_matrix, weighted_rows, weighted_stretches
+from modules.data.near_items import solve_near
 from modules.tasks import MAX_HISTORY
+from utils.console import say
 from utils.errors import UserError
+from utils.memory import check_memory
 
 PAST, FUTURE, L2 = 0.5, 0.5, 30.0  # chosen on Beauty's validation items
-MAX_ITEMS = 30_000  # two matrices of their square in float32 take 7 GB
+# Of more items B is solved with the near ones of each alone: two matrices of the square of these,
+# in float32, take 7 GB.
+MAX_ITEMS = 30_000
+# Of more pairs of items with a path than this, ``paths`` is kept as its first hop.
+MOST_PATHS = 50_000_000
 # Weights below are no edges. On Beauty that leaves 76 edges an item, and rankings as they were.
 SMALLEST_EDGE = 5e-4
 
@@ -41,15 +48,20 @@ class ItemGraph(NamedTuple):
     """The edges of an item graph, and what they say of a history."""
 
     name: str  # of ``GRAPH_KINDS``
-    edges: sparse.csr_matrix  # (I + 1, I + 1) float32; row and column 0 are no item
+    # (I + 1, I + 1) float32; row and column 0 are no item. With ``through_users`` (I + 1, U + 1):
+    # the way to the users, and back.
+    edges: sparse.csr_matrix
     past: float  # weight of an item of a history by that of the one after it
+    through_users: bool = False
 
     def after(self, histories: Stretches) -> np.ndarray:
         """(n, I + 1) float32 scores of what follows each of n histories, 0 where they are below."""
         rows = weighted_rows(histories, self.edges.shape[0] - 1, self.past) @ self.edges
-        scores = rows.toarray()
+        scores = (rows @ self.edges.T if self.through_users else rows).toarray()
         for _ in range(1, GRAPH_KINDS[self.name].hops):
             scores = (self.edges.T @ scores.T).T
+            if self.through_users:
+                scores = (self.edges @ scores.T).T
         return np.maximum(scores, 0.0, dtype=np.float32)
 
 
@@ -59,15 +71,14 @@ def solve(
     """(I + 1, I + 1) float32 B, whole; row and column 0 are no item.
 
     Raises:
-        UserError: where the catalogue is too large for the memory of a usual machine.
+        UserError: where the memory does not hold two such matrices.
     """
     n = dataset.n_items + 1
-    if n > MAX_ITEMS:
-        raise UserError(
-            f"{dataset.folder}: {n - 1:,} items make matrices of {4e-9 * n * n:.0f} GB; the linear "
-            f"model takes at most {MAX_ITEMS:,} items. Leave it out, or train with --item_graph "
-            "paths."
-        )
+    check_memory(
+        8 * n * n,
+        f"{dataset.folder}: the linear model of {n - 1:,} items",
+        "Leave it out, or train with --item_graph paths.",
+    )
     starts, stops = dataset.offsets[:-1], dataset.offsets[1:] - HeldOut.VALIDATION
     targets = np.arange(len(dataset.items))
     user = np.repeat(np.arange(dataset.n_users), dataset.lengths)
@@ -88,9 +99,24 @@ def solve(
     return np.ascontiguousarray(solution)  # else each sparse product would copy all of it
 
 
+def linear_weights(
+    dataset: RecDataset, l2: float = L2, past: float = PAST, future: float = FUTURE
+) -> np.ndarray | sparse.csr_matrix:
+    """B: of up to ``MAX_ITEMS`` items whole, else sparse, which is said. Raises UserError as
+    ``solve`` does."""
+    if dataset.n_items < MAX_ITEMS:
+        return solve(dataset, l2, past, future)
+    say(f"{dataset.n_items:,} items: the linear model weighs the near ones of each alone")
+    return solve_near(dataset, l2, past, future)
+
+
 def linear_edges(dataset: RecDataset) -> sparse.csr_matrix:
     """The large entries of B. Raises UserError as ``solve`` does."""
-    weights = solve(dataset)
+    weights = linear_weights(dataset)
+    if sparse.issparse(weights):
+        weights.data[np.abs(weights.data) < SMALLEST_EDGE] = 0.0
+        weights.eliminate_zeros()
+        return weights
     weights[np.abs(weights) < SMALLEST_EDGE] = 0.0
     weights[0] = weights[:, 0] = 0.0
     return sparse.csr_matrix(weights)
@@ -105,6 +131,23 @@ def path_edges(dataset: RecDataset) -> sparse.csr_matrix:
     edges = hops.tocsr().astype(np.float32)
     edges.sort_indices()
     return edges
+
+
+def has_many_paths(dataset: RecDataset) -> bool:
+    """Whether ``paths`` has more entries than it takes to go through the users each time. Every two
+    items of a history have a path: a large log has far more of them than interactions."""
+    of_histories = int(np.square(dataset.lengths - HeldOut.VALIDATION).sum())
+    return min(of_histories, dataset.n_items**2) > MOST_PATHS
+
+
+def first_hop(dataset: RecDataset) -> sparse.csr_matrix:
+    """(I + 1, U + 1) float32, the items' rows of A_hat of the train edges: times its transpose, it
+    is ``path_edges``."""
+    users, items = dataset.train_pairs()
+    degrees = [np.bincount(nodes, minlength=nodes.max() + 1) for nodes in (users, items)]
+    values = (degrees[0][users] * degrees[1][items]) ** -0.5
+    shape = (dataset.n_items + 1, dataset.n_users + 1)
+    return sparse.csr_matrix((values.astype(np.float32), (items, users)), shape)
 
 
 class GraphKind(NamedTuple):
@@ -125,4 +168,7 @@ GRAPH_KINDS = {
 
 def item_graph(name: str, dataset: RecDataset) -> ItemGraph:
     """One of ``GRAPH_KINDS``, of the train histories. Raises UserError as ``solve`` does."""
-    return ItemGraph(name, GRAPH_KINDS[name].edges(dataset), GRAPH_KINDS[name].pasts[0])
+    past = GRAPH_KINDS[name].pasts[0]
+    if name == "paths" and has_many_paths(dataset):
+        return ItemGraph(name, first_hop(dataset), past, through_users=True)
+    return ItemGraph(name, GRAPH_KINDS[name].edges(dataset), past)

@@ -13,6 +13,8 @@ from modules.loader.pieces import IGNORED, PromptPieces
 from modules.loader.ragged import Ragged
 from modules.tasks import Task, WholeWords
 
+_SCORES = 1 << 25  # of items, in a batch of an evaluation: of a large catalogue it is smaller
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -113,6 +115,9 @@ class Prompts:
     def _items(
         self, task: Task, users: np.ndarray, items: Ragged, targets: np.ndarray, size: BatchSize
     ) -> EvaluationSet:
+        if not size.in_order:  # a score for every item and prompt
+            most = max(_SCORES // self.pieces.n_items, 1)
+            size = size._replace(samples=min(size.samples, most))
         tokens = self.pieces.item_targets.gather(targets)
         return self._set(task, Samples(users, items, tokens, _short(users), targets), size)
 

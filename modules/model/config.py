@@ -39,6 +39,8 @@ class ELMRecConfig:
             is random and learned, as published; else it is zero.
         item_graph: ``linear``, ``paths`` or ``both``: rankings are also by what these graphs say of
             a history (modules/model/item_scores.py); ``none``: by the T5 alone.
+        through_users: the graph ``paths`` is kept as the way from items to users, which each of its
+            hops goes there and back.
     """
 
     n_users: int
@@ -53,6 +55,7 @@ class ELMRecConfig:
     propagation: str = "lightgcn"
     own_edges: str = "keep"
     item_graph: str = "none"
+    through_users: bool = False
     decoder_sees_pads: bool = False
     train_row_0: bool = False
 
@@ -69,7 +72,7 @@ class ELMRecConfig:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             value = limit(self.whole_words)
             raise ValueError(f"'whole_words' is {value}, no tasks and their ids") from error
-        for name in ("causal", "decoder_sees_pads", "train_row_0"):
+        for name in ("causal", "decoder_sees_pads", "train_row_0", "through_users"):
             value = getattr(self, name)
             if type(value) is not bool:
                 raise ValueError(f"{name!r} is {limit(value)}, neither true nor false")
@@ -96,6 +99,10 @@ class ELMRecConfig:
     def has_graph(self) -> bool:
         """Whether any task reads the graph."""
         return WholeWords.GRAPH in self.schemes().values()
+
+    def graph_columns(self, name: str) -> int | None:
+        """Columns of an item graph; None: as many as rows."""
+        return self.n_users + 1 if name == "paths" and self.through_users else None
 
     @property
     def n_nodes(self) -> int:

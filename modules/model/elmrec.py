@@ -226,8 +226,10 @@ class ELMRec(nn.Module):
         """As rankings read them."""
         found = []
         for n, name in enumerate(ITEM_GRAPHS[self.config.item_graph]):
-            edges = self._kept(f"{name}_graph").scipy()
-            found.append(ItemGraph(name, edges, self.item_scores.pasts[n].item()))
+            columns = self.config.graph_columns(name)
+            edges = self._kept(f"{name}_graph").scipy(columns)
+            past = self.item_scores.pasts[n].item()
+            found.append(ItemGraph(name, edges, past, columns is not None))
         return tuple(found)
 
     def _t5_loss(

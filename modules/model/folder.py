@@ -38,7 +38,8 @@ def load_model(kind: Callable[..., _Model], folder: Path) -> _Model:
             continue
         graphs[name] = Graph(*(tensors[f"{PREFIX}{name}_{part}"] for part in Graph._fields))
         with readable(f"{folder / WEIGHTS_FILE}, the {name.replace('_', ' ')} in it"):
-            graphs[name].matrix(check=True)
+            columns = config.graph_columns(name.removesuffix("_graph"))
+            graphs[name].matrix(check=True, columns=columns)
     model = _made(kind, t5_config, config, graphs)
     model.load_state_dict(to_model(tensors), strict=True)
     return model.eval()

@@ -16,7 +16,7 @@ import torch
 
 
 class Graph(NamedTuple):
-    """A graph in compressed sparse rows: A_hat over N = U + I + 1 nodes, or the item graph."""
+    """A graph in compressed sparse rows: A_hat over N = U + I + 1 nodes, or an item graph."""
 
     crow: torch.Tensor  # (N + 1,) int64
     col: torch.Tensor  # (entries,) int64
@@ -36,21 +36,24 @@ class Graph(NamedTuple):
         crow, col = torch.empty(n + 1, dtype=torch.int64), torch.empty(entries, dtype=torch.int64)
         return cls(crow, col, torch.empty(entries))
 
-    def scipy(self) -> scipy.sparse.csr_matrix:
-        """The weighted adjacency matrix."""
+    def scipy(self, columns: int | None = None) -> scipy.sparse.csr_matrix:
+        """The weighted adjacency matrix. columns: where it is not square."""
         crow, col, values = (part.cpu().numpy() for part in self)
-        return scipy.sparse.csr_matrix((values, col, crow), (len(crow) - 1, len(crow) - 1))
+        n = len(crow) - 1
+        return scipy.sparse.csr_matrix((values, col, crow), (n, columns or n))
 
-    def matrix(self, check: bool = False) -> torch.Tensor:
+    def matrix(self, check: bool = False, columns: int | None = None) -> torch.Tensor:
         """(N, N) sparse CSR tensor, built when needed, for a model may be made on the meta device.
 
-        check: raise ValueError or RuntimeError where this is not a matrix. An index out of range
-        would read memory of something else.
+        Args:
+            check: raise ValueError or RuntimeError where this is not a matrix. An index out of
+                range would read memory of something else.
+            columns: where it is not square.
         """
         n = len(self.crow) - 1
         with warnings.catch_warnings():  # PyTorch calls CSR "beta", once a process
             warnings.filterwarnings("ignore", message="Sparse CSR")
-            return torch.sparse_csr_tensor(*self, (n, n), check_invariants=check)
+            return torch.sparse_csr_tensor(*self, (n, columns or n), check_invariants=check)
 
 
 def normalized_adjacency(edges: np.ndarray, n_users: int, n_items: int) -> Graph:

@@ -55,6 +55,10 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         vectors = settings.item_vectors == "cooccurrence"
         give_own_tokens(t5, tokenizer, numbers, dataset if vectors else None)
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers, own)
+    item_graphs = {}
+    for name in ITEM_GRAPHS[settings.item_graph]:
+        say(f"fitting the item graph {name} of {dataset.n_items:,} items")
+        item_graphs[name] = item_graph(name, dataset)
     config = ELMRecConfig(
         dataset.n_users,
         dataset.n_items,
@@ -68,6 +72,7 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         propagation=settings.propagation,
         own_edges=settings.own_edges,
         item_graph=settings.item_graph,
+        through_users=any(graph.through_users for graph in item_graphs.values()),
         decoder_sees_pads=settings.decoder_sees_pads,
         train_row_0=settings.train_row_0,
     )
@@ -77,10 +82,7 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
     if settings.loss == "continuations":
         trie = build_trie(pieces.item_targets, t5.config.decoder_start_token_id)
         item_loss = ContinuationLoss(trie, DRAWN if settings.softmax == "sampled" else None)
-    graphs = {}
-    for name in ITEM_GRAPHS[config.item_graph]:
-        say(f"fitting the item graph {name} of {dataset.n_items:,} items")
-        graphs[name] = Graph.of(item_graph(name, dataset).edges)
+    graphs = {name: Graph.of(graph.edges) for name, graph in item_graphs.items()}
     model = ELMRec(t5, config, graph, item_loss, not settings.shard, graphs)
     model.to(machine.device)
     if distributed.rank():  # the same weights on every rank, but dropout of its own

@@ -158,7 +158,7 @@ class TrainingLog:
         if found.sampled:
             say(
                 f"validated on {found.sampled:,} samples a task, evenly spread: all of them would "
-                "take longer than the training so far; --valid_samples sets how many"
+                "take too long for what was trained so far; --valid_samples sets how many"
             )
 
     def _write(self, line: dict[str, Any]) -> None:

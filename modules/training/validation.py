@@ -38,6 +38,9 @@ FITTED_USERS, FITTED_SCORES = 400, 20_000_000
 # Of a training step's time, what a validation sample takes is about a third: it has no backward
 # pass. So many samples for each that was trained on take as long as the training has taken.
 SAMPLES_A_TRAINED_ONE = 3
+# And no more than have so many scores of items: of a large catalogue a step scores a part, a
+# validation all.
+SCORED = 4_000_000_000
 
 StopAsked = Callable[[], bool]
 
@@ -69,7 +72,7 @@ class Validation:
     """What a model is validated on: ``--valid_samples`` and ``--eval_users``.
 
     Without ``--valid_samples``, a validation takes all samples, but no longer than the training
-    before it: of a run of a few steps it takes a part of them.
+    before it: of a run of a few steps, or of a large catalogue, it takes a part of them.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Validation:
         self._make, self._given, self._fresh = make_sets, given, fresh
         self._sets, self._limit = make_sets(given, 0), given
         self._most = max(len(samples.users) for samples in self._sets.values())
+        self._fits = max(SCORED // model.config.n_items, 1)
 
     @classmethod
     def of(cls, run: Run, settings: Settings) -> "Validation":
@@ -123,8 +127,9 @@ class Validation:
             Stopped: where a process was asked to stop.
         """
         limit = self._given
-        if limit is None and SAMPLES_A_TRAINED_ONE * trained < self._most:
-            limit = max(SAMPLES_A_TRAINED_ONE * trained, 1)
+        fits = max(min(SAMPLES_A_TRAINED_ONE * trained, self._fits), 1)
+        if limit is None and fits < self._most:
+            limit = fits
         if limit != self._limit or self._fresh:
             draw = trained if self._fresh else 0
             self._sets, self._limit = self._make(limit, draw), limit

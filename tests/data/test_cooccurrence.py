@@ -1,12 +1,14 @@
 """Vectors and numbers of items from the train interactions, checked by hand and by NumPy."""
 
 import numpy as np
+from scipy import sparse
 
 from modules.data.cooccurrence import (
     collaborative_numbers,
     collaborative_order,
     cooccurrence,
     cooccurrence_vectors,
+    rough_eigenvectors,
 )
 
 
@@ -59,3 +61,22 @@ def test_numbers_are_each_used_once(dataset):
     numbers = collaborative_numbers(dataset)
     assert numbers[0] == 0
     assert sorted(numbers[1:]) == list(range(1, 13))
+
+
+def test_of_many_items_the_rough_vectors_span_the_same(dataset, monkeypatch, capsys):
+    """Of twelve items every partner is kept and no vector is beyond: nothing is left out."""
+    exact = cooccurrence_vectors(dataset, 11)
+    monkeypatch.setattr("modules.data.cooccurrence.MANY", 5)
+    rough = cooccurrence_vectors(dataset, 11)
+    assert "12 items, roughly" in capsys.readouterr().out
+    np.testing.assert_allclose(rough @ rough.T, exact @ exact.T, atol=1e-3)
+
+
+def test_rough_eigenvectors_are_those_of_the_largest_values():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(200, 200)))[0]
+    values = np.concatenate([np.linspace(1.5, 2, 5), np.linspace(0, 0.5, 195)])
+    matrix = sparse.csr_matrix((basis * values) @ basis.T).astype(np.float32)
+    found, vectors = rough_eigenvectors(matrix, 5)
+    np.testing.assert_allclose(found, values[:5], rtol=1e-4)
+    np.testing.assert_allclose(vectors @ vectors.T, basis[:, :5] @ basis[:, :5].T, atol=1e-3)

@@ -8,7 +8,9 @@ import pytest
 from modules.data.dataset import RecDataset
 from modules.data.histories import Stretches
 from modules.data.item_graph import (
+    FUTURE,
     GRAPH_KINDS,
+    L2,
     PAST,
     SMALLEST_EDGE,
     ItemGraph,
@@ -17,8 +19,10 @@ from modules.data.item_graph import (
     path_edges,
     solve,
 )
+from modules.data.near_items import solve_near
 from modules.model.graph import normalized_adjacency
 from modules.presets import ITEM_GRAPHS
+from utils.errors import UserError
 
 ITEMS = 12
 
@@ -94,3 +98,72 @@ def test_held_out_items_are_not_in_it(name):
 def test_every_graph_has_a_flag():
     assert list(ITEM_GRAPHS) == ["none", *GRAPH_KINDS, "both"]
     assert ITEM_GRAPHS["both"] == tuple(GRAPH_KINDS)
+
+
+@pytest.mark.parametrize(("past", "future", "l2"), [(0.5, 0.5, 30.0), (0.7, 0.4, 3.0), (1, 1, 5)])
+def test_with_all_items_near_it_is_the_whole_linear_model(past, future, l2):
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(1, 9, rng.integers(4, 60)).tolist() for _ in range(60)]
+    dataset = dataset_of(rows, 8)
+    found = solve_near(dataset, l2, past, future, near=9, least=0.0)
+    np.testing.assert_allclose(found.toarray(), solve(dataset, l2, past, future), atol=2e-6)
+
+
+def test_each_column_solves_the_equations_of_its_near_items():
+    """Of G and C by the rows written out, not by pairs."""
+    dataset = dataset_of(random_rows(60, 10))
+    found = solve_near(dataset, 3.0, 0.5, 0.5, near=3, least=0.0).tocsc()
+    before, after = [], []
+    for user in range(1, 61):
+        train = dataset.history(user)[:-2].tolist()
+        for cut in range(1, len(train)):
+            before.append(plain_row(reversed(train[:cut])))
+            after.append(plain_row(train[cut:]))
+    before, after = np.array(before), np.array(after)
+    gram, follows = before.T @ before + 3 * np.eye(ITEMS + 1), before.T @ after
+    for item in range(1, ITEMS + 1):
+        column = found[:, item].toarray()[:, 0]
+        near = np.flatnonzero(column)
+        assert len(near) == 3
+        assert follows[near, item].min() > np.sort(follows[:, item])[-3] - 1e-4
+        expected = np.linalg.solve(gram[np.ix_(near, near)], follows[near, item])
+        np.testing.assert_allclose(column[near], expected, rtol=1e-4)
+
+
+def plain_row(items) -> np.ndarray:
+    row = np.zeros(ITEMS + 1)
+    for age, item in enumerate(items):
+        row[item] += 0.5**age
+    return row
+
+
+def test_through_the_users_the_paths_are_the_same(monkeypatch):
+    dataset = dataset_of(random_rows(40, 10))
+    histories = Stretches(np.array([9, 3, 5, 1]), np.array([0, 1]), np.array([4, 3]))
+    whole = item_graph("paths", dataset)
+    monkeypatch.setattr("modules.data.item_graph.MOST_PATHS", 10)
+    first = item_graph("paths", dataset)
+    assert first.through_users
+    assert not whole.through_users
+    assert first.edges.shape == (ITEMS + 1, 41)
+    hops = (first.edges @ first.edges.T).toarray()
+    np.testing.assert_allclose(hops, whole.edges.toarray(), atol=1e-6)
+    np.testing.assert_allclose(first.after(histories), whole.after(histories), rtol=1e-5)
+
+
+def test_a_large_catalogue_has_a_sparse_linear_graph(monkeypatch, capsys):
+    dataset = dataset_of(random_rows(60, 10))
+    monkeypatch.setattr("modules.data.item_graph.MAX_ITEMS", 5)
+    monkeypatch.setattr("modules.data.item_graph.SMALLEST_EDGE", 0.02)
+    edges = linear_edges(dataset)
+    assert "near ones" in capsys.readouterr().out
+    whole = solve_near(dataset, L2, PAST, FUTURE).toarray()
+    kept = np.abs(whole) >= 0.02
+    assert 0 < kept.sum() < (whole != 0).sum()
+    np.testing.assert_array_equal(edges.toarray(), np.where(kept, whole, 0))
+
+
+def test_too_little_memory_is_said_with_its_figures(monkeypatch):
+    monkeypatch.setattr("utils.memory.free_memory", lambda: 1000)
+    with pytest.raises(UserError, match=r"12 items needs 0.0 GB of memory, and 0.0 GB are free"):
+        solve(dataset_of(random_rows(60, 10)))

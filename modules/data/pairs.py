@@ -1,0 +1,87 @@
+"""Pairs of items that stand in one train history, weighted by how far apart they are, as a sparse
+matrix: a few rows at a time, and of each row the largest entries.
+
+So a large log takes memory for what is kept, not for all pairs that there are.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
+
+from modules.data.dataset import HeldOut, RecDataset
+
+LEAST = 1e-3  # gaps at which no weight is larger are left out, where little is lost by it
+_PLACES = 1 << 17  # in histories, at a time
+
+
+def pair_weights(
+    dataset: RecDataset, weights: np.ndarray, keep: int, both: bool, least: float = LEAST
+) -> sparse.csr_matrix:
+    """(I + 1, I + 1) float32: entry (i, j) is the sum over all places of i, and of j before it in
+    the same train history, of the weight of their gap.
+
+    Args:
+        weights: (gaps, n): by the gap, 0 for a place with itself; and by how many train items
+            follow the later place, the last column for all that are more.
+        keep: of each row, so many largest entries.
+        both: j may stand behind i too.
+        least: see ``LEAST``.
+    """
+    places, rows = _places(dataset)
+    blocks = []
+    for first, last in stretches_of(np.bincount(rows, minlength=dataset.n_items + 1), _PLACES):
+        part = slice(*np.searchsorted(rows, (first, last)))
+        found = _pairs(dataset, places[part], weights, both, least)
+        at, items, values = (np.concatenate(x) for x in zip(*found))
+        shape = (last - first, dataset.n_items + 1)
+        block = sparse.csr_matrix((values, (rows[part][at] - first, items)), shape)
+        blocks.append(largest(block, keep))
+    return sparse.vstack(blocks, format="csr")
+
+
+def largest(matrix: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
+    """The ``keep`` largest entries of each row; of equal ones, those that come first."""
+    counts = np.diff(matrix.indptr)
+    if counts.max(initial=0) <= keep:
+        return matrix
+    rows = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((-matrix.data, rows))
+    near = np.sort(order[np.arange(len(order)) - matrix.indptr[rows] < keep])
+    ends = np.concatenate([[0], np.cumsum(np.minimum(counts, keep))])
+    return sparse.csr_matrix((matrix.data[near], matrix.indices[near], ends), matrix.shape)
+
+
+def _places(dataset: RecDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the train parts in ``dataset.items``, and their items; ordered by item."""
+    inside = np.ones(len(dataset.items), dtype=bool)
+    for held_out in (HeldOut.TEST, HeldOut.VALIDATION):
+        inside[dataset.offsets[1:] - held_out] = False
+    places = np.flatnonzero(inside)
+    places = places[np.argsort(dataset.items[places], kind="stable")]
+    return places, dataset.items[places]
+
+
+def stretches_of(counts: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """First rows and ends of stretches that count about ``most`` each. counts: a number a row."""
+    block = np.cumsum(counts) // most
+    starts = np.flatnonzero(np.diff(block, prepend=-1)).tolist()
+    return zip(starts, [*starts[1:], len(counts)])
+
+
+def _pairs(
+    dataset: RecDataset, places: np.ndarray, weights: np.ndarray, both: bool, least: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """By gap: which of the places have a partner there, its item, the weight of the pair."""
+    user = np.searchsorted(dataset.offsets, places, side="right") - 1
+    start, stop = dataset.offsets[user], dataset.offsets[user + 1] - HeldOut.VALIDATION
+    for gap in np.flatnonzero(weights.max(axis=1) > least).tolist():
+        for partner in _partners(places, gap, both):
+            at = np.flatnonzero((partner >= start) & (partner < stop))
+            later = np.maximum(places[at], partner[at])
+            follow = np.minimum(stop[at] - 1 - later, weights.shape[1] - 1)
+            yield at, dataset.items[partner[at]], weights[gap, follow].astype(np.float32)
+
+
+def _partners(places: np.ndarray, gap: int, both: bool) -> list[np.ndarray]:
+    return [places - gap, places + gap] if both and gap else [places - gap]
