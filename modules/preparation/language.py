@@ -16,12 +16,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from modules.preparation.extras import require
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
+    from scipy.sparse import csr_array
 
 LANGUAGES = ("en", "any")  # values of --language
 READ = 300  # characters of a text that are looked at
@@ -139,8 +139,10 @@ def _weigh(texts: list[bytes], model: _Model) -> tuple[np.ndarray, np.ndarray]:
     return (best > math.log(TIMES)) & ~none, (np.abs(best - math.log(TIMES)) > _MARGIN) | none
 
 
-def _counts(joined: bytes, lengths: np.ndarray, model: _Model) -> csr_array:
+def _counts(joined: bytes, lengths: np.ndarray, model: _Model) -> "csr_array":
     """(n, F): log(1 + places of each feature). lengths: (n,) of the texts, the longest first."""
+    from scipy.sparse import csr_array  # takes a while
+
     steps = np.arange(lengths[0] if len(lengths) else 0)
     inside = steps < lengths[:, None]
     letters = np.zeros(inside.shape, dtype=np.uint8)
