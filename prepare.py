@@ -15,6 +15,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
+from modules.preparation.crew import cores
 from modules.preparation.explanations import MODES
 from modules.preparation.filters import NUMBERINGS
 from modules.preparation.folder import Options, own_folder, prepare_folder
@@ -200,7 +201,7 @@ def main() -> None:
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     inputs = [raw.path, titles.path] if titles else [raw.path]
     with own_folder(out, inputs, args.overwrite):
-        stats = prepare_folder(raw, out, options, provenance(vars(args)), titles)
+        stats = prepare_folder(raw, out, options, provenance(vars(args)), titles, cores())
     say(
         f"{args.out}: {stats['users']:,} users, {stats['items']:,} items, "
         f"{stats['interactions']:,} interactions, density {stats['density']:.5f}, "

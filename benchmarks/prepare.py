@@ -1,15 +1,20 @@
-"""Time and peak memory of prepare.py on made-up reviews.
+"""Pace and peak memory of prepare.py on made-up reviews and interactions.
 
-    python -m benchmarks.prepare --reviews 100000,2000000
+    python -m benchmarks.prepare --reviews 100000,2000000 --rows 1000000
 
-The reviews are like Amazon's: ten per user, popular items, a few sentences with words as rare as
-in English, gzipped JSON lines. They are written to a temporary folder. Each preparation runs in its
-own process. Needs requirements-data.txt.
+Each file is prepared twice, each time in a process of its own: as prepare.py does, and line by
+line and text by text, which is what says what is right. The bytes of both must be equal. Memory is
+that of the process that reads; each that is given texts has some of its own.
+
+The reviews are like Amazon's: ten per user, popular items, a few sentences with words as rare as in
+English, gzipped JSON lines. All files are written to a temporary folder. Needs
+requirements-data.txt.
 """
 
 import argparse
 import gzip
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -17,11 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import print_table
+from benchmarks.measure import peak_memory_gb, print_table
 from benchmarks.scale_parts import in_own_process
 from modules.data.demo import made_up_sentence
+from modules.preparation import clock, json_lines, language, tables
+from modules.preparation.crew import cores
 from modules.preparation.folder import Options, prepare_folder
 from modules.preparation.rows import open_raw
+from utils.files import sha256
 
 PER_USER = 10
 SENTENCES = 20_000  # in all; each review has some of them
@@ -57,13 +65,70 @@ def make_reviews(path: Path, n_reviews: int, seed: int = 0) -> None:
                 file.write(json.dumps(row | {"unixReviewTime": times[k]}) + "\n")
 
 
-def preparing(raw: str, out: str, options: Options) -> dict[str, Any]:
-    """Prepare a data folder; returns a row of the table."""
-    started = time.perf_counter()
-    stats = prepare_folder(open_raw(raw, None, None, {}), Path(out), options, {})
-    seconds = time.perf_counter() - started
-    names = ("users", "items", "interactions", "explanation_coverage")
-    return {name: stats[name] for name in names} | {"minutes": seconds / 60}
+def make_rows(path: Path, n_rows: int, seed: int = 0) -> None:
+    """Interactions, ten per user: JSON lines, or a table with numbers or dates (``*dates*``)."""
+    rng = np.random.default_rng(seed)
+    users, items = rng.integers(n_rows // PER_USER, size=n_rows), rng.random(n_rows) ** 2
+    items = (max(n_rows // 40, 200) * items).astype(int)
+    times = rng.integers(1_000_000_000, 1_400_000_000, size=n_rows)
+    shown = times.astype("datetime64[s]") if "dates" in path.name else times
+    rows = zip(users.tolist(), items.tolist(), shown.astype(str).tolist())
+    with gzip.open(path, "wt", compresslevel=1) if path.suffix == ".gz" else path.open("w") as file:
+        if ".json" in path.name:
+            file.writelines(
+                f'{{"user_id": "U{u}", "item_id": "I{i}", "rating": 5.0, "timestamp": {t}}}\n'
+                for u, i, t in rows
+            )
+        else:
+            file.write("user_id,item_id,rating,timestamp\n")
+            file.writelines(f"{u},{i},5.0,{t}\n" for u, i, t in rows)
+
+
+def slowly() -> None:
+    """From here on this process reads line by line, and tells languages text by text."""
+    json_lines.plain = lambda lines: None
+    tables.plain_rows = lambda *_: None
+    clock.plain_dates = lambda values: None
+    language._model = lambda: None
+
+
+def preparing(raw: str, out: str, options: Options, processes: int) -> dict[str, Any]:
+    """Prepare a data folder. processes: 0: slowly, in one."""
+    if not processes:
+        slowly()
+    started, cpu = time.perf_counter(), sum(os.times()[:4])
+    prepare_folder(open_raw(raw, None, None, {}), Path(out), options, {}, None, processes or 1)
+    seconds, cpu = time.perf_counter() - started, sum(os.times()[:4]) - cpu
+    return {"seconds": seconds, "CPU s": cpu, "GB": peak_memory_gb()}
+
+
+def both_ways(raw: Path, n: int, options: Options) -> dict[str, Any]:
+    """A row of the table; the file is removed."""
+    found = {}
+    for way, processes in (("fast", cores()), ("slow", 0)):
+        out = raw.with_name(f"{raw.name}-{way}")
+        found[way] = in_own_process(preparing, str(raw), str(out), options, processes)
+    fast, slow = found["fast"], found["slow"]
+    names = sorted(path.name for path in out.iterdir())
+    same = names == sorted(path.name for path in raw.with_name(f"{raw.name}-fast").iterdir())
+    same = same and all(
+        sha256(raw.with_name(f"{raw.name}-{way}") / name) == sha256(out / name)
+        for way in found
+        for name in names
+    )
+    raw.unlink()
+    return {
+        "file": raw.name,
+        "rows": n,
+        "rows/s": n / fast["seconds"],
+        "rows/s, slow": n / slow["seconds"],
+        "times as fast": slow["seconds"] / fast["seconds"],
+        "CPU s": fast["CPU s"],
+        "CPU s, slow": slow["CPU s"],
+        "GB": fast["GB"],
+        "GB, slow": slow["GB"],
+        "same bytes": same,
+    }
 
 
 def main() -> None:
@@ -72,6 +137,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--reviews", default="100000,2000000", help="numbers of reviews, by commas")
+    parser.add_argument("--rows", default="1000000", help="numbers of interactions, by commas")
     args = parser.parse_args()
     options = Options(
         core=5,
@@ -82,15 +148,15 @@ def main() -> None:
         strict=False,
         seed=0,
     )
+    made = [("reviews.json.gz", make_reviews, n) for n in args.reviews.split(",") if n]
+    for name in ("rows.csv", "dates.csv", "rows.csv.gz", "rows.json"):
+        made += [(name, make_rows, n) for n in args.rows.split(",") if n]
     rows = []
     with tempfile.TemporaryDirectory() as root:
-        for n_reviews in map(int, args.reviews.split(",")):
-            raw, out = Path(root) / f"reviews-{n_reviews}.json.gz", Path(root) / f"out-{n_reviews}"
-            make_reviews(raw, n_reviews)
-            size = raw.stat().st_size / 2**30
-            row = in_own_process(preparing, str(raw), str(out), options)
-            rows.append({"reviews": n_reviews, "raw GB": size} | row)
-            raw.unlink()
+        for name, make, n in made:
+            raw = Path(root) / f"{n}-{name}"
+            make(raw, int(n))
+            rows.append(both_ways(raw, int(n), options))
     print_table("Preparing a data folder", list(rows[0]), [list(row.values()) for row in rows])
 
 

@@ -143,7 +143,7 @@ class RecDataset:
 
     def pair_keys(self) -> np.ndarray:
         """Sorted unique keys of every interaction: what a user "had"."""
-        return np.unique(self.pair_key(self._users, self.items))
+        return _sorted_once(self.pair_key(self._users, self.items))
 
     @cached_property
     def train_keys(self) -> np.ndarray:
@@ -151,7 +151,7 @@ class RecDataset:
         keep = np.ones(len(self.items), dtype=bool)
         keep[self.offsets[1:] - HeldOut.TEST] = False
         keep[self.offsets[1:] - HeldOut.VALIDATION] = False
-        return np.unique(self.pair_key(self._users[keep], self.items[keep]))
+        return _sorted_once(self.pair_key(self._users[keep], self.items[keep]))
 
     def train_pairs(self) -> np.ndarray:
         """(2, E) int64 unique (user, item) pairs of the train part."""
@@ -161,3 +161,9 @@ class RecDataset:
     def popularity(self) -> np.ndarray:
         """(I + 1,) int64: how many users have the item in train; [0] is no item."""
         return np.bincount(self.train_pairs()[1], minlength=self.n_items + 1)
+
+
+def _sorted_once(keys: np.ndarray) -> np.ndarray:
+    """``np.unique``, which takes several times as long in versions of numpy that hash numbers."""
+    keys = np.sort(keys)
+    return keys[np.diff(keys, prepend=-1) != 0]

@@ -36,8 +36,13 @@ class NegativeSampler:
 
     def _is_had(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         keys = self._dataset.pair_key(users[:, None], items)
-        at = np.searchsorted(self._had, keys)
-        return self._had[np.minimum(at, len(self._had) - 1)] == keys
+        if not keys.size:
+            return np.zeros(keys.shape, dtype=bool)
+        start, end = np.searchsorted(self._had, [keys.min(), keys.max() + 1])
+        start = min(start, len(self._had) - 1)
+        had = self._had[start : max(end, start + 1)]  # a short stretch, for users side by side
+        at = np.searchsorted(had, keys)
+        return had[np.minimum(at, len(had) - 1)] == keys
 
     def draw(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(B,) users -> (B, count) int64 negatives, in random order."""
@@ -87,12 +92,14 @@ def _too_many(dataset: RecDataset, count: int, distinct: np.ndarray) -> str:
 
 def _first_of_kind(rows: np.ndarray) -> np.ndarray:
     """(B, n) -> (B, n) bool: is this the first time that the value is in its row?"""
-    order = np.argsort(rows, axis=1, kind="stable")
-    ordered = np.take_along_axis(rows, order, axis=1)
-    new = np.ones_like(rows, dtype=bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    width = rows.shape[1]
+    # Value and place as one number: to sort them is several times as fast as to sort places.
+    ordered = np.sort(rows.astype(np.int64) * width + np.arange(width), axis=1)
+    value, place = np.divmod(ordered, max(width, 1))
+    new = np.ones(rows.shape, dtype=bool)
+    new[:, 1:] = value[:, 1:] != value[:, :-1]
     first = np.empty_like(new)
-    np.put_along_axis(first, order, new, axis=1)
+    np.put_along_axis(first, place, new, axis=1)
     return first
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modules.preparation.columns import BadLines
+from modules.preparation.plain_dates import plain_dates
 from modules.preparation.times import Moment, read_moment
 from utils.errors import UserError, limit
 
@@ -62,6 +63,10 @@ class Clock:
         if wholes is not None:
             wrong, parts = [], np.zeros(len(wholes), dtype=np.int64)
             moments = [Moment(0, 0, False, False)]  # in the place of all: numbers have no zone
+        elif (plain := plain_dates(values)) is not None:
+            wholes, has_zone = plain
+            wrong, parts = [], np.zeros(len(wholes), dtype=np.int64)
+            moments = [Moment(0, 0, True, has_zone)]  # likewise
         else:
             read = list(map(read_moment, values))
             first = next((moment for moment in read if moment is not None), None)
@@ -183,7 +188,7 @@ def _whole_numbers(values: list) -> np.ndarray | None:
     elif kinds != {int}:
         return None
     try:
-        return np.array(list(map(int, values)), dtype=np.int64)
+        return np.fromiter(map(int, values), np.int64, len(values))
     except (ValueError, OverflowError):
         return None
 

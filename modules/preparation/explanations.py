@@ -18,30 +18,34 @@ temporary file, so that memory does not grow with the texts.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import numpy as np
 
+from modules.preparation.crew import Crew, batches_of
 from modules.preparation.features import (
     SAMPLE,
     Features,
     learn_features,
-    sentence_explanations,
+    of_sentences,
+    of_title,
     sentences,
-    title_explanations,
 )
 from modules.preparation.filters import Kept, Split
-from modules.preparation.language import is_foreign
+from modules.preparation.language import are_foreign
 from modules.preparation.rows import Rows
 from utils.files import whole_file
 
 SPLITS = tuple(part.name.lower() for part in Split)  # their names in the file
-MODES = {"sentence": sentence_explanations, "summary": title_explanations}
+MODES = {"sentence": of_sentences, "summary": of_title}
+BATCH = 2000  # texts
 TRAIN_SHARES = 8  # of ten; validation and test get one each
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 UNSEEN, BEYOND = -1, -2  # instead of a Split: left out
 
 
@@ -61,19 +65,41 @@ class Wanted:
 
     def refusal(self, text: str, rating: float) -> str | None:
         """Why a review may not explain, as the account says it; None where it may."""
-        if self.from_rating is not None and not rating >= self.from_rating:  # NaN: not rated
-            return f"not rated {self.from_rating:g} or more"
-        if self._is_foreign(" ".join(sentences(text))):
-            return "not in English"
-        return None
+        return self.refusals([sentences(text)], [rating])[0]
 
-    def _is_foreign(self, text: str) -> bool:
-        return self.language == "en" and is_foreign(text)
+    def refusals(self, reviews: Sequence[list[str]], ratings: Sequence[float]) -> list[str | None]:
+        """``refusal`` of each. reviews: their sentences."""
+        least, found = self.from_rating, [None] * len(reviews)
+        if least is not None:
+            low = f"not rated {least:g} or more"
+            found = [None if rating >= least else low for rating in ratings]  # NaN: not rated
+        places = [k for k, reason in enumerate(found) if reason is None]
+        for k, foreign in zip(places, self._foreign([" ".join(reviews[k]) for k in places])):
+            if foreign:
+                found[k] = "not in English"
+        return found
+
+    def _foreign(self, texts: list[str]) -> list[bool]:
+        return are_foreign(texts) if self.language == "en" else [False] * len(texts)
 
     def explanation(self, text: str, features: Features) -> tuple[str, str] | None:
         """(text, feature) of a review that may explain; None where nothing of it fits the rule."""
-        found = MODES[self.mode](text, features)
-        return next((pair for pair in found if not self._is_foreign(pair[0])), None)
+        return self.explanations([sentences(text)], features)[0]
+
+    def explanations(
+        self, reviews: Sequence[list[str]], features: Features
+    ) -> list[tuple[str, str] | None]:
+        """``explanation`` of each. reviews: their sentences."""
+        found: list[tuple[str, str] | None] = [None] * len(reviews)
+        waiting = {k: MODES[self.mode](review, features) for k, review in enumerate(reviews)}
+        while waiting:
+            pairs = {k: pair for k, left in waiting.items() if (pair := next(left, None))}
+            foreign = self._foreign([text for text, _ in pairs.values()])
+            for (k, pair), passed_over in zip(pairs.items(), foreign):
+                if not passed_over:
+                    found[k] = pair
+            waiting = {k: waiting[k] for k in pairs if found[k] is None}
+        return found
 
 
 def explain_pairs(
@@ -82,6 +108,7 @@ def explain_pairs(
     wanted: Wanted,
     path: Path,
     rng: np.random.Generator,
+    crew: Crew,
 ) -> dict[str, int]:
     """Write ``explanation.json``, if there are records for each split.
 
@@ -92,9 +119,10 @@ def explain_pairs(
     Returns:
         Records by split, and pairs without a record by reason; the sum is the number of pairs.
     """
-    features = learn_features(sample_texts(read("features"), kept, wanted, rng))
+    features = learn_features(sample_texts(read("features"), kept, wanted, rng), crew)
+    work = partial(explain_batch, wanted, features)
     with TemporaryFile(dir=path.parent) as spool:
-        pairs, refused = spool_records(read("explanations"), kept, wanted, features, spool)
+        pairs, refused = spool_records(read("explanations"), kept, work, spool, crew)
         split = split_records(kept, pairs, rng)
         counts = {name: int((split == part).sum()) for part, name in zip(Split, SPLITS)}
         if all(counts.values()):
@@ -114,19 +142,40 @@ def sample_texts(
     rows = kept.rows[kept.held_out() == Split.TRAIN]
     if len(rows) > SAMPLE:
         rows = rng.choice(rows, SAMPLE, replace=False)
-    for text, rating, _ in _texts_at(chunks, np.sort(rows)):
-        if wanted.refusal(text, rating) is None:
-            yield text
+    for batch in batches_of(_texts_at(chunks, np.sort(rows)), BATCH):
+        texts, ratings, _ = zip(*batch)
+        for text, reason in zip(texts, wanted.refusals(list(map(sentences, texts)), ratings)):
+            if reason is None:
+                yield text
+
+
+_Explained = tuple[str, str] | str | None  # text and feature, or why there may be none, or none
+
+
+def explain_batch(
+    wanted: Wanted, features: Features, batch: list[tuple[str, float, int]]
+) -> list[tuple[_Explained, int]]:
+    """What explains each pair. batch: texts, ratings, and numbers that are handed on."""
+    texts, ratings, numbers = zip(*batch)
+    reviews = list(map(sentences, texts))
+    found: list[_Explained] = list(wanted.refusals(reviews, ratings))
+    places = [k for k, reason in enumerate(found) if reason is None]
+    for k, pair in zip(places, wanted.explanations([reviews[k] for k in places], features)):
+        found[k] = pair
+    return list(zip(found, numbers))
 
 
 def spool_records(
     chunks: Iterable[Rows],
     kept: Kept,
-    wanted: Wanted,
-    features: Features,
+    work: Callable[[list[tuple[str, float, int]]], list[tuple[_Explained, int]]],
     spool: BinaryIO,
+    crew: Crew,
 ) -> tuple[np.ndarray, Counter[str]]:
     """Write the record of each pair that has one to ``spool``, in the order of the raw file.
+
+    Args:
+        work: ``explain_batch``, told what is wanted.
 
     Returns:
         (n,) int64: the pairs, as indices into ``kept``, in the order of the lines of ``spool``;
@@ -134,18 +183,17 @@ def spool_records(
     """
     order = np.argsort(kept.rows)
     pairs, refused = [], Counter()
-    for text, rating, k in _texts_at(chunks, kept.rows[order]):
-        if reason := wanted.refusal(text, rating):
-            refused[reason] += 1
-            continue
-        found = wanted.explanation(text, features)
-        if found is None:
-            continue
-        pair = order[k]
-        record = {"user": int(kept.users[pair]), "item": int(kept.items[pair])}
-        record |= {"explanation": found[0], "feature": found[1]}
-        spool.write(json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n")
-        pairs.append(pair)
+    batches = batches_of(_texts_at(chunks, kept.rows[order]), BATCH)
+    for batch in crew.map(work, batches, worth=8):
+        for found, k in batch:
+            if isinstance(found, str):
+                refused[found] += 1
+            elif found is not None:
+                pair = order[k]
+                record = {"user": int(kept.users[pair]), "item": int(kept.items[pair])}
+                record |= {"explanation": found[0], "feature": found[1]}
+                spool.write(_ENCODE(record).encode("utf-8") + b"\n")
+                pairs.append(pair)
     return np.array(pairs, dtype=np.int64), refused
 
 

@@ -7,6 +7,7 @@ its generator as an argument.
 import json
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,18 +69,25 @@ class Kept(NamedTuple):
         return split
 
 
+class _Codes(dict[str, int]):
+    """Numbers from 0 up, in the order in which names are first asked for."""
+
+    def __missing__(self, name: str) -> int:
+        number = self[name] = len(self)
+        return number
+
+
 def gather(chunks: Iterable[Rows]) -> Interactions:
     """All rows of a file as arrays."""
-    known_users: dict[str, int] = {}
-    known_items: dict[str, int] = {}
+    known_users, known_items = _Codes(), _Codes()
     parts: list[tuple[np.ndarray, ...]] = [
         tuple(np.empty(0, kind) for kind in (np.int32, np.int32, np.int64, np.int64, np.float32))
     ]
     for rows in chunks:
         parts.append(
             (
-                np.array([known_users.setdefault(u, len(known_users)) for u in rows.users], "i4"),
-                np.array([known_items.setdefault(i, len(known_items)) for i in rows.items], "i4"),
+                np.fromiter(map(known_users.__getitem__, rows.users), "i4", len(rows.users)),
+                np.fromiter(map(known_items.__getitem__, rows.items), "i4", len(rows.items)),
                 *rows.times,
                 np.array(rows.ratings, np.float32),
             )
@@ -141,11 +149,13 @@ def keep(
 
 def _first_of_pairs(data: Interactions, rows: np.ndarray) -> np.ndarray:
     """Of each user's and item's rows the first in time, in the order of the file."""
-    order = rows[np.lexsort((rows, data.times[rows], data.items[rows], data.users[rows]))]
-    pairs = np.stack([data.users[order], data.items[order]])
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (pairs[:, 1:] != pairs[:, :-1]).any(axis=0)
-    return np.sort(order[first])
+    pairs = data.users[rows] * np.int64(len(data.item_names)) + data.items[rows]
+    ordered = np.sort(pairs)
+    repeated = np.isin(pairs, ordered[1:][ordered[1:] == ordered[:-1]])
+    some, pairs = rows[repeated], pairs[repeated]
+    order = np.lexsort((data.times[some], pairs))  # equal times keep the order of the file
+    is_later = pairs[order][1:] == pairs[order][:-1]
+    return np.delete(rows, np.flatnonzero(repeated)[order[1:][is_later]])
 
 
 class _Account:
@@ -216,8 +226,9 @@ def _numbered(
     """The first five fields of Kept. rows: in the order of the file."""
 
     def numbers(codes: np.ndarray, names: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-        seen, first = np.unique(codes, return_index=True)
-        seen = seen[np.argsort(first)]
+        first = np.full(len(names), len(codes))
+        first[codes[::-1]] = np.arange(len(codes))[::-1]  # of several places the last one stays
+        seen = codes[np.sort(first[first < len(codes)])]
         if numbering == "random":
             seen = rng.permutation(seen)
         number = np.zeros(len(names), dtype=np.int32)
@@ -225,7 +236,8 @@ def _numbered(
         return number, ("", *(names[code] for code in seen))
 
     user_number, user_names = numbers(data.users[rows], data.user_names)
-    rows = rows[np.lexsort((rows, data.times[rows], user_number[data.users[rows]]))]
+    # The rows ascend, and equal keys keep their order.
+    rows = rows[np.lexsort((data.times[rows], user_number[data.users[rows]]))]
     item_number, item_names = numbers(data.items[rows], data.item_names)
     users, items = user_number[data.users[rows]], item_number[data.items[rows]]
     return rows, users, items, user_names, item_names
@@ -236,11 +248,14 @@ def _numbered(
 
 def write_histories(folder: Path, kept: Kept) -> None:
     """``sequential.txt`` and ``datamaps.json``."""
-    offsets, items = kept.offsets.tolist(), kept.items.tolist()
+    offsets = kept.offsets.tolist()
+    words = np.array([str(item) for item in range(len(kept.item_names))], dtype=object)
+    items = words[kept.items].tolist()
     with whole_file(folder / "sequential.txt") as file:
-        for user in range(1, len(offsets)):
-            row = items[offsets[user - 1] : offsets[user]]
-            file.write(f"{user} {' '.join(map(str, row))}\n".encode())
+        file.writelines(
+            f"{user} {' '.join(items[start:end])}\n".encode()
+            for user, (start, end) in enumerate(pairwise(offsets), start=1)
+        )
     maps = {
         key: {str(number): name for number, name in enumerate(names) if number}
         for key, names in (("id2user", kept.user_names), ("id2item", kept.item_names))
@@ -251,8 +266,18 @@ def write_histories(folder: Path, kept: Kept) -> None:
 
 def write_negatives(folder: Path, n_users: int, draw: Callable[[np.ndarray], np.ndarray]) -> None:
     """``negative.txt``. draw: (B,) users -> (B, count) items that they never had."""
+    words: dict[int, str] = _Words()
     with whole_file(folder / "negative.txt") as file:
         for start in range(1, n_users + 1, USERS_A_DRAW):
             users = np.arange(start, min(start + USERS_A_DRAW, n_users + 1))
-            table = np.concatenate([users[:, None], draw(users)], axis=1)
-            file.write("".join(" ".join(map(str, row)) + "\n" for row in table.tolist()).encode())
+            rows = zip(users.tolist(), draw(users).tolist())
+            lines = [f"{user} {' '.join([words[k] for k in row])}\n" for user, row in rows]
+            file.write("".join(lines).encode())
+
+
+class _Words(dict[int, str]):
+    """Numbers as texts, each made once."""
+
+    def __missing__(self, number: int) -> str:
+        text = self[number] = str(number)
+        return text

@@ -14,6 +14,7 @@ from typing import Any
 from modules.data.dataset import MIN_HISTORY, RecDataset
 from modules.data.negatives import NegativeSampler, default_count
 from modules.data.titles import ITEMS_FILE, items_json
+from modules.preparation.crew import Crew
 from modules.preparation.explanations import SPLITS, Wanted, explain_pairs
 from modules.preparation.features import require_tagger
 from modules.preparation.filters import (
@@ -67,12 +68,14 @@ def prepare_folder(
     options: Options,
     record: Mapping[str, Any],
     titles: TitleFile | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Write a data folder, whole or not at all. ``own_folder`` holds it.
 
     Args:
         record: further entries of stats.json, such as the command.
         titles: where the titles of items are; None: there will be no items.json.
+        processes: that read texts; the files are the same whatever the number (crew.py).
 
     Returns:
         The content of stats.json.
@@ -93,7 +96,8 @@ def prepare_folder(
         titled = _write_titles(titles, kept, aside, options)
         write_histories(aside, kept)
         write_negatives(aside, dataset.n_users, lambda users: sampler.draw(users, negatives))
-        explanations = _explain(raw, kept, aside, options)
+        with Crew(processes) as crew:
+            explanations = _explain(raw, kept, aside, options, crew)
         records = sum(explanations.get(name, 0) for name in SPLITS)
         stats = {
             "users": dataset.n_users,
@@ -247,7 +251,9 @@ def _write_titles(
     return found.counts
 
 
-def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[str, int]:
+def _explain(
+    raw: RawFile, kept: Kept, folder: Path, options: Options, crew: Crew
+) -> dict[str, int]:
     """The passes over the texts. Returns where each pair went; {} where there are no texts."""
     role = _text_role(raw, options)
     if role is None:
@@ -262,6 +268,7 @@ def _explain(raw: RawFile, kept: Kept, folder: Path, options: Options) -> dict[s
         Wanted(options.explanation, options.language, options.explain_from_rating),
         folder / "explanation.json",
         rng(options.seed, Stream.PREPARE_EXPLANATIONS),
+        crew,
     )
     say("explanations: " + _account({"pairs": len(kept.rows)} | counts))
     if not (folder / "explanation.json").exists():

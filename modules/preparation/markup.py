@@ -72,7 +72,7 @@ def plain_text(text: str) -> str:
         text = _TAG.sub(_instead, _PROLOGUE.sub(" ", text))
     if "[[" in text:
         text = _PRODUCT.sub(_name, _VIDEO.sub(" ", text))
-    return _CONTROL.sub(" ", text)
+    return text if text.isprintable() else _CONTROL.sub(" ", text)
 
 
 def _without(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:

@@ -16,7 +16,7 @@ Every line that is not blank is a row, a part of a row that was read, or a bad l
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,7 +62,7 @@ def lines_of(block: bytes) -> list[str]:
     return list(io.StringIO(block.decode("utf-8", "surrogateescape"), newline=""))
 
 
-def reader_of(lines: Iterator[str], table: Table, strict: bool = True) -> Iterator[list[str]]:
+def reader_of(lines: Iterable[str], table: Table, strict: bool = True) -> Iterator[list[str]]:
     csv.field_size_limit(MAX_FIELD)
     sep = " " if table.sep == BLANK else table.sep
     return csv.reader(lines, delimiter=sep, escapechar=table.escape, strict=strict)

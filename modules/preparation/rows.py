@@ -8,7 +8,6 @@ same row whatever is read of it: the passes of prepare.py rely on that.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +20,9 @@ from modules.preparation.formats import Asked, Format
 from modules.preparation.lines import NOT_UTF8
 from modules.preparation.roles import USER_AND_ITEM, Roles, find_roles, is_time_name
 from modules.preparation.times import problem_of, read_moment
+from modules.preparation.values import identities, is_unicode, many_numbers, many_words, number
 from utils.errors import UserError, limit
 from utils.files import check_file
-
-EXACT_FLOAT = 2**53  # below it every whole number is a float of its own
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def _row_test(raw: RawFile) -> Callable[[list[str]], bool]:
         if at["time"] is not None:
             return read_moment(fields[at["time"]]) is not None
         if at["rating"] is not None:
-            return _number(fields[at["rating"]]) is not None
+            return number(fields[at["rating"]]) is not None
         return is_whole and not have_blanks
 
     return looks_like_row
@@ -205,60 +203,6 @@ def _row_test(raw: RawFile) -> Callable[[list[str]], bool]:
 def _watched(raw: RawFile) -> Callable[[str], bool] | None:
     """Of a key of JSON that none of the first lines had: is it a time that would be missed?"""
     return None if raw.roles.time or raw.no_time else is_time_name
-
-
-def identities(values: list) -> list[str | None]:
-    """Original ids, without blanks around them; None where a value is none."""
-    if set(map(type, values)) == {str} and _is_unicode("\n".join(values)):
-        names = list(map(str.strip, values))
-        return [name or None for name in names] if "" in names else names
-    return list(map(identity, values))
-
-
-def _is_unicode(text: str) -> bool:
-    """No: it has halves of surrogate pairs, from bytes that are not UTF-8 or from JSON."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def identity(value: Any) -> str | None:
-    """A user's or item's original id; whole numbers as their digits."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "surrogateescape")
-    if isinstance(value, str):
-        return (value.strip() or None) if _is_unicode(value) else None
-    if type(value) is int:
-        return str(value)
-    if isinstance(value, (float, Decimal)) and abs(value) < EXACT_FLOAT and value == int(value):
-        return str(int(value))  # a column with a gap in it: its whole numbers became floats
-    return None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, bytes, Decimal)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def words(value: Any) -> str:
-    """A text; "" for what is none."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if not isinstance(value, str):
-        return ""
-    if _is_unicode(value):
-        return value
-    try:
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    except UnicodeEncodeError:  # JSON can hold half of a surrogate pair
-        return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _shown(value: Any) -> str:
@@ -271,7 +215,7 @@ def _must_be(role: str, value: Any) -> str:
         return problem_of(value)
     if role == "rating":
         return "a number"
-    if isinstance(value, str) and not _is_unicode(value):
+    if isinstance(value, str) and not is_unicode(value):
         return f"an id, but {NOT_UTF8}"
     if isinstance(value, float):
         return "an id: it is a float; ids are strings or whole numbers"
@@ -281,7 +225,7 @@ def _must_be(role: str, value: Any) -> str:
 _MAKE = {
     "user": identities,
     "item": identities,
-    "rating": lambda values: list(map(_number, values)),
-    "text": lambda values: list(map(words, values)),
-    "title": lambda values: list(map(words, values)),
+    "rating": many_numbers,
+    "text": many_words,
+    "title": many_words,
 }

@@ -3,7 +3,7 @@
 How lines become rows is in records.py. Here a row gets the table's width, or is a bad line.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from modules.preparation.columns import BadLines, Columns, Sample
@@ -16,6 +16,7 @@ from modules.preparation.lines import (
     is_utf8,
     opened,
 )
+from modules.preparation.plain_blocks import first_lines, plain_rows
 from modules.preparation.records import MARK, Records, Table, fields_alone, lines_of, parse
 from modules.preparation.table_format import SAMPLE_ROWS
 from utils.errors import UserError
@@ -58,15 +59,17 @@ def chunks(
     Raises:
         UserError: where a field of several lines may hold rows.
     """
-    places = [table.names.index(name) for name in wanted]
-    reader = _TableReader(path, table, bad, looks_like_row)
+    reader = _TableReader(path, table, wanted, bad, looks_like_row)
     with opened(path) as (stream, share):
         for block in blocks(stream, LINE_ENDS):
-            for numbers, rows in reader.read(block):
-                yield Columns(numbers, "line", [[row[k] for row in rows] for k in places], share())
-        for numbers, rows in reader.finish():
-            yield Columns(numbers, "line", [[row[k] for row in rows] for k in places], 1.0)
+            for numbers, values in reader.read(block):
+                yield Columns(numbers, "line", values, share())
+        for numbers, values in reader.finish():
+            yield Columns(numbers, "line", values, 1.0)
         reader.check_longest()
+
+
+_Part = tuple[Sequence[int], list[list[str]]]  # numbers of rows, and their wanted columns
 
 
 class _TableReader:
@@ -76,9 +79,11 @@ class _TableReader:
         self,
         path: Path,
         table: Table,
+        wanted: list[str],
         bad: BadLines,
         looks_like_row: Callable[[list[str]], bool],
     ) -> None:
+        self._places = [table.names.index(name) for name in wanted]
         self._path, self._table, self._bad = path, table, bad
         self._looks_like_row = looks_like_row
         self._lines: list[str] = []  # that are in no row yet
@@ -89,12 +94,23 @@ class _TableReader:
         self._count = self._several = 0  # rows; rows of several lines
         self._longest = (0, 0)  # lines of the longest row; its number
 
-    def read(self, block: bytes | None) -> Iterator[tuple[list[int], list[list[str]]]]:
+    def read(self, block: bytes | None) -> Iterator[_Part]:
         """The rows that end in a block. None: a line that is too long."""
         if block is None:
             yield from self.finish()
             self._bad.add(self._at, "line", TOO_LONG)
             self._at += 1
+            return
+        head, rest = first_lines(block, self._header)
+        plain = None if self._lines else plain_rows(rest, self._table, self._places)
+        if plain:
+            self._is_utf8 = self._is_utf8 and is_utf8(head)
+            values, count = plain
+            self._at += self._header
+            self._header = 0
+            yield range(self._at, self._at + count), values
+            self._at += count
+            self._count += count
             return
         self._is_utf8 = self._is_utf8 and is_utf8(block)
         lines = lines_of(block)
@@ -102,12 +118,16 @@ class _TableReader:
         self._header -= skipped
         self._at += skipped
         self._lines += lines[skipped:] if skipped else lines
-        yield self._take(more=True)
+        yield self._columns(more=True)
 
-    def finish(self) -> Iterator[tuple[list[int], list[list[str]]]]:
+    def finish(self) -> Iterator[_Part]:
         """The rows of the lines that are left."""
         if self._lines:
-            yield self._take(more=False)
+            yield self._columns(more=False)
+
+    def _columns(self, more: bool) -> _Part:
+        numbers, rows = self._take(more)
+        return numbers, [[row[k] for row in rows] for k in self._places]
 
     def _take(self, more: bool) -> tuple[list[int], list[list[str]]]:
         """more: further lines may follow, so that a field that is open at the end may go on."""

@@ -15,7 +15,8 @@ from modules.preparation.columns import BadLines
 from modules.preparation.formats import Asked, Format
 from modules.preparation.markup import plain_text
 from modules.preparation.roles import GUESSES, columns_of, named_column
-from modules.preparation.rows import RawFile, identities, identity, words
+from modules.preparation.rows import RawFile
+from modules.preparation.values import identities, identity, words
 from utils.console import progress, say
 from utils.errors import UserError, limit
 from utils.files import check_file

@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.data.reader import load_dataset
+from modules.preparation.crew import Crew
 from modules.preparation.explanations import (
     BEYOND,
     UNSEEN,
     Wanted,
+    explain_batch,
     sample_texts,
     split_records,
     spool_records,
@@ -113,10 +116,12 @@ def test_texts_meet_their_pairs(tmp_path):
     spool = io.BytesIO()
 
     class Every(Wanted):  # as if every other kept row spoke of a feature
-        def explanation(self, text, features):
-            return (text, "f") if int(text.split()[1]) % 4 == 0 else None
+        def explanations(self, reviews, features):
+            texts = [" ".join(review) for review in reviews]
+            return [(t, "f") if int(t.split()[1]) % 4 == 0 else None for t in texts]
 
-    pairs, refused = spool_records(as_chunks(table, 3), kept, Every("sentence"), NONE, spool)
+    work = partial(explain_batch, Every("sentence"), NONE)
+    pairs, refused = spool_records(as_chunks(table, 3), kept, work, spool, Crew())
     assert not refused
     records = [json.loads(line) for line in spool.getvalue().splitlines()]
     assert len(records) == len(pairs) == 13
