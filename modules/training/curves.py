@@ -20,6 +20,7 @@ from utils import distributed
 from utils.console import say
 from utils.errors import UserError
 from utils.files import check_writable
+from utils.tables import one_line
 
 EVENTS = "tensorboard"  # folders in the run's: of event files, where --tensorboard names no other
 WANDB = "wandb"  # and what the package wandb makes of the run's folder
@@ -183,8 +184,8 @@ class WandbRun:
             )
         except (*self.failures, ValueError) as error:  # ValueError: of what a variable says
             raise UserError(
-                f"--wandb: Weights & Biases does not begin the run ({error}). Mend that, or set "
-                "WANDB_MODE=offline; then continue this one with --resume."
+                f"--wandb: Weights & Biases does not begin the run ({one_line(str(error))}). Mend "
+                "that, or set WANDB_MODE=offline; then continue this one with --resume."
             ) from error
         where = "offline" if self._run.offline else self._run.url
         say(f"--wandb: run {record.run_id}, {where}: {why}")
