@@ -10,12 +10,11 @@ import argparse
 
 from modules import evaluation, loader, reports, runs
 from modules.evaluation import flags
+from modules.tasks import MAX_TOKENS
 from utils import cli, flag_types
 from utils.config_flag import add_config_flag, parse_flags
 from utils.console import by_product, say
 from utils.errors import UserError
-
-MAX_TOKENS = 50  # of a generated text, the start token counted, as published
 
 
 def new_parser() -> argparse.ArgumentParser:
