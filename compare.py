@@ -21,6 +21,7 @@ from modules.evaluation import flags
 from modules.reports.table_files import check_table_file
 from modules.tasks import RANKING_TASKS, TASKS
 from utils import cli, flag_types
+from utils.config_flag import add_config_flag, parse_flags
 from utils.console import say
 from utils.errors import UserError
 from utils.own_files import write_out
@@ -39,7 +40,9 @@ def parse_args() -> argparse.Namespace:
     _test_flags(
         commands.add_parser("test", help="is the difference of two methods more than chance?")
     )
-    args = parser.parse_args()
+    for name, command in commands.choices.items():
+        add_config_flag(command, flags.DATA_OF_RUN if name == "baselines" else None)
+    args = parse_flags(parser)
     if args.command == "baselines":
         args.data_dir = cli.data_folder(args.data, args.data_dir)
     return args

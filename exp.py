@@ -10,16 +10,17 @@ import argparse
 
 from modules import evaluation, loader, reports, runs
 from modules.evaluation import flags
+from modules.tasks import MAX_TOKENS
 from utils import cli, flag_types
+from utils.config_flag import add_config_flag, parse_flags
 from utils.console import by_product, say
 from utils.errors import UserError
-
-MAX_TOKENS = 50  # of a generated text, the start token counted, as published
 
 
 def new_parser() -> argparse.ArgumentParser:
     """The flags."""
     parser = cli.new_parser(__doc__)
+    add_config_flag(parser, flags.OF_RUN)
     cli.add_data_flags(parser)
     group = parser.add_argument_group("generation")
     flags.add_decode_flag(group, flags.DECODE_TEXTS)
@@ -63,7 +64,7 @@ def new_parser() -> argparse.ArgumentParser:
 
 def parse_args() -> argparse.Namespace:
     """The command line, checked."""
-    args = new_parser().parse_args()
+    args = parse_flags(new_parser())
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     if args.num_beams % args.num_beam_groups:
         raise UserError(

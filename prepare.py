@@ -26,6 +26,7 @@ from modules.preparation.rows import RawFile, open_raw
 from modules.preparation.table_format import QUOTED, SEPARATORS
 from modules.preparation.titles import TitleFile, open_titles
 from utils import cli
+from utils.config_flag import add_config_flag, parse_flags
 from utils.console import say
 from utils.errors import UserError
 from utils.flag_types import natural, path_name, positive_int, real
@@ -35,6 +36,7 @@ from utils.provenance import provenance
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
+    add_config_flag(parser)
     group = parser.add_argument_group("data")
     group.add_argument("raw", type=path_name, metavar="RAW", help="file of reviews or interactions")
     group.add_argument("--out", type=path_name, required=True, help="data folder to write")
@@ -75,7 +77,7 @@ def parse_args() -> argparse.Namespace:
         help="make explanations only of reviews rated so or higher; default: of all",
     )
     group.add_argument("--seed", type=natural, default=0, help="seed of all random draws")
-    return parser.parse_args()
+    return parse_flags(parser)
 
 
 def add_reading_flags(group: argparse._ArgumentGroup) -> None:

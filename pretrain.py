@@ -37,7 +37,7 @@ def train(settings: training.Settings, resume: str | None) -> None:
     with training.StopSignals() as signals:
         trainer = training.new_trainer(run, settings, view, signals.asked)
         run = training.start_or_resume(run, trainer, resume)
-        result = training.run_training(run, trainer, settings.tensorboard)
+        result = training.run_training(run, trainer, settings)
 
     say(f"{result}")
     if result.interrupted:

@@ -22,10 +22,11 @@ import modules
 from modules import list_files, people, runs
 from modules.data.dataset import RecDataset
 from modules.data.reader import check_data_folder
-from modules.evaluation.flags import add_batch_size, evaluation_precision
+from modules.evaluation.flags import OF_RUN, add_batch_size, evaluation_precision
 from modules.runs.record import read_record
 from modules.tasks import Task
 from utils import cli, distributed, flag_types
+from utils.config_flag import add_config_flag, parse_flags
 from utils.console import printable
 from utils.errors import UserError, limit
 
@@ -33,6 +34,7 @@ from utils.errors import UserError, limit
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = cli.new_parser(__doc__)
+    add_config_flag(parser, OF_RUN)
     cli.add_data_flags(parser)
     _add_whom_flags(parser.add_argument_group("for whom"))
     group = parser.add_argument_group("answer")
@@ -61,7 +63,7 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("machine and output")
     add_batch_size(group)
     cli.add_machine_flags(group)
-    args = parser.parse_args(cli.take_any_value(parser, ("--user", "--history")))
+    args = parse_flags(parser, cli.take_any_value(parser, ("--user", "--history")))
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     args.newcomer = args.history is not None or args.history_file is not None
     if args.newcomer and args.held_out:

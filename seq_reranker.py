@@ -12,12 +12,14 @@ from modules import baselines, evaluation, loader, presets, reports, runs
 from modules.data.dataset import HeldOut
 from modules.evaluation import flags
 from utils import cli, flag_types
+from utils.config_flag import add_config_flag, parse_flags
 from utils.console import by_product
 
 
 def new_parser() -> argparse.ArgumentParser:
     """The flags."""
     parser = cli.new_parser(__doc__)
+    add_config_flag(parser, flags.OF_RUN)
     cli.add_data_flags(parser)
     group = flags.add_ranking_flags(parser, 30, flags.DECODE_CATALOGUE)
     group.add_argument(
@@ -36,7 +38,7 @@ def new_parser() -> argparse.ArgumentParser:
 
 def parse_args() -> argparse.Namespace:
     """The command line, checked."""
-    args = new_parser().parse_args()
+    args = parse_flags(new_parser())
     args.data_dir = cli.data_folder(args.data, args.data_dir)
     flags.check_beams(args.decode, args.num_beams, args.top_n, "--top_n")
     flags.check_linear(args.linear, args.decode)

@@ -23,6 +23,8 @@ class Task(IntEnum):
 
 
 MAX_HISTORY = 20  # items of a sequential prompt; the target is the 21st
+MAX_TOKENS = 50  # of a text that is written, the start token counted, as published
+NEW_TOKENS = MAX_TOKENS - 1  # the same without the start token, as our searches count
 
 # By name, in the order of tables and pages.
 RANKING_TASKS = (Task.SEQUENTIAL.label, Task.DIRECT.label)

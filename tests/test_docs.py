@@ -42,6 +42,7 @@ def understood(monkeypatch, module: str, flags: list[str]) -> None:
         raise Parsed
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    monkeypatch.setattr("utils.config_flag.read_table", lambda path, flag: {})  # it is not here
     monkeypatch.setattr(sys, "argv", [module, *flags])
     with pytest.raises(Parsed):
         importlib.import_module(module).main()

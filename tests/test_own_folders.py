@@ -20,7 +20,7 @@ NAMES = """
     generated.jsonl negative.txt sequential.txt datamaps.json stats.json audit.json audit.html
     table.md table.csv state/step-00000002/state.json state/step-00000002/state.safetensors
     state/thesis.txt tensorboard/events.out.tfevents.1.host tensorboard/x .elmrec.lock .hidden
-    thesis.txt reviews_Beauty_5.json.gz
+    wandb/x thesis.txt reviews_Beauty_5.json.gz
 """.split()  # noqa: SIM905  forty of them are read more easily so
 TINY = [
     *TINY,
@@ -131,6 +131,7 @@ def test_overwrite_removes_what_the_run_wrote_and_nothing_else(base, tmp_path) -
     done = script("seq_reranker.py", base / "few", "--checkpoint", run, "--trec")
     assert done.returncode == 0, done.stderr
     theirs = ["thesis.txt", "notes/a.json", "state/step-00000001.bak/state.json", "tensorboard/x"]
+    theirs += ["wandb/x", "wandb/run-1-x/files"]
     theirs += ["mine.json", "sub/run.json", "generated.json", "direct.txt", ".hidden"]
     fill(run, theirs, '{"mine": 1}')
     (run / "README.md").write_text("# My model\n")

@@ -8,7 +8,9 @@ What stands in a file is taken as it is typed there, as on a command line: ``no`
 import argparse
 import difflib
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from utils.errors import UserError, limit
@@ -105,15 +107,19 @@ class _FileParser(argparse.ArgumentParser):
 class FlagFile:
     """The flags that a file may set, each read as on the command line."""
 
-    def __init__(self, parser: argparse.ArgumentParser, but: Mapping[str, str]) -> None:
+    def __init__(
+        self, parser: argparse.ArgumentParser, but: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """but: names of flags that a file must not set, and why."""
-        self._but = but
+        self._but = {"config": "a file cannot name another.", **but}
         self._parser = _FileParser(add_help=False, allow_abbrev=False)
         self._actions: dict[str, argparse.Action] = {}
         for action in parser._actions:
             known = not isinstance(action, argparse._HelpAction | argparse._VersionAction)
             if known and action.option_strings and action.help != argparse.SUPPRESS:
-                self._parser._add_action(action)
+                alone = copy(action)
+                alone.required = False
+                self._parser._add_action(alone)
                 names = (option.removeprefix("--") for option in action.option_strings)
                 self._actions |= dict.fromkeys(names, action)
 
@@ -125,7 +131,7 @@ class FlagFile:
         Raises:
             UserError: naming the key, where there is no such flag, or it takes no such value.
         """
-        action = self._action(name, where)
+        action, place = self.action(name, where), where
         where = f"{where}, key {name!r}"
         if value is None:
             return []
@@ -137,6 +143,8 @@ class FlagFile:
             return [f"--{name}"]
         if isinstance(value, bool):
             raise UserError(f"{where}: must be a value, as --{name} takes; not true or false.")
+        if isinstance(value, list) and isinstance(action, argparse._AppendAction):
+            return [word for part in value for word in self.words(name, part, place)]
         words = [f"--{name}={self._text(action, value, where)}"]
         self._parser.where = where
         self._parser.parse_args(words)
@@ -145,18 +153,20 @@ class FlagFile:
     def value(self, name: str, value: Any, where: str) -> Any:
         """The value that a flag has where a file sets it; None where it says nothing."""
         if value is None:
-            self._action(name, where)
+            self.action(name, where)
             return None
         words = self.words(name, value, where)
         return getattr(self._parser.parse_args(words), self._actions[name].dest)
 
-    def _action(self, name: str, where: str) -> argparse.Action:
+    def action(self, name: str, where: str) -> argparse.Action:
+        """The flag of a name; UserError naming it, where a file cannot set such a one."""
         if name in self._but:
             raise UserError(f"{where}, key {name!r}: {self._but[name]}")
         if name in self._actions:
             return self._actions[name]
-        near = difflib.get_close_matches(name, self._actions, n=3)
-        hint = f"closest: {', '.join(near)}" if near else "keys are the names of flags, without --"
+        known = [own for own in self._actions if own not in self._but]
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"closest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
         raise UserError(f"{where}: unknown key {limit(name)}; {hint}.")
 
     @staticmethod

@@ -2,16 +2,18 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from modules.data.reader import check_data_folder
 from modules.evaluation.seen import DROP, KEEP, LEAVE_OUT
 from modules.presets import MODEL_VERSIONS
-from modules.runs.record import read_record
+from modules.runs.record import RUN_FILE, read_record
 from modules.runs.writing import check_result_name
 from modules.tasks import RANKING_TASKS
 from utils import distributed
+from utils.config_flag import OfRun
 from utils.console import say
 from utils.errors import UserError, limit
 from utils.files import check_writable
@@ -34,6 +36,25 @@ def file_name(text: str) -> str:
         )
     return text
 
+
+def of_run(path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that name a run and its machine, of its run.json. How it was trained, the run says
+    by itself; sizes of batches and the like are of training alone."""
+    if path.name != RUN_FILE:
+        raise UserError(f"{path}: is no {RUN_FILE} in the folder of a run. Name one.")
+    found = _some(arguments, "data_dir", "cuda", "deterministic")
+    return {**found, "checkpoint": str(path.parent)}
+
+
+def _some(arguments: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: arguments[name] for name in names if name in arguments}
+
+
+OF_RUN = OfRun("its data folder, itself as --checkpoint, --cuda and --deterministic", of_run)
+DATA_OF_RUN = OfRun(
+    "its data folder, seed and number of negatives",
+    lambda path, arguments: _some(arguments, "data_dir", "seed", "negative_num"),
+)
 
 _PUBLISHED = {
     "published": "the authors' search: free beams, batches in the order of the file, fp32, which "

@@ -13,12 +13,11 @@ import numpy as np
 from modules.decoding.beam import NONE, BeamOptions, Marks, beam_search
 from modules.model.decoder import PrefixDecoder
 from modules.runs.run import Run
+from modules.tasks import NEW_TOKENS
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
 
-# transformers counts the start token: max_length 50 and min_length 10 there are these tokens here.
-MAX_TOKENS = 49
 NO_ITEM = -1  # a place in a list without an item
 
 
@@ -81,7 +80,7 @@ class PublishedSearch:
             (B, k) int64 items, NO_ITEM where a place has none and 0 behind a list; and (B, k)
             float32 scores: log-probability a token.
         """
-        options = BeamOptions(self._num_beams, MAX_TOKENS, early_stopping=True)
+        options = BeamOptions(self._num_beams, NEW_TOKENS, early_stopping=True)
         found = beam_search(decoder, options, marks)
         tokens, b = found.tokens[:, :k].flatten(0, 1).tolist(), decoder.batch_size
         texts = self._decode(tokens)

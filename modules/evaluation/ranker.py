@@ -17,7 +17,7 @@ from modules.decoding.beam import NONE, Allowed, BeamOptions, Marks, beam_search
 from modules.decoding.best_first import branches, rank_best_first
 from modules.decoding.exact import PrefixTree, prefix_tree, rank_exact
 from modules.evaluation.decode import Decoding, pick_method
-from modules.evaluation.published import MAX_TOKENS, PublishedSearch
+from modules.evaluation.published import PublishedSearch
 from modules.evaluation.reranking import Ranked, Seconds
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvaluationSet
@@ -26,7 +26,7 @@ from modules.loader.trie import ItemTrie
 from modules.model.decoder import PrefixDecoder
 from modules.model.elmrec import ELMRec
 from modules.runs.run import Run
-from modules.tasks import Task
+from modules.tasks import NEW_TOKENS, Task
 from utils import distributed
 from utils.console import progress, say
 from utils.metrics.ranking import NOT_RANKED
@@ -244,7 +244,7 @@ class Ranker:
 
     def _decoder(self, batch: Batch) -> PrefixDecoder:
         states, mask = self._model.encode(batch.to(self._device))
-        depth = self._trie.paths.shape[1] if self.published is None else MAX_TOKENS
+        depth = self._trie.paths.shape[1] if self.published is None else NEW_TOKENS
         return PrefixDecoder(self._model.t5, states, mask, depth)
 
     def _probabilities(

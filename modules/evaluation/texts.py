@@ -10,7 +10,6 @@ import torch
 
 from modules.data.dataset import RecDataset
 from modules.decoding.beam import BeamOptions, Marks, beam_search
-from modules.evaluation.published import MAX_TOKENS
 from modules.evaluation.ranker import own_batches
 from modules.evaluation.reranking import Seconds
 from modules.loader.batches import BatchSize
@@ -19,7 +18,7 @@ from modules.model.decoder import PrefixDecoder
 from modules.model.elmrec import ELMRec
 from modules.runs.examples import example_rows
 from modules.runs.run import Run
-from modules.tasks import Task
+from modules.tasks import NEW_TOKENS, Task
 from utils import distributed
 from utils.metrics.explanation import explanation_metrics
 from utils.metrics.text import text_metrics
@@ -33,7 +32,7 @@ def text_beams(
     are one search of 7 beams. min_len: tokens at least, the start token counted."""
     return BeamOptions(
         num_beams,
-        MAX_TOKENS,
+        NEW_TOKENS,
         max(min_len - 1, 0),
         groups=groups,
         diversity_penalty=diversity_penalty,

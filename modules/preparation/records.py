@@ -63,6 +63,8 @@ def lines_of(block: bytes) -> list[str]:
 
 
 def reader_of(lines: Iterable[str], table: Table, strict: bool = True) -> Iterator[list[str]]:
+    """The fields of each row of a table. strict: a mark that is never closed, or not where a field
+    ends, raises ``csv.Error``."""
     csv.field_size_limit(MAX_FIELD)
     sep = " " if table.sep == BLANK else table.sep
     return csv.reader(lines, delimiter=sep, escapechar=table.escape, strict=strict)

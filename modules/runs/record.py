@@ -20,7 +20,9 @@ from utils.provenance import machine_name, provenance
 RUN_FILE = "run.json"
 REQUIRED_DATA = ("sequential.txt", "datamaps.json")  # of a data folder
 # Arguments that say where files are, and whether others may go or come, but not what is made.
-PLACES = {"checkpoint", "out", "data_dir", "tensorboard", "resume", "overwrite", "no_verdict"}
+PLACES = {
+    "checkpoint", "out", "data_dir", "tensorboard", "wandb", "resume", "overwrite", "no_verdict",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

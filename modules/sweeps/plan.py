@@ -12,7 +12,7 @@ from modules.baselines.simple import BASELINES
 from modules.data.reader import check_data_folder
 from modules.runs.results import BASELINE_FILE
 from modules.tasks import RANKING_TASKS, TASKS
-from modules.training.flags import add_flags, flag_file, parse_settings
+from modules.training.flags import add_flags, parse_settings
 from modules.training.settings import Settings
 from utils.errors import UserError, limit
 from utils.files import as_typed
@@ -98,7 +98,7 @@ class _Plan:
         self.runs = {name: self._map(runs, name, f"{path}, runs") for name in runs}
         for name in runs:
             self._checked("runs", file_stem, name)
-        self.training = flag_file(_with_flags(), **_OURS)
+        self.training = FlagFile(_with_flags(), _OURS)
         self.flags = self._test_flags(parsers)
 
     def _list(self, key: str, kind: Any, default: list[Any]) -> list[Any]:

@@ -15,6 +15,12 @@ class Check(NamedTuple):
     message: str  # with the settings as {s}
 
 
+def _is_missing(package: str) -> bool:
+    """A folder of that name in the path, as wandb leaves one, is no package."""
+    found = find_spec(package)
+    return found is None or found.origin is None
+
+
 CHECKS = (
     Check(
         lambda s: s.backbone and s.model_version is not None,
@@ -87,9 +93,14 @@ CHECKS = (
         "--own_edges {s.own_edges}: --method {s.method} has no graph. Leave it out.",
     ),
     Check(
-        lambda s: s.tensorboard is not None and find_spec("tensorboard") is None,
+        lambda s: s.tensorboard is not None and _is_missing("tensorboard"),
         "--tensorboard: the package tensorboard is missing. Install it with pip install "
         "tensorboard, or leave the flag out: train_log.jsonl has the same numbers.",
+    ),
+    Check(
+        lambda s: s.wandb is not None and _is_missing("wandb"),
+        "--wandb: the package wandb is missing. Install it with pip install wandb, or leave the "
+        "flag out: train_log.jsonl has the same numbers.",
     ),
 )
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from modules.runs.record import RUN_FILE, read_record
 from modules.tasks import TASKS
-from modules.training.log import EVENTS, LOG_FILE
+from modules.training.curves import EVENTS, WANDB
+from modules.training.log import LOG_FILE
 from modules.training.settings import Settings
 from utils import distributed
 from utils.console import say
@@ -26,8 +27,8 @@ STATES = "state"  # folder of the states, in the run's
 # Settings that may differ when a run is continued: they say when to stop and where to write.
 FREE = {
     "resume", "overwrite", "epochs", "max_steps", "max_minutes", "endure_times", "save_minutes",
-    "log_interval", "checkpoint", "data_dir", "tensorboard", "model_version", "preset",
-    "no_verdict",
+    "log_interval", "checkpoint", "data_dir", "tensorboard", "wandb", "model_version",
+    "preset", "no_verdict",
 }  # fmt: skip
 # Settings that earlier versions did not have: what they did, where it is not today's default.
 BEFORE = {"own_edges": "keep", "item_graph": "none", "text_dropout": None, "softmax": "full"}
@@ -135,6 +136,7 @@ def _check_kinds(folder: Path) -> None:
     for name, is_kind, kind in (
         (STATES, os.path.isdir, "folder"),
         (EVENTS, os.path.isdir, "folder"),
+        (WANDB, os.path.isdir, "folder"),
         (LOG_FILE, os.path.isfile, "file"),
         ("model.safetensors", os.path.isfile, "file"),
         ("config.json", os.path.isfile, "file"),

@@ -1,8 +1,8 @@
-"""The command line of pretrain.py: its flags are the fields of ``Settings``, defined there; and
-``--config``, a file that gives their defaults."""
+"""The command line of pretrain.py: its flags are the fields of ``Settings``, defined there."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from modules.runs.record import PLACES
 from modules.training.defaults import default_backbone, default_preset
 from modules.training.published import GROUP, OF_THE_GRAPH, as_published
 from modules.training.settings import Settings
-from utils import cli, flag_types
+from utils import cli
+from utils.config_flag import OfRun, add_config_flag, set_defaults
 from utils.console import say
-from utils.errors import UserError
-from utils.flag_files import FlagFile, read_table
+from utils.flag_files import FlagFile
 
 _DEFAULTS = Settings()
 
@@ -46,29 +46,19 @@ def parse_settings(description: str | None, words: Sequence[str] | None = None) 
     Raises:
         UserError: naming flags that do not go together, or a key of ``--config``.
     """
+    words = sys.argv[1:] if words is None else words
     parser = cli.new_parser(description)
     add_flags(parser)
-    group = next(group for group in parser._action_groups if group.title == "data")
-    group.add_argument(
-        "--config",
-        type=flag_types.path,
-        metavar="FILE",
-        help="YAML or JSON with the flags' defaults, by their names; or the run.json of a run, for "
-        "its settings (docs/training.md)",
-    )
-    config = parser.parse_args(words).config
-    given = _of_file(parser, config) if config else {}
-    data_dir = given.pop("data_dir", None)  # only where the command line names none
-    parser.set_defaults(**given)
+    add_config_flag(parser, OF_RUN)
+    given = set_defaults(parser, words)
     chosen = parser.parse_known_args(words)[0]
-    preset = chosen.preset or default_preset(chosen, chosen.data or chosen.data_dir or data_dir)
+    preset = chosen.preset or default_preset(chosen, chosen.data or chosen.data_dir)
     parser.set_defaults(preset=preset, **OWN_PRESETS.get(ALIASES.get(preset, preset), {}))
     if chosen.as_published:
         parser.set_defaults(**as_published(chosen.method))
     parser.set_defaults(**given)
     args = vars(parser.parse_args(words))
-    named = args["data_dir"] or (None if args["data"] else data_dir)
-    args["data_dir"] = cli.data_folder(args.pop("data"), named)
+    args["data_dir"] = cli.data_folder(args.pop("data"), args["data_dir"])
     del args["task_num"], args["config"]
     settings = Settings(**args).resolved()
     named = args["as_published"] or args["backbone"] or args["model_version"] is not None
@@ -79,29 +69,20 @@ def parse_settings(description: str | None, words: Sequence[str] | None = None) 
     return settings
 
 
-def flag_file(parser: argparse.ArgumentParser, **but: str) -> FlagFile:
-    """What a file may set of the flags of a parser with ``add_flags``. but: see ``FlagFile``."""
-    return FlagFile(parser, {"config": "a file cannot name another.", **but})
-
-
-def _of_file(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
-    """The values of ``--config`` by the name of the flag.
-
-    A run.json is read without the places of its run, and without what follows from the rest: a run
-    notes the T5's name beside ``--model_version``, and the preset's σ and L whether its method has
-    a graph or not. As flags, these would contradict each other.
-    """
-    table = read_table(path, "--config")
-    of_run = {"arguments", "command"} <= table.keys()
-    if of_run:
-        if not isinstance(table["arguments"], dict):
-            raise UserError(f"{path}: 'arguments' must be a map of settings, as in a run.json.")
-        left = (PLACES - {"data_dir"}) | {"model_version"}
-        rows = table["arguments"].items()
-        table = {name: value for name, value in rows if name not in left and value != {}}
-    flags = flag_file(parser)
-    values = {name: flags.value(name, value, str(path)) for name, value in table.items()}
+def of_run(path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run, of its run.json, without the places of the run, and without what
+    follows from the rest: a run notes the T5's name beside ``--model_version``, and the preset's σ
+    and L whether its method has a graph or not. As flags, these would contradict each other."""
+    left = (PLACES - {"data_dir"}) | {"model_version"}
+    found = {name: value for name, value in arguments.items() if name not in left and value != {}}
+    parser = argparse.ArgumentParser(add_help=False)
+    add_flags(parser)
+    flags = FlagFile(parser)
+    values = {name: flags.value(name, value, str(path)) for name, value in found.items()}
     given = {name: value for name, value in values.items() if value is not None}
-    if of_run and not Settings(**given).has_graph:
-        return {name: value for name, value in given.items() if name not in OF_THE_GRAPH}
-    return given
+    if Settings(**given).has_graph:
+        return found
+    return {name: value for name, value in found.items() if name not in OF_THE_GRAPH}
+
+
+OF_RUN = OfRun("its data folder and settings", of_run)

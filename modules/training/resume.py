@@ -14,10 +14,12 @@ from modules.runs.run import Run
 from modules.runs.verdict import remove_verdict
 from modules.runs.writing import remove_result, results_of
 from modules.training.claim import STATES, check_same_run, mark_of, saved_states
+from modules.training.curves import EVENTS, WANDB, Curves
 from modules.training.events import EpochReport, FitResult
-from modules.training.log import EVENTS, LOG_FILE, TrainingLog, event_folder
+from modules.training.log import LOG_FILE, TrainingLog
 from modules.training.loss_meter import NonFiniteLoss
 from modules.training.parallel import full_state_dict
+from modules.training.settings import Settings
 from modules.training.states import load_state, save_state
 from modules.training.trainer import Trainer
 from utils import distributed
@@ -85,7 +87,8 @@ def clear_folder(folder: Path) -> None:
         shutil.rmtree(state)
     for events in (folder / EVENTS).glob("events.out.tfevents.*"):
         events.unlink()
-    for path in (folder / STATES, folder / EVENTS):  # unless something else is in them
+    _clear_wandb(folder / WANDB, record.run_id)
+    for path in (folder / STATES, folder / EVENTS, folder / WANDB):  # if nothing else is in them
         if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
             path.rmdir()
     for name in (WEIGHTS_FILE, CONFIG_FILE, LOG_FILE):
@@ -97,6 +100,18 @@ def clear_folder(folder: Path) -> None:
     for name, older in ((CARD, OLDER_CARDS), (REPORT, OLDER_PAGES)):
         if is_own(folder / name, older):
             (folder / name).unlink(missing_ok=True)
+
+
+def _clear_wandb(folder: Path, run_id: str) -> None:
+    """Remove what the package wandb wrote of a run, and its links to that."""
+    if not run_id:  # older runs have none
+        return
+    for kept in folder.glob(f"*run-*-{run_id}"):
+        if kept.is_dir() and not kept.is_symlink():
+            shutil.rmtree(kept)
+    for link in (folder / name for name in ("latest-run", "debug.log", "debug-internal.log")):
+        if link.is_symlink() and not link.exists():
+            link.unlink()
 
 
 def trim_log(path: Path, step: int, validated: bool) -> None:
@@ -130,17 +145,16 @@ def save_model(run: Run, metadata: dict[str, str]) -> None:
     distributed.wait_for_all()
 
 
-def run_training(run: Run, trainer: Trainer, events: str | None = None) -> FitResult:
-    """Train, keeping the log, the best model and the state.
-
-    Args:
-        events: ``--tensorboard``: a folder, "" = in the run's folder, None = no event files.
+def run_training(run: Run, trainer: Trainer, settings: Settings) -> FitResult:
+    """Train, keeping the log, its curves, the best model and the state.
 
     Raises:
-        UserError: where a loss is not finite; it names the last good state.
+        UserError: where a loss is not finite; it names the last good state. Where the curves that
+            the settings ask for cannot be begun.
     """
-    folder = run.folder
-    log = TrainingLog(folder, trainer.total_steps, trainer.step, event_folder(events, folder))
+    folder, result = run.folder, None
+    curves = Curves.of(settings, run.record, trainer.step)
+    log = TrainingLog(folder, trainer.total_steps, trainer.step, curves)
 
     def keep(best: EpochReport) -> None:
         of = {"run_id": run.record.run_id, "step": str(best.step)}
@@ -150,10 +164,11 @@ def run_training(run: Run, trainer: Trainer, events: str | None = None) -> FitRe
         save_state(folder, trainer, run.record.run_id)
 
     try:
-        return trainer.fit(log.step, log.epoch, keep, save)
+        result = trainer.fit(log.step, log.epoch, keep, save)
     except NonFiniteLoss as error:
         states = saved_states(folder)
         where = f" The last good state is {states[-1]} (--resume)." if states else ""
         raise UserError(f"{error}{where}") from error
     finally:
-        log.close()
+        log.close(whole=result is not None and not result.interrupted)
+    return result

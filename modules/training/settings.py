@@ -57,9 +57,8 @@ class Settings(Published):
         "model", None, "dropout rate of T5; default as in the backbone (0.1)", type=share
     )
     text_dropout: float | None = flag(
-        "model", None, "dropout rate in steps of the explanation task; default --dropout",
-        type=share,
-    )  # fmt: skip
+        "model", None, "dropout rate of the explanation task; default --dropout", type=share
+    )
     whole_words: dict[str, str] = flag(  # noqa: RUF009  a field
         "model", {},
         "for ablations: whole-word ids of tasks that differ from the method's, as in "
@@ -90,9 +89,8 @@ class Settings(Published):
         "model", None, "standard deviation of the random node features (σ)", type=non_negative
     )
     L: int | None = flag(
-        "model", None, "LightGCN layers of the propagation (L)",
-        type=whole(0, MAX_LAYERS),
-    )  # fmt: skip
+        "model", None, "LightGCN layers of the propagation (L)", type=whole(0, MAX_LAYERS)
+    )
     preset: str | None = flag(
         "model", None,
         "where settings come from that are not given: elmrec_clean, the best that we know (default "
@@ -195,9 +193,8 @@ class Settings(Published):
     )  # fmt: skip
     overwrite: bool = flag("runs that continue", False, "start anew in a folder that holds a run")
     save_minutes: float = flag(
-        "runs that continue", 10.0, "save the training state this often, and after each epoch",
-        type=positive,
-    )  # fmt: skip
+        "runs that continue", 10.0, "save the state this often and after each epoch", type=positive
+    )
     skip_nonfinite: bool = flag(
         "runs that continue", False,
         "leave out steps whose loss is NaN or infinite, and count them; else they end the run",
@@ -224,9 +221,12 @@ class Settings(Published):
     )  # fmt: skip
     # ------------------------------------------------------------------ machine and output
     tensorboard: str | None = flag(
-        "machine and output", None,
-        "also write losses, learning rate and samples/s for TensorBoard, a folder a run; without "
-        "FOLDER into tensorboard/ of the run's folder", nargs="?", const="", metavar="FOLDER",
+        "machine and output", None, "also write losses, learning rate and samples/s for "
+        "TensorBoard, by default into the run's folder", nargs="?", const="", metavar="FOLDER",
+    )  # fmt: skip
+    wandb: str | None = flag(
+        "machine and output", None, "also write these for Weights & Biases; offline unless you are "
+        "logged in (docs/training.md)", nargs="?", const="", metavar="PROJECT",
     )  # fmt: skip
     no_histories: bool = flag(
         "machine and output", False,

@@ -226,7 +226,8 @@ def test_sigterm_ends_the_running_processes_and_starts_no_other(sweep, calls, mo
     def later():
         for _ in range(600):
             time.sleep(0.05)
-            if os.path.exists(os.environ["CALLS"]):
+            path = Path(os.environ["CALLS"])
+            if path.exists() and path.stat().st_size:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 

@@ -51,10 +51,11 @@ def test_settings_that_do_not_go_together(given, words):
 def test_every_check_is_tried(monkeypatch):
     tried = {row for given, _ in BROKEN for row in CHECKS if row.broken(Settings(**given))}
     untried = [row.message for row in CHECKS if row not in tried]
-    assert len(untried) == 1
+    assert len(untried) == 2
     monkeypatch.setattr("modules.training.checks.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="package tensorboard is missing"):
-        Settings(tensorboard="").resolved()
+    for package in ("tensorboard", "wandb"):
+        with pytest.raises(UserError, match=f"package {package} is missing"):
+            Settings(**{package: ""}).resolved()
 
 
 def test_what_is_not_given_follows_from_the_rest():
