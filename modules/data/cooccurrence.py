@@ -6,6 +6,8 @@
 Items bought soon after one another are near. Nothing held out is counted.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
@@ -22,8 +24,8 @@ DENSE = 1024
 # Of more items the eigenvectors are found roughly, in minutes, from the nearest partners of each:
 # the search would take hours, and all pairs the memory.
 MANY = 50_000
-_PARTNERS = 128
-_BEYOND, _ROUNDS = 32, 6  # vectors more than wanted; products, each of which sharpens them
+_PARTNERS = 64
+_BEYOND, _ROUNDS = 32, 4  # vectors more than wanted; products, each of which sharpens them
 
 
 def cooccurrence(dataset: RecDataset, decay: float = DECAY) -> scipy.sparse.csr_array:
@@ -47,25 +49,40 @@ def cooccurrence_vectors(dataset: RecDataset, width: int, decay: float = DECAY) 
     Of I items, I - 1 numbers say all there is to say: what is wider ends in zeros."""
     n_items = dataset.n_items
     rank = min(width, n_items - 1)
-    many = n_items > MANY
-    if many:
+    find = _eigenvectors
+    if n_items > MANY:
         say(f"co-occurrence vectors of {n_items:,} items, roughly")
-    counts = near_cooccurrence(dataset, decay) if many else cooccurrence(dataset, decay)
-    degrees = counts.sum(axis=1)
-    scale = scipy.sparse.diags_array(np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5)
-    matrix = scale @ counts @ scale + scipy.sparse.eye_array(n_items)
-    if many:
-        values, vectors = rough_eigenvectors(matrix.tocsr().astype(np.float32), rank)
-    elif n_items <= DENSE:
-        values, vectors = np.linalg.eigh(matrix.toarray())
-        values, vectors = values[-rank:], vectors[:, -rank:]
-    else:
-        first = np.ones(n_items)
-        values, vectors = scipy.sparse.linalg.eigsh(matrix.tocsr(), k=rank, which="LA", v0=first)
+        find = _near_eigenvectors
+    values, vectors = find(dataset, rank, decay)
     vectors = vectors * np.sqrt(np.maximum(values, 0.0))
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
     return np.pad(vectors, ((0, 0), (0, width - rank)))
+
+
+def _eigenvectors(dataset: RecDataset, rank: int, decay: float) -> tuple[np.ndarray, np.ndarray]:
+    """(rank,) eigenvalues in rising order, and their (I, rank) vectors."""
+    counts, n_items = cooccurrence(dataset, decay), dataset.n_items
+    degrees = counts.sum(axis=1)
+    scale = scipy.sparse.diags_array(np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5)
+    matrix = scale @ counts @ scale + scipy.sparse.eye_array(n_items)
+    if n_items <= DENSE:
+        values, vectors = np.linalg.eigh(matrix.toarray())
+        return values[-rank:], vectors[:, -rank:]
+    first = np.ones(n_items)
+    return scipy.sparse.linalg.eigsh(matrix.tocsr(), k=rank, which="LA", v0=first)
+
+
+def _near_eigenvectors(
+    dataset: RecDataset, rank: int, decay: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same of many items, roughly, and in float32."""
+    counts = near_cooccurrence(dataset, decay)
+    degrees = counts.sum(axis=1)
+    scale = np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5
+    counts.data *= np.repeat(scale, np.diff(counts.indptr))
+    counts.data *= scale[counts.indices]
+    return rough_eigenvectors(lambda vectors: vectors + counts @ vectors, len(degrees), rank)
 
 
 def near_cooccurrence(dataset: RecDataset, decay: float) -> scipy.sparse.csr_array:
@@ -76,15 +93,19 @@ def near_cooccurrence(dataset: RecDataset, decay: float) -> scipy.sparse.csr_arr
     return scipy.sparse.csr_array(counts.maximum(counts.T))
 
 
-def rough_eigenvectors(matrix: scipy.sparse.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def rough_eigenvectors(
+    times: Callable[[np.ndarray], np.ndarray], n: int, rank: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The ``rank`` largest eigenvalues of a symmetric (n, n) matrix that has no negative ones, in
-    rising order, and their (n, rank) vectors: by what the matrix makes of random vectors."""
-    size = min(rank + _BEYOND, matrix.shape[0])
+    rising order, and their (n, rank) vectors: by what the matrix makes of random vectors.
+
+    times: the matrix times (n, k) vectors.
+    """
     drawn = np.random.default_rng(0)  # the same data give the same vectors
-    space = drawn.standard_normal((matrix.shape[0], size), dtype=np.float32)
+    space = drawn.standard_normal((n, min(rank + _BEYOND, n)), dtype=np.float32)
     for _ in range(_ROUNDS):
-        space = np.linalg.qr(matrix @ space)[0]
-    values, turns = np.linalg.eigh(space.T @ (matrix @ space))
+        space = np.linalg.qr(times(space))[0]
+    values, turns = np.linalg.eigh(space.T @ times(space))
     return values[-rank:], space @ turns[:, -rank:]
 
 
