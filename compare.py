@@ -279,8 +279,7 @@ def print_test(args: argparse.Namespace) -> None:
     if not all(sides):
         raise UserError("compare.py test: each of the two methods needs a folder.")
     found, runs = reports.differences(*sides, args.tasks, args.seed, args.resamples)
-    print(reports.describe_sides(runs, args.level, len(found)))
-    print()
+    print(reports.describe_sides(runs, args.level, len(found)), end="\n\n")
     print(reports.differences_as_markdown(found, args.level))
 
 

@@ -181,9 +181,7 @@ def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, dict[str, int
     the file went: entries of stats.json."""
     bad = BadLines(raw.path, options.strict)
     data = gather(_shown(raw, bad, "reading", rating=options.min_rating is not None))
-    for message in bad.first:
-        say(f"bad: {message}")
-    for remark in bad.remarks:
+    for remark in (*(f"bad: {message}" for message in bad.first), *bad.remarks):
         say(remark)
     if not len(data.users):
         why = (

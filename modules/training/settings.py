@@ -38,7 +38,6 @@ class Settings(Published):
     """All of a training run. None: not given; ``resolved`` and ``for_data`` fill it in."""
 
     data_dir: str = field(default="")
-    # ------------------------------------------------------------------------------ model
     backbone: str | None = flag(
         "model", None,
         "T5 by hub name or folder, or built in: tiny (D 64, 2+2 layers), narrow (D 128, 2+1), "
@@ -100,7 +99,6 @@ class Settings(Published):
     objective: str = flag(
         "model", "direct", "which column of the preset", choices=("direct", "sequential")
     )
-    # --------------------------------------------------------------------------- protocol
     protocol: str = flag(
         "protocol", "clean", "clean: nothing held out is seen; paper: the published leaks",
         choices=("clean", "paper"),
@@ -129,7 +127,6 @@ class Settings(Published):
         "negative.txt holds, else 99, or what can be drawn", type=positive_int,
     )  # fmt: skip
     exp_len: int = flag("protocol", 20, "tokens of an explanation", type=positive_int)
-    # --------------------------------------------------------------------------- training
     optimizer: str | None = flag(
         "training", None,
         "adamw as published, or adafactor, which trains random weights better; default: adamw "
@@ -167,7 +164,6 @@ class Settings(Published):
         "propagate the graph once in so many steps, for large graphs: its gradient is added up "
         "meanwhile and applied at once", type=positive_int,
     )  # fmt: skip
-    # ------------------------------------------------------------------------- validation
     endure_times: int | None = flag(
         "validation", 5, "stop after so many epochs without a lower validation loss",
         type=positive_int,
@@ -185,7 +181,6 @@ class Settings(Published):
     log_interval: int = flag(
         "validation", 200, "steps between lines of train_log.jsonl", type=positive_int
     )
-    # ------------------------------------------------------------------ runs that continue
     resume: str | None = flag(
         "runs that continue", None,
         "continue the run in --checkpoint, from its last saved state or the one of STEP",
@@ -199,7 +194,6 @@ class Settings(Published):
         "runs that continue", False,
         "leave out steps whose loss is NaN or infinite, and count them; else they end the run",
     )  # fmt: skip
-    # --------------------------------------------------------------------- size of a step
     batch_size: int | None = flag("size of a step", 64, "samples a batch", type=positive_int)
     accumulate: int = flag(
         "size of a step", 1, "batches a process adds up before each optimizer step",
@@ -219,7 +213,6 @@ class Settings(Published):
         "size of a step", False,
         "split weights, gradients and optimizer state over the processes of torchrun (FSDP)",
     )  # fmt: skip
-    # ------------------------------------------------------------------ machine and output
     tensorboard: str | None = flag(
         "machine and output", None, "also write losses, learning rate and samples/s for "
         "TensorBoard, by default into the run's folder", nargs="?", const="", metavar="FOLDER",
