@@ -4,7 +4,8 @@
     python -m benchmarks.scale --items 1000000 --users 1000000 --interactions 30000000
 
 Makes a data folder (once), trains ``--steps`` steps of a preset on it, ranks ``--ranked`` users.
-Prints a row for each line that the programs say: how long it was until the next one, and how much
+Prints a row for each line that the programs say: how long it was until the next one, how long
+processors worked meanwhile (on a machine that others use too, this is what counts), and how much
 memory the process had taken at most by then. The programs' own output goes to stderr.
 """
 
@@ -24,6 +25,7 @@ from benchmarks.measure import print_table
 from utils.flag_types import positive_int
 
 _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+_TICKS = os.sysconf("SC_CLK_TCK")  # a second
 _WIDTH = 70  # of a line in the table
 
 
@@ -33,7 +35,29 @@ class Stage(NamedTuple):
     program: str
     line: str  # that it began with
     seconds: float
+    cpu_seconds: float  # of all processors
     peak_gb: float  # of the whole process, up to the end of the stage
+
+
+class Used(NamedTuple):
+    """What a process has used up to now."""
+
+    at: float  # s
+    cpu: float  # s
+    peak_gb: float
+
+    @classmethod
+    def by(cls, pid: int) -> "Used":
+        """On Linux. A process that is ending says nothing of its memory any more."""
+        folder = Path(f"/proc/{pid}")
+        times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+        found = _PEAK.search((folder / "status").read_text())
+        peak = int(found[1]) / 2**20 if found else 0.0
+        return cls(time.perf_counter(), sum(map(int, times)) / _TICKS, peak)
+
+    def since(self, before: "Used") -> tuple[float, float, float]:
+        """Seconds, processor seconds and the peak of a stage."""
+        return self.at - before.at, self.cpu - before.cpu, max(self.peak_gb, before.peak_gb)
 
 
 def stages(program: str, *words: str) -> Iterator[Stage]:
@@ -47,24 +71,14 @@ def stages(program: str, *words: str) -> Iterator[Stage]:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment, bufsize=1
     ) as process:
-        line, since, peak = "starting", time.perf_counter(), 0.0
+        line, before = "starting", Used(time.perf_counter(), 0.0, 0.0)
         for text in process.stdout:
-            now, peak = time.perf_counter(), _peak_gb(process.pid, peak)
-            yield Stage(program, line, now - since, peak)
-            line, since = text.strip(), now
+            now = Used.by(process.pid)
+            yield Stage(program, line, *(now.since(before)))
+            line, before = text.strip(), now
             print(text, end="", file=sys.stderr, flush=True)
-        yield Stage(program, line, time.perf_counter() - since, peak)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-
-
-def _peak_gb(pid: int, before: float) -> float:
-    """Peak resident memory of a process so far; ``before``, where it has ended."""
-    try:
-        found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
-    except OSError:
-        return before
-    return int(found[1]) / 2**20 if found else before
 
 
 def measure(args: argparse.Namespace) -> Iterator[Stage]:
@@ -74,7 +88,8 @@ def measure(args: argparse.Namespace) -> Iterator[Stage]:
     if not data.exists():
         started = time.perf_counter()
         make_set(data, args.items, args.users, args.interactions)
-        yield Stage("made_up", "writing the folder", time.perf_counter() - started, 0.0)
+        own = Used.by(os.getpid())
+        yield Stage("made_up", "writing the folder", own.at - started, own.cpu, own.peak_gb)
     shutil.rmtree(run, ignore_errors=True)
     where = [str(data), "--checkpoint", str(run)]
     users = ["--eval_users", str(args.ranked)]
@@ -103,8 +118,8 @@ def main() -> None:
         for stage in measure(args):
             done.append(stage)
     finally:
-        rows = [[s.program, s.line[:_WIDTH], s.seconds, s.peak_gb] for s in done]
-        print_table("From end to end", ["program", "line", "seconds", "peak GB"], rows)
+        rows = [[s.program, s.line[:_WIDTH], *s[2:]] for s in done]
+        print_table("From end to end", ["program", "line", "s", "CPU s", "peak GB"], rows)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """How cost grows with the catalogue and the interactions, on made-up sets.
 
-    python -m benchmarks.scale --items 10000,100000,1000000
+    python -m benchmarks.scale_parts --items 10000,100000,1000000
 
 Ten interactions a user, as many users as items: a million items are ten million interactions.
 Every row is measured in a process of its own. benchmarks/SCALING.md draws the conclusions.
 """
 
 import argparse
-import json
 import multiprocessing
 import tempfile
 import time
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+from benchmarks.made_up import make_set
 from benchmarks.measure import peak_memory_gb, print_table
 from modules.data.reader import load_dataset
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
@@ -34,24 +34,6 @@ from utils.runtime import pick_device
 
 PER_USER = 10
 USERS_A_BATCH = 16
-
-
-def make_set(folder: Path, n_items: int, seed: int = 0) -> None:
-    """sequential.txt and datamaps.json of n_items items and as many users."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    # Popular items first in rank, as in real data: the item of quantile q is I * q^2.
-    items = (n_items * rng.random((n_items, PER_USER)) ** 2).astype(np.int64)
-    step = np.arange(PER_USER)
-    items = (items + step) % n_items + 1  # rarely a repeat, which is allowed
-    with (folder / "sequential.txt").open("w") as file:
-        for start in range(0, n_items, 100_000):
-            rows = items[start : start + 100_000].tolist()
-            file.writelines(
-                f"{user} {' '.join(map(str, row))}\n" for user, row in enumerate(rows, start + 1)
-            )
-    names = {str(i): f"x{i}" for i in range(1, n_items + 1)}
-    (folder / "datamaps.json").write_text(json.dumps({"id2user": names, "id2item": names}))
 
 
 def loading(folder: str, n_items: int) -> dict[str, Any]:
@@ -153,7 +135,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         for n_items in map(int, args.items.split(",")):
             folder = Path(root) / f"made-up-{n_items}"
-            make_set(folder, n_items)
+            make_set(folder, n_items, n_items, PER_USER * n_items)
             for title, (work, more) in subjects.items():
                 row = in_own_process(work, str(folder), n_items, *more)
                 tables[title].append({"items": n_items} | row)
