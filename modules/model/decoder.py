@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 from transformers import T5ForConditionalGeneration
 
 from modules.model.attention import biased_attention, closed_keys
-from modules.model.encoder import feed_forward_states, for_product, merge_heads, split_heads
+from modules.model.encoder import add_feed_forward, for_product, merge_heads, split_heads
 
 
 class PrefixDecoder:
@@ -86,7 +86,7 @@ class PrefixDecoder:
             attention, h = cross.EncDecAttention, for_product(cross.layer_norm(x))
             out = biased_attention(self._split(attention.q(h)), *self._cross[i], None, self._closed)
             x = x + attention.o(merge_heads(out))
-            x = x + feed_forward_states(feed_forward, x)
+            x = add_feed_forward(feed_forward, x)
         x = self._t5.decoder.final_layer_norm(x)
         if self._t5.config.scale_decoder_outputs:
             x = x * self._t5.config.d_model**-0.5

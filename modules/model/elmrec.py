@@ -22,7 +22,7 @@ from modules.data.item_graph import GRAPH_KINDS, ItemGraph
 from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
 from modules.model.config import ELMRecConfig
-from modules.model.dropout import own_kernels
+from modules.model.dropout import own_kernels, use_own_dropout
 from modules.model.encoder import encode
 from modules.model.first_step import first_step
 from modules.model.folder import load_model
@@ -60,6 +60,7 @@ class ELMRec(nn.Module):
         """
         super().__init__()
         width = t5.config.d_model
+        use_own_dropout(t5)
         self.t5, self.config, self.schemes = t5, config, config.schemes()
         self.item_loss, self._own_encoder = item_loss, own_encoder
         self._loss = self._t5_loss  # or compiled

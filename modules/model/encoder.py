@@ -11,7 +11,7 @@ from torch import nn
 from transformers import T5ForConditionalGeneration
 
 from modules.model.attention import biased_attention, closed_keys
-from modules.model.dropout import dropout
+from modules.model.dropout import add_dropped, dropout, relu_dropped
 
 
 def encode(
@@ -50,20 +50,20 @@ def encode(
             x, h, bias = x[:, wanted], h[:, wanted], bias[:, :, wanted].contiguous()
         q = split_heads(own.q(h), own.n_heads)
         out = own.o(merge_heads(biased_attention(q, k, v, bias, closed, p)))
-        x = x + dropout(out, p)
-        x = x + dropout(feed_forward_states(feed_forward, x, p), p)
+        x = add_feed_forward(feed_forward, add_dropped(x, out, p), p)
     return dropout(stack.final_layer_norm(x), p)
 
 
-def feed_forward_states(layer: nn.Module, x: torch.Tensor, p: float = 0.0) -> torch.Tensor:
-    """What a T5LayerFF adds to its input, both kinds of it (T5 and T5 1.1)."""
-    dense, h = layer.DenseReluDense, for_product(layer.layer_norm(x))
+def add_feed_forward(layer: nn.Module, x: torch.Tensor, p: float = 0.0) -> torch.Tensor:
+    """x and what a T5LayerFF adds to it, both kinds of it (T5 and T5 1.1). p: of dropout."""
+    dense, h, scale = layer.DenseReluDense, for_product(layer.layer_norm(x)), 1.0
     if hasattr(dense, "wi_0"):
-        h = dense.act(dense.wi_0(h)) * dense.wi_1(h)
+        h = dropout(dense.act(dense.wi_0(h)) * dense.wi_1(h), p)
+    elif isinstance(dense.act, nn.ReLU):
+        h, scale = relu_dropped(dense.wi(h), p)
     else:
-        h = dense.wi(h)
-        h = h.relu_() if isinstance(dense.act, nn.ReLU) else dense.act(h)
-    return dense.wo(dropout(h, p))
+        h = dropout(dense.act(dense.wi(h)), p)
+    return add_dropped(x, dense.wo(h), p, scale)
 
 
 def for_product(x: torch.Tensor) -> torch.Tensor:

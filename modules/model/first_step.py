@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import T5ForConditionalGeneration
 
-from modules.model.dropout import dropout
-from modules.model.encoder import feed_forward_states, for_product
+from modules.model.dropout import add_dropped, dropout
+from modules.model.encoder import add_feed_forward, for_product
 
 
 def first_step(t5: T5ForConditionalGeneration, states: torch.Tensor) -> torch.Tensor:
@@ -30,9 +30,9 @@ def first_step(t5: T5ForConditionalGeneration, states: torch.Tensor) -> torch.Te
     seen = for_product(states)
     for block in stack.block:
         own, cross, feed_forward = block.layer
-        x = x + dropout(_only_key(own.SelfAttention, for_product(own.layer_norm(x)), p), p)
-        x = x + dropout(_only_key(cross.EncDecAttention, seen, p), p)
-        x = x + dropout(feed_forward_states(feed_forward, x, p), p)
+        x = add_dropped(x, _only_key(own.SelfAttention, for_product(own.layer_norm(x)), p), p)
+        x = add_dropped(x, _only_key(cross.EncDecAttention, seen, p), p)
+        x = add_feed_forward(feed_forward, x, p)
     return dropout(stack.final_layer_norm(x), p)
 
 

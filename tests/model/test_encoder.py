@@ -5,7 +5,15 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from modules.model.attention import biased_attention, closed_keys
-from modules.model.dropout import dropout, keep, keep_bits, set_dropout
+from modules.model.dropout import (
+    add_dropped,
+    dropout,
+    keep,
+    keep_bits,
+    relu_dropped,
+    set_dropout,
+    use_own_dropout,
+)
 from modules.model.encoder import encode
 
 
@@ -153,3 +161,49 @@ def test_wanted_positions_have_the_states_and_gradients_of_the_whole(causal_from
         found.append((states, x.grad, {n: p.grad for n, p in named if p.grad is not None}))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_transformers_layers_drop_by_our_dropout(monkeypatch) -> None:
+    t5 = _t5("relu", rate=0.25).train()
+    use_own_dropout(t5)
+    shapes = []
+
+    def counted(x: torch.Tensor, p: float) -> torch.Tensor:
+        assert p == 0.25
+        shapes.append(tuple(x.shape))
+        return x
+
+    monkeypatch.setattr("modules.model.dropout.dropout", counted)
+    ids = torch.arange(10).reshape(2, 5)
+    t5(input_ids=ids, labels=ids)
+    # Of each stack: embeddings, last states; and of a layer: attentions, the products of its end.
+    assert len(shapes) == (2 + 3 * 3) + (2 + 3 * 4)
+    shapes.clear()
+    t5.eval()(input_ids=ids, labels=ids)
+    assert not shapes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_dropped_in_one_pass_is_as_in_several(dtype) -> None:
+    """Values and gradients of the fused forms, against those of relu, dropout and a sum."""
+    found = []
+    for fused in (True, False):
+        generator = torch.manual_seed(0)
+        x = torch.randn(40, 30, generator=generator).requires_grad_()
+        h = torch.randn(40, 30, generator=generator).to(dtype).requires_grad_()
+        torch.manual_seed(7)  # of what is dropped
+        if fused:
+            inner, scale = relu_dropped(h.clone(), 0.25)
+            out = add_dropped(x, inner, 0.5, scale)
+        else:
+            first, second = (keep_bits(h.shape, rate) for rate in (0.25, 0.5))
+            inner = h.relu() * -first / 0.75
+            out = x + inner * -second / 0.5
+        out.square().sum().backward()
+        found.append((out.float(), x.grad, h.grad.float()))
+    limit = (
+        {"rtol": 2e-2, "atol": 2e-2} if dtype is torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-6}
+    )
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, **limit)
+    assert (found[0][0] == found[0][1] / 2).float().mean() > 0.5  # where something was dropped
