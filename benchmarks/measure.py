@@ -6,7 +6,6 @@ memory is its own.
 """
 
 import multiprocessing
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.memory import peak_memory_gb
 
 
 class Round(NamedTuple):
@@ -79,15 +80,6 @@ def _work(pipe, setup: Callable, arguments: tuple) -> None:
     while pipe.recv() == "go":
         pipe.send(turn())
     pipe.send(peak_memory_gb())
-
-
-def peak_memory_gb() -> float:
-    """Peak resident memory of this process so far, on Linux.
-
-    Not getrusage's: that of a process starts at its parent's.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
 
 
 def count_flops(work: Callable[[], Any]) -> float:
