@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.memory import peak_memory_gb
+
 
 class Round(NamedTuple):
     """What a contestant did in one turn."""
@@ -79,15 +81,6 @@ def _work(pipe, setup: Callable, arguments: tuple) -> None:
     while pipe.recv() == "go":
         pipe.send(turn())
     pipe.send(peak_memory_gb())
-
-
-def peak_memory_gb() -> float:
-    """Peak resident memory of this process so far, on Linux.
-
-    Not getrusage's: that of a process starts at its parent's.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
 
 
 def count_flops(work: Callable[[], Any]) -> float:

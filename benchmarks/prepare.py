@@ -17,13 +17,14 @@ import json
 import os
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import peak_memory_gb, print_table
-from benchmarks.scale_parts import in_own_process
+from benchmarks.memory import peak_memory_gb
 from modules.data.demo import made_up_sentence
 from modules.preparation import clock, json_lines, language, tables
 from modules.preparation.crew import cores
@@ -107,7 +108,9 @@ def both_ways(raw: Path, n: int, options: Options) -> dict[str, Any]:
     found = {}
     for way, processes in (("fast", cores()), ("slow", 0)):
         out = raw.with_name(f"{raw.name}-{way}")
-        found[way] = in_own_process(preparing, str(raw), str(out), options, processes)
+        with ProcessPoolExecutor(1, get_context("spawn")) as own:
+            work = own.submit(preparing, str(raw), str(out), options, processes)
+            found[way] = work.result()
     fast, slow = found["fast"], found["slow"]
     names = sorted(path.name for path in out.iterdir())
     same = names == sorted(path.name for path in raw.with_name(f"{raw.name}-fast").iterdir())
@@ -133,6 +136,8 @@ def both_ways(raw: Path, n: int, options: Options) -> dict[str, Any]:
 
 def main() -> None:
     """Measure each size; print the table."""
+    from benchmarks.measure import print_table  # imports torch, which no measured process needs
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

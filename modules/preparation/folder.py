@@ -36,14 +36,8 @@ from utils.files import LOCK_FILE, sha256, sweep, whole_folder, write_text
 from utils.json_files import write_json
 from utils.locks import locked
 
-FILES = (
-    "sequential.txt",
-    "datamaps.json",
-    "negative.txt",
-    "explanation.json",
-    ITEMS_FILE,
-    "stats.json",
-)
+FILES = ("sequential.txt", "datamaps.json", "negative.txt", "explanation.json")
+FILES += (ITEMS_FILE, "stats.json")
 MANY_TIES = 0.05  # share of users above which ties in time are reported
 
 
