@@ -61,6 +61,7 @@ class Format:
 
     kind: str  # of FORMATS
     table: Table | None = None  # of csv, tsv, inter, pairs; of sequences its separator
+    once: tuple[str, ...] = ()  # of json: keys that no line may give twice; none: those wanted
 
 
 def kind_of(path: Path) -> str:
@@ -148,7 +149,7 @@ def column_chunks(
         UserError: for a file that is broken or cut short.
     """
     if how.kind == "json":
-        chunks = json_lines.chunks(path, wanted, bad, watched)
+        chunks = json_lines.chunks(path, wanted, how.once or wanted, bad, watched)
     elif how.kind == "parquet":
         chunks = _parquet().column_chunks(path, wanted)
     elif how.kind == "sequences":

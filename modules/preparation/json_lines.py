@@ -104,14 +104,20 @@ def _is_small(value: Any) -> bool:
 
 
 def chunks(
-    path: Path, wanted: list[str], bad: BadLines, watched: Callable[[str], bool] | None
+    path: Path,
+    wanted: list[str],
+    once: Sequence[str],
+    bad: BadLines,
+    watched: Callable[[str], bool] | None,
 ) -> Iterator[Columns]:
     """The wanted keys' values, chunk after chunk.
 
     Args:
+        once: keys that a good line gives once at most: the same in every pass over a file, so that
+            a line that is good in one is good in all.
         watched: of a key: must it not come up? It was in none of the first lines. None: all may.
     """
-    marks = [json.dumps(name).encode() for name in wanted]
+    marks = [json.dumps(name).encode() for name in once]
     start = 1
     with opened(path) as (stream, share):
         for block in blocks(stream):

@@ -35,13 +35,15 @@ class RawFile:
     no_time: bool = False  # the user says that there is none
 
     def with_texts(self, role: str | None) -> "RawFile":
-        """The file, whose rows are bad where the column of ``role`` is not UTF-8. It is so in every
-        pass, whether the texts are read in it or not."""
-        table = self.how.table
-        if table is None or role is None:
-            return self
-        table = replace(table, utf8=getattr(self.roles, role))
-        return replace(self, how=replace(self.how, table=table))
+        """The file, whose rows are bad where the column of ``role`` is not UTF-8, or where a line
+        of JSON gives a key twice that any pass reads. It is so in every pass, whether the texts are
+        read in it or not: a row that is bad in one alone would shift the texts of all behind it."""
+        text = None if role is None else getattr(self.roles, role)
+        table, (user, item, time, rating, *_) = self.how.table, self.roles
+        if table is not None and text is not None:
+            table = replace(table, utf8=text)
+        once = tuple(name for name in (user, item, time, rating, text) if name is not None)
+        return replace(self, how=replace(self.how, table=table, once=once))
 
 
 class Rows(NamedTuple):

@@ -209,6 +209,27 @@ def test_reviews_in_other_languages_are_left_out_and_counted(tmp_path):
     assert FOREIGN[0] in texts
 
 
+@pytest.mark.parametrize("key", ["reviewText", "overall"])
+def test_a_line_that_gives_a_key_twice_is_bad_in_every_pass(tmp_path, key):
+    """Texts are told by the number of their row: one that one pass lacks would shift the rest."""
+    own = list({row[:2]: row for row in reviews()}.values())
+    rows = [(*row[:4], f"The scent of {row[0]} {row[1]} is nice.", row[5]) for row in own]
+    raw = write_as(tmp_path / "raw.json", rows)
+    lines = raw.read_text().splitlines(keepends=True)
+    lines[7] = lines[7].replace("{", f'{{"{key}": 1, ', 1)
+    raw.write_text("".join(lines))
+    options = replace(OPTIONS, explain_from_rating=1.0, strict=False)
+    stats = prepare_folder(open_raw(raw, None, None, {}), tmp_path / "out", options, {})
+    assert stats["rows"]["bad"] == 1
+    data = load_dataset(tmp_path / "out")
+    records = 0
+    for split in data.explanations.values():
+        for user, item, text in zip(split.users, split.items, split.texts):
+            assert text == f"The scent of {data.user_names[user]} {data.item_names[item]} is nice."
+            records += 1
+    assert records > 100
+
+
 def test_reviews_that_are_rated_low_explain_nothing(tmp_path):
     """But they stay in the histories, and so do those without a rating."""
     own = list({row[:2]: row for row in reviews()}.values())
