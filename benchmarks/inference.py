@@ -25,6 +25,7 @@ from benchmarks.measure import (
     Round,
     count_flops,
     default_data,
+    features,
     matrix_rate,
     print_table,
     take_turns,
@@ -152,6 +153,7 @@ def main() -> None:
         folder = tempfile.mkdtemp()
         train_briefly(args.data_dir, args.backbone, args.train_steps, Path(folder))
         print(f"trained model: --run {folder}")
+    print(features())
     limits = {precision: matrix_rate(precision) for precision in ("fp32", "bf16")}
     rows = []
     for task in (Task[name.upper()] for name in args.tasks.split(",")):

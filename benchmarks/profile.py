@@ -37,7 +37,6 @@ PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "linear", "_addmm_activation"}
 PLACES = {
     "modules/model/attention.py": "attention",
     "modules/model/dropout.py": "dropout",
-    "modules/model/norm.py": "norms",
     "modules/model/loss.py": "loss",
     "modules/model/graph.py": "propagation",
     "torch/optim/": "optimizer",

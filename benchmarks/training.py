@@ -19,6 +19,7 @@ from benchmarks.measure import (
     Round,
     count_flops,
     default_data,
+    features,
     matrix_rate,
     print_table,
     take_turns,
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
+    print(features())
     limits = {precision: matrix_rate(precision) for precision in ("fp32", "bf16")}
     where = (args.data_dir, args.backbone)
     rows, step_seconds = [], {"published": [], "fp32": [], "bf16": []}
