@@ -156,7 +156,8 @@ class _Runner:
         say(shown)
         script = os.path.relpath(_ROOT / words[0])
         with log.open("ab") as out:
-            out.write(f"$ {shown}\n".encode("utf-8", "backslashreplace"))
+            apart = "\n" * bool(out.tell())  # one that was killed has left the middle of a line
+            out.write(f"{apart}$ {shown}\n".encode("utf-8", "backslashreplace"))
             out.flush()
             started = [sys.executable, script, *words[1:]]
             process = subprocess.Popen(
