@@ -138,8 +138,8 @@ def test_reasons_where_they_are_asked_for(ending, trained, tmp_path):
     written(trained, path, "--all_users", "--top_n", "2", "--explain", "1")
     lists = answers(trained, "--all_users", "--top_n", "2", "--explain", "1")
     whys = [item["why"] for answer in lists for item in answer["items"]]
-    assert whys[0]
-    assert whys[1] is None
+    assert {type(why) for why in whys[::2]} == {str}  # a model of so few steps may write ""
+    assert set(whys[1::2]) == {None}
     if ending == ".jsonl":
         assert [json.loads(line) for line in path.read_text().splitlines()] == lists
         return
