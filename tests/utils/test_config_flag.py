@@ -56,6 +56,7 @@ def test_a_file_gives_what_the_line_does_not(parse):
         ("--size 4", {"size": 4}),
         ("--siz=4", {"size": 4}),  # the beginning of a name, as argparse takes it
         ("--out c.md", {"out": [Path("c.md")]}),
+        ("--ou c.md", {"out": [Path("c.md")]}),
         ("--one u", {"one": "u", "all": False}),  # instead of what it excludes
         ("--leave", {"seen": "leave"}),
         ("e", {"data": "e"}),
