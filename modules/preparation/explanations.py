@@ -32,9 +32,9 @@ from modules.preparation.features import (
     SAMPLE,
     Features,
     learn_features,
-    of_sentences,
-    of_title,
+    sentence_explanations,
     sentences,
+    title_explanations,
 )
 from modules.preparation.filters import Kept, Split
 from modules.preparation.language import are_foreign
@@ -42,7 +42,7 @@ from modules.preparation.rows import Rows
 from utils.files import whole_file
 
 SPLITS = tuple(part.name.lower() for part in Split)  # their names in the file
-MODES = {"sentence": of_sentences, "summary": of_title}
+MODES = {"sentence": sentence_explanations, "summary": title_explanations}
 BATCH = 2000  # texts
 TRAIN_SHARES = 8  # of ten; validation and test get one each
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
@@ -63,12 +63,9 @@ class Wanted:
     language: str = "any"
     from_rating: float | None = None
 
-    def refusal(self, text: str, rating: float) -> str | None:
-        """Why a review may not explain, as the account says it; None where it may."""
-        return self.refusals([sentences(text)], [rating])[0]
-
     def refusals(self, reviews: Sequence[list[str]], ratings: Sequence[float]) -> list[str | None]:
-        """``refusal`` of each. reviews: their sentences."""
+        """Why each may not explain, as the account says it; None where it may. reviews: their
+        sentences."""
         least, found = self.from_rating, [None] * len(reviews)
         if least is not None:
             low = f"not rated {least:g} or more"
@@ -82,14 +79,11 @@ class Wanted:
     def _foreign(self, texts: list[str]) -> list[bool]:
         return are_foreign(texts) if self.language == "en" else [False] * len(texts)
 
-    def explanation(self, text: str, features: Features) -> tuple[str, str] | None:
-        """(text, feature) of a review that may explain; None where nothing of it fits the rule."""
-        return self.explanations([sentences(text)], features)[0]
-
     def explanations(
         self, reviews: Sequence[list[str]], features: Features
     ) -> list[tuple[str, str] | None]:
-        """``explanation`` of each. reviews: their sentences."""
+        """(text, feature) of each; None where nothing of it fits the rule. reviews: of those that
+        may explain, their sentences."""
         found: list[tuple[str, str] | None] = [None] * len(reviews)
         waiting = {k: MODES[self.mode](review, features) for k, review in enumerate(reviews)}
         while waiting:

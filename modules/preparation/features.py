@@ -195,14 +195,9 @@ def _mentioned(words: list[str], features: Features) -> str:
     return ""
 
 
-def sentence_explanations(review: str, features: Features) -> Iterator[tuple[str, str]]:
-    """(sentence, feature) of a review: each sentence that fits the rule, in their order."""
-    return of_sentences(sentences(review), features)
-
-
-def of_sentences(found: list[str], features: Features) -> Iterator[tuple[str, str]]:
-    """``sentence_explanations`` of a review's sentences."""
-    for sentence in found:
+def sentence_explanations(review: list[str], features: Features) -> Iterator[tuple[str, str]]:
+    """(sentence, feature) of a review's sentences: of each that fits the rule, in their order."""
+    for sentence in review:
         words = _words(sentence)
         if MIN_WORDS <= len(words) <= MAX_WORDS:
             feature = _mentioned(words, features)
@@ -218,13 +213,9 @@ def _words(sentence: str) -> list[str]:
     return _WORD.findall(sentence)
 
 
-def title_explanations(title: str, features: Features) -> Iterator[tuple[str, str]]:
-    """(title, feature or "") of a review; none without a title, or with one filled in by Amazon."""
-    return of_title(sentences(title), features)
-
-
-def of_title(found: list[str], features: Features) -> Iterator[tuple[str, str]]:
-    """``title_explanations`` of a title's sentences."""
-    text = " ".join(found)
+def title_explanations(title: list[str], features: Features) -> Iterator[tuple[str, str]]:
+    """(title, feature or "") of a title's sentences; none without a title, or with one filled in by
+    Amazon."""
+    text = " ".join(title)
     if text and not NO_TITLE.fullmatch(text):
         yield text, _mentioned(_words(text), features)

@@ -22,7 +22,7 @@ from modules.preparation.explanations import (
     spool_records,
     write_explanations,
 )
-from modules.preparation.features import Features
+from modules.preparation.features import Features, sentences
 from modules.preparation.folder import prepare_folder
 from modules.preparation.rows import open_raw
 from tests.preparation.test_filters import FIVE, as_chunks, make
@@ -169,15 +169,16 @@ GERMAN = "Der Duft ist super, das Design ist auch sehr schön."
     ],
 )  # fmt: skip
 def test_which_reviews_may_explain(wanted, text, rating, refusal):
-    assert wanted.refusal(text, rating) == refusal
+    assert wanted.refusals([sentences(text)], [rating]) == [refusal]
 
 
 def test_a_sentence_in_another_language_is_passed_over():
     review = f"I bought it for my sister, who likes it a lot. {GERMAN} The scent is great."
-    assert Wanted("sentence", "en").refusal(review, 5.0) is None
-    assert Wanted("sentence", "en").explanation(review, SCENT) == ("The scent is great.", "scent")
-    assert Wanted("sentence", "any").explanation(review, SCENT) == (GERMAN, "design")
-    assert Wanted("sentence", "en").explanation(GERMAN, SCENT) is None
+    english, any_language = Wanted("sentence", "en"), Wanted("sentence", "any")
+    found = [sentences(review), sentences(GERMAN)]
+    assert english.refusals(found[:1], [5.0]) == [None]
+    assert english.explanations(found, SCENT) == [("The scent is great.", "scent"), None]
+    assert any_language.explanations(found[:1], SCENT) == [(GERMAN, "design")]
 
 
 FOREIGN = (

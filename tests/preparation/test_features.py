@@ -44,7 +44,7 @@ def test_sentences():
     ],
 )
 def test_sentence_explanations(review, expected):
-    assert list(sentence_explanations(review, FEATURES)) == expected
+    assert list(sentence_explanations(sentences(review), FEATURES)) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_sentence_explanations(review, expected):
     ],
 )
 def test_title_explanations(title, expected):
-    assert list(title_explanations(title, FEATURES)) == expected
+    assert list(title_explanations(sentences(title), FEATURES)) == expected
 
 
 def test_learning():
