@@ -85,14 +85,14 @@ class ContinuationLoss(nn.Module):
         if self.forced and self._drawn is not None and self.training:
             chosen, columns, more = drawn_columns(columns, len(self.vocabulary), self._drawn)
             weight = output_embeddings[self.vocabulary[chosen]]
-            total = _SumOfLosses.apply(rows, weight, columns, None, None, more, dtype)
+            total = _SumOfLosses.apply(rows, weight, columns, None, more, dtype)
             return total / len(items)
         if self.forced and len(self.vocabulary) > _WIDE:
             weight = self._of_items(output_embeddings)
             return _SumByChunks.apply(rows, weight, columns, dtype) / len(items)
-        allowed = None if self.forced else self.allowed
+        masks = None if self.forced else (self.allowed, prefix[scored])
         weight = self._of_items(output_embeddings)
-        total = _SumOfLosses.apply(rows, weight, columns, prefix[scored], allowed, None, dtype)
+        total = _SumOfLosses.apply(rows, weight, columns, masks, None, dtype)
         return total / len(items)
 
     def _of_items(self, embeddings: torch.Tensor) -> torch.Tensor:
@@ -136,7 +136,7 @@ class _SumOfLosses(torch.autograd.Function):
     on the way, while the scores are at hand."""
 
     @staticmethod
-    def forward(ctx, rows, weight, columns, prefixes, allowed, more, dtype):
+    def forward(ctx, rows, weight, columns, masks, more, dtype):
         needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         hidden, weights = rows.detach().to(dtype), weight.detach().to(dtype)
         grad_rows = torch.empty_like(rows, dtype=torch.float32) if needed else None
@@ -146,7 +146,8 @@ class _SumOfLosses(torch.autograd.Function):
         for at in range(0, len(rows), size):
             part = slice(at, at + size)
             scores = (hidden[part] @ weights.T).float()
-            if allowed is not None:
+            if masks is not None:
+                allowed, prefixes = masks
                 scores.masked_fill_(~allowed[prefixes[part]], float("-inf"))
             if more is not None:
                 scores += more
@@ -170,7 +171,7 @@ class _SumOfLosses(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         rows, weight = ctx.saved_tensors
-        return rows * grad, weight * grad, None, None, None, None, None
+        return rows * grad, weight * grad, None, None, None, None
 
 
 class _SumByChunks(torch.autograd.Function):

@@ -92,14 +92,8 @@ def prepare_folder(
         write_negatives(aside, dataset.n_users, lambda users: sampler.draw(users, negatives))
         with Crew(processes) as crew:
             explanations = _explain(raw, kept, aside, options, crew)
-        records = sum(explanations.get(name, 0) for name in SPLITS)
         stats = {
-            "users": dataset.n_users,
-            "items": dataset.n_items,
-            "interactions": len(kept.rows),
-            "density": len(kept.rows) / (dataset.n_users * dataset.n_items),
-            "explanation_coverage": records / len(kept.rows),  # pairs with a record in the file
-            "explanations": explanations,
+            **_sizes(dataset, kept, explanations),
             "item_titles": titled,
             "last_two_at_one_time": kept.tied,  # share of users
             **counts,
@@ -110,6 +104,19 @@ def prepare_folder(
         }
         write_json(aside / "stats.json", stats)
     return stats
+
+
+def _sizes(dataset: RecDataset, kept: Kept, explanations: dict[str, int]) -> dict[str, Any]:
+    interactions = len(kept.rows)
+    records = sum(explanations.get(name, 0) for name in SPLITS)
+    return {
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "interactions": interactions,
+        "density": interactions / (dataset.n_users * dataset.n_items),
+        "explanation_coverage": records / interactions,  # pairs with a record in the file
+        "explanations": explanations,
+    }
 
 
 def _dataset(folder: Path, kept: Kept) -> RecDataset:

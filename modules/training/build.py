@@ -59,23 +59,8 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
     for name in ITEM_GRAPHS[settings.item_graph]:
         say(f"fitting the item graph {name} of {dataset.n_items:,} items")
         item_graphs[name] = item_graph(name, dataset)
-    config = ELMRecConfig(
-        dataset.n_users,
-        dataset.n_items,
-        settings.method,
-        prompt_num=settings.prompt_num,
-        alpha=settings.alpha,
-        sigma=settings.sigma,
-        graph_layers=settings.L,
-        causal=settings.causal,
-        whole_words=settings.whole_words,
-        propagation=settings.propagation,
-        own_edges=settings.own_edges,
-        item_graph=settings.item_graph,
-        through_users=any(graph.through_users for graph in item_graphs.values()),
-        decoder_sees_pads=settings.decoder_sees_pads,
-        train_row_0=settings.train_row_0,
-    )
+    through_users = any(graph.through_users for graph in item_graphs.values())
+    config = _config(settings, dataset, through_users)
     graph = item_loss = None
     if config.has_graph:
         graph = normalized_adjacency(view.edges, dataset.n_users, dataset.n_items)
@@ -94,6 +79,26 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
     run = Run(settings.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
     say(_describe(run, settings))
     return run
+
+
+def _config(settings: Settings, dataset: RecDataset, through_users: bool) -> ELMRecConfig:
+    return ELMRecConfig(
+        dataset.n_users,
+        dataset.n_items,
+        settings.method,
+        prompt_num=settings.prompt_num,
+        alpha=settings.alpha,
+        sigma=settings.sigma,
+        graph_layers=settings.L,
+        causal=settings.causal,
+        whole_words=settings.whole_words,
+        propagation=settings.propagation,
+        own_edges=settings.own_edges,
+        item_graph=settings.item_graph,
+        through_users=through_users,
+        decoder_sees_pads=settings.decoder_sees_pads,
+        train_row_0=settings.train_row_0,
+    )
 
 
 def _numbers(settings: Settings, dataset: RecDataset) -> np.ndarray:
