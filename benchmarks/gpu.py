@@ -21,7 +21,7 @@ import torch
 from benchmarks.agreement import TIE, agreement
 from benchmarks.inference import evaluation
 from benchmarks.measure import count_flops, default_data, print_table
-from benchmarks.setting import full_size, next_batch
+from benchmarks.setting import full_size, next_batch, train_step
 from modules.loader.training_stream import TrainingStream
 from modules.runs.run import Run
 from modules.tasks import Task
@@ -53,15 +53,10 @@ def rates(device: torch.device, n: int = 8192) -> dict[str, float]:
 
 def training_row(run: Run, stream: TrainingStream, turns: int, limit: float) -> dict[str, Any]:
     """Median seconds of a step, its memory, and its share of the floor."""
-    model, device = run.model.train(), run.machine.device
-    optimizer = make_optimizer(model, "adamw", 1e-4)
+    device, optimizer = run.machine.device, make_optimizer(run.model.train(), "adamw", 1e-4)
 
     def step() -> None:
-        optimizer.zero_grad()
-        with run.machine.autocast():
-            loss = model(next_batch(stream).to(device))
-        loss.backward()
-        optimizer.step()
+        train_step(run, optimizer, next_batch(stream).to(device))
 
     step()
     flops = count_flops(step)

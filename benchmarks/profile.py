@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,7 +26,7 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.inference import Setting, evaluation
 from benchmarks.measure import copy_rate, default_data, features, matrix_rate, print_table
-from benchmarks.setting import full_size, item_tokens, next_batch, train_briefly
+from benchmarks.setting import full_size, item_tokens, next_batch, train_briefly, train_step
 from modules.loader.batches import Batch
 from modules.loader.training_stream import TrainingStream
 from modules.tasks import Task
@@ -40,7 +41,6 @@ PLACES = {
     "modules/model/loss.py": "loss",
     "modules/model/graph.py": "propagation",
     "torch/optim/": "optimizer",
-    "modules/training/optimizer.py": "optimizer",
 }
 # Of the rest, and of PyTorch's own backward passes, the name says it.
 NAMES = {
@@ -140,16 +140,8 @@ def training_step(
         run, streams_of = full_size(data_dir, backbone, precision)
         stream = streams_of(batch_size)[task]
         optimizer = make_optimizer(run.model, "adamw", LR)
-    model = run.model.train()
-
-    def step(batch: Batch) -> None:
-        optimizer.zero_grad()
-        with run.machine.autocast():
-            loss = model(batch)
-        loss.backward()
-        optimizer.step()
-
-    return step, stream
+    run.model.train()
+    return partial(train_step, run, optimizer), stream
 
 
 def show(title: str, found: tuple, matrix: float, memory: float) -> None:

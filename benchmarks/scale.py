@@ -11,7 +11,6 @@ memory the process had taken at most by then. The programs' own output goes to s
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,9 +21,9 @@ from typing import NamedTuple
 
 from benchmarks.made_up import make_set
 from benchmarks.measure import print_table
+from benchmarks.memory import peak_memory_gb
 from utils.flag_types import positive_int
 
-_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 _TICKS = os.sysconf("SC_CLK_TCK")  # a second
 _WIDTH = 70  # of a line in the table
 
@@ -48,12 +47,10 @@ class Used(NamedTuple):
 
     @classmethod
     def by(cls, pid: int) -> "Used":
-        """On Linux. A process that is ending says nothing of its memory any more."""
-        folder = Path(f"/proc/{pid}")
-        times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
-        found = _PEAK.search((folder / "status").read_text())
-        peak = int(found[1]) / 2**20 if found else 0.0
-        return cls(time.perf_counter(), sum(map(int, times)) / _TICKS, peak)
+        """On Linux."""
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        cpu = sum(map(int, times)) / _TICKS
+        return cls(time.perf_counter(), cpu, peak_memory_gb(pid))
 
     def since(self, before: "Used") -> tuple[float, float, float]:
         """Seconds, processor seconds and the peak of a stage."""

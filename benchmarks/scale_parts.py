@@ -19,7 +19,8 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from benchmarks.made_up import make_set
-from benchmarks.measure import peak_memory_gb, print_table
+from benchmarks.measure import print_table
+from benchmarks.memory import peak_memory_gb
 from modules.data.reader import load_dataset
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
 from modules.decoding.exact import prefix_tree, rank_exact

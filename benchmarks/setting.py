@@ -83,6 +83,15 @@ def next_batch(stream: TrainingStream) -> Batch:
     return next(stream).batches[0]
 
 
+def train_step(run: Run, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    """Forward, backward, update, as the trainer makes a step of one batch."""
+    optimizer.zero_grad()
+    with run.machine.autocast():
+        loss = run.model(batch)
+    loss.backward()
+    optimizer.step()
+
+
 def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> None:
     """A model that has learned what answers look like: numbers end, sentences end."""
     run, streams_of = full_size(data_dir, backbone, "bf16")
@@ -91,10 +100,6 @@ def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> Non
     say(f"training {steps} steps, so that free-text search ends as it does in practice")
     run.model.train()
     for step in range(steps):
-        with run.machine.autocast():
-            loss = run.model(next_batch(streams[list(streams)[step % len(streams)]]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        train_step(run, optimizer, next_batch(streams[list(streams)[step % len(streams)]]))
     write_run(folder, run.record, run.tokenizer, run.numbers, run.dataset)
     run.model.save_pretrained(folder)

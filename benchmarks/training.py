@@ -24,7 +24,7 @@ from benchmarks.measure import (
     print_table,
     take_turns,
 )
-from benchmarks.setting import full_size, next_batch
+from benchmarks.setting import full_size, next_batch, train_step
 from modules.model.encoder import encode
 from modules.tasks import Task, WholeWords
 from modules.training.optimizer import make_optimizer
@@ -39,16 +39,10 @@ def ours(
     torch.set_num_threads(threads)
     run, streams_of = full_size(data_dir, backbone, precision)
     stream = streams_of(batch_size)[task]
-    model = run.model.train()
-    optimizer = make_optimizer(model, "adamw", LR)
+    optimizer = make_optimizer(run.model.train(), "adamw", LR)
 
     def step() -> None:
-        batch = next_batch(stream)
-        optimizer.zero_grad()
-        with run.machine.autocast():
-            loss = model(batch)
-        loss.backward()
-        optimizer.step()
+        train_step(run, optimizer, next_batch(stream))
 
     step()
     flops = count_flops(step)
