@@ -1,6 +1,7 @@
 """Exact ranks and lists out of scores. Equal scores go by popularity, then by chance: never by
 number, which would leak."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from utils.metrics.ranking import NOT_RANKED
 _USERS, _SCORES = 512, 1 << 25
 
 
-def users_at_a_time(n_items: int) -> int:
-    """For so many users the scores of all items are made at once."""
-    return max(min(_USERS, _SCORES // n_items), 1)
+def batches_of_users(n_users: int, n_items: int) -> Iterator[slice]:
+    """Users whose scores of all items are made at once."""
+    size = max(min(_USERS, _SCORES // n_items), 1)
+    return (slice(start, start + size) for start in range(0, n_users, size))
 
 
 class RankedExactly(NamedTuple):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from modules.baselines.ranking import rank_rows, tie_places, users_at_a_time
+from modules.baselines.ranking import batches_of_users, rank_rows, tie_places
 from modules.baselines.scorer import Scorer, ask
 from modules.data.dataset import HeldOut, RecDataset
 from modules.data.histories import train_matrix
@@ -70,9 +70,7 @@ def validation_ndcg(dataset: RecDataset, score: Scorer, place: np.ndarray) -> fl
     had, catalogue = train_matrix(dataset), np.arange(dataset.n_items + 1)[None]
     targets = dataset.valid_items.astype(np.int64)
     ranks = []
-    size = users_at_a_time(dataset.n_items)
-    for start in range(0, dataset.n_users, size):
-        rows = slice(start, start + size)
+    for rows in batches_of_users(dataset.n_users, dataset.n_items):
         scores = score(had[rows], ask(dataset, dataset.users[rows], HeldOut.VALIDATION))
         scores[:, 0] = -np.inf  # no item
         scores[had[rows].nonzero()] = -np.inf

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from modules.baselines.folder import check_baseline_folder, start_baseline
-from modules.baselines.ranking import RankedExactly, rank_rows, tie_places, users_at_a_time
+from modules.baselines.ranking import RankedExactly, batches_of_users, rank_rows, tie_places
 from modules.baselines.scorer import Scorer, ask
 from modules.baselines.simple import Baseline
 from modules.data.candidates import test_candidates, valid_candidates
@@ -118,9 +118,7 @@ def rank_all(
     catalogue = np.arange(dataset.n_items + 1)[None]
     parts = []
     bar = progress(len(users), "ranking", "user", shown=known.users is None)
-    size = users_at_a_time(dataset.n_items)
-    for start in range(0, len(users), size):
-        rows = slice(start, start + size)
+    for rows in batches_of_users(len(users), dataset.n_items):
         scores = score(known.histories[rows], ask(dataset, users[rows], known.until))
         scores[:, 0] = -np.inf  # no item
         if candidates is None:

@@ -60,11 +60,16 @@ def cooccurrence_vectors(dataset: RecDataset, width: int, decay: float = DECAY) 
     return np.pad(vectors, ((0, 0), (0, width - rank)))
 
 
+def _scale(counts: scipy.sparse.csr_array) -> np.ndarray:
+    """(I,) degree^-1/2, and 1 of an item that occurs with no other."""
+    degrees = counts.sum(axis=1)
+    return np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5
+
+
 def _eigenvectors(dataset: RecDataset, rank: int, decay: float) -> tuple[np.ndarray, np.ndarray]:
     """(rank,) eigenvalues in rising order, and their (I, rank) vectors."""
     counts, n_items = cooccurrence(dataset, decay), dataset.n_items
-    degrees = counts.sum(axis=1)
-    scale = scipy.sparse.diags_array(np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5)
+    scale = scipy.sparse.diags_array(_scale(counts))
     matrix = scale @ counts @ scale + scipy.sparse.eye_array(n_items)
     if n_items <= DENSE:
         values, vectors = np.linalg.eigh(matrix.toarray())
@@ -78,11 +83,10 @@ def _near_eigenvectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same of many items, roughly, and in float32."""
     counts = near_cooccurrence(dataset, decay)
-    degrees = counts.sum(axis=1)
-    scale = np.where(degrees > 0, np.maximum(degrees, 1e-12), 1) ** -0.5
+    scale = _scale(counts)
     counts.data *= np.repeat(scale, np.diff(counts.indptr))
     counts.data *= scale[counts.indices]
-    return rough_eigenvectors(lambda vectors: vectors + counts @ vectors, len(degrees), rank)
+    return rough_eigenvectors(lambda vectors: vectors + counts @ vectors, len(scale), rank)
 
 
 def near_cooccurrence(dataset: RecDataset, decay: float) -> scipy.sparse.csr_array:

@@ -122,6 +122,11 @@ def _propagate(features: torch.Tensor, matrix: torch.Tensor, layers: int) -> tor
     return total.div_(layers + 1) if layers else total.clone()
 
 
+def _matrix_for(features: torch.Tensor, graph: Graph) -> torch.Tensor:
+    """A_hat in the type of the features."""
+    return graph._replace(values=graph.values.to(features.dtype)).matrix()
+
+
 def propagate(features: torch.Tensor, graph: Graph, layers: int) -> torch.Tensor:
     """W = 1/(L+1) sum_k A_hat^k E0, differentiable in E0.
 
@@ -135,8 +140,7 @@ def propagate(features: torch.Tensor, graph: Graph, layers: int) -> torch.Tensor
     """
     # Sparse products have no autocast rule on CPUs, and want full precision anyway.
     with torch.autocast(features.device.type, enabled=False):
-        matrix = Graph(graph.crow, graph.col, graph.values.to(features.dtype)).matrix()
-        return _Propagate.apply(features, matrix, layers)
+        return _Propagate.apply(features, _matrix_for(features, graph), layers)
 
 
 class _PropagateTo(torch.autograd.Function):
@@ -170,8 +174,7 @@ def propagate_to(
         (n, D).
     """
     with torch.autocast(features.device.type, enabled=False):
-        matrix = Graph(graph.crow, graph.col, graph.values.to(features.dtype)).matrix()
-        return _PropagateTo.apply(features, matrix, layers, nodes)
+        return _PropagateTo.apply(features, _matrix_for(features, graph), layers, nodes)
 
 
 # What makes W of E0: (features (N, D), graph, L) -> (N, D), differentiable in the features.
