@@ -1,12 +1,14 @@
-"""Large catalogues and logs from end to end: a made-up folder, a training, a ranking.
+"""Large catalogues and logs from end to end: a made-up log, its folder, a training, a ranking.
 
     python -m benchmarks.scale
     python -m benchmarks.scale --items 1000000 --users 1000000 --interactions 30000000
 
-Makes a data folder (once), trains ``--steps`` steps of a preset on it, ranks ``--ranked`` users.
+Makes a log, a data folder of it, trains ``--steps`` steps of a preset, ranks ``--ranked`` users.
+What is there already of log and folder is taken as it is.
 Prints a row for each line that the programs say: how long it was until the next one, how long
 processors worked meanwhile (on a machine that others use too, this is what counts), and how much
-memory the process had taken at most by then. The programs' own output goes to stderr.
+memory the process had taken at most by then. Lines that the next follows within a tenth of a second
+are left out. The programs' own output goes to stderr.
 """
 
 import argparse
@@ -19,13 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.made_up import make_set
+from benchmarks.made_up import make_log
 from benchmarks.measure import print_table
 from benchmarks.memory import peak_memory_gb
 from utils.flag_types import positive_int
 
 _TICKS = os.sysconf("SC_CLK_TCK")  # a second
 _WIDTH = 70  # of a line in the table
+_LEAST = 0.1  # s, of a row
 
 
 class Stage(NamedTuple):
@@ -81,12 +84,14 @@ def stages(program: str, *words: str) -> Iterator[Stage]:
 def measure(args: argparse.Namespace) -> Iterator[Stage]:
     """All stages, each as it ends."""
     name = f"made-up-{args.items}-{args.users}-{args.interactions}"
-    data, run = args.folder / name, args.folder / f"{name}-run"
-    if not data.exists():
+    log, data, run = (args.folder / f"{name}{end}" for end in (".csv", "", "-run"))
+    if not log.exists():
         started = time.perf_counter()
-        make_set(data, args.items, args.users, args.interactions)
+        make_log(log, args.items, args.users, args.interactions)
         own = Used.by(os.getpid())
-        yield Stage("made_up", "writing the folder", own.at - started, own.cpu, own.peak_gb)
+        yield Stage("made_up", "writing the log", own.at - started, own.cpu, own.peak_gb)
+    if not data.exists():
+        yield from stages("prepare.py", str(log), "--out", str(data))
     shutil.rmtree(run, ignore_errors=True)
     where = [str(data), "--checkpoint", str(run)]
     users = ["--eval_users", str(args.ranked)]
@@ -115,7 +120,7 @@ def main() -> None:
         for stage in measure(args):
             done.append(stage)
     finally:
-        rows = [[s.program, s.line[:_WIDTH], *s[2:]] for s in done]
+        rows = [[s.program, s.line[:_WIDTH], *s[2:]] for s in done if s.seconds >= _LEAST]
         print_table("From end to end", ["program", "line", "s", "CPU s", "peak GB"], rows)
 
 
