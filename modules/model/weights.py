@@ -6,7 +6,6 @@ before anything is ranked with it. This file knows names and shapes, not the mod
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from transformers import T5Config
 
 from modules.model.config import CONFIG_FILE, ELMRecConfig, own_config
@@ -23,6 +21,7 @@ from utils.console import printable
 from utils.errors import UserError, limit
 from utils.files import MISSING, check_file, read_file, readable, whole_file, write_text
 from utils.json_files import MAX_FILE, check_type, parse_json, to_json
+from utils.tensor_files import as_bytes, write_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 PREFIX = "elmrec."  # of our own tensors; all others are T5's, by T5's names
@@ -66,7 +65,7 @@ def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(as_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -83,27 +82,9 @@ def write_model(
         _CHECKSUM: _checksum(state),
         _CONFIG_CHECKSUM: hashlib.sha256(text.encode()).hexdigest(),
     }
-    content = save(state, {"format": "pt", **metadata, **checksums})
-    header, rest = _in_order(content)
     with whole_file(folder / WEIGHTS_FILE) as file:
-        file.write(header)
-        file.write(rest)
+        write_tensors(file, state, {"format": "pt", **metadata, **checksums})
     write_text(folder / CONFIG_FILE, text)
-
-
-def _in_order(content: bytes) -> tuple[bytes, memoryview]:
-    """A safetensors file with its header's entries in the order of their names, and all behind
-    the header. The library writes the metadata in an order of chance, and the same weights would
-    be other bytes each time.
-
-    The format: the header's length in 8 bytes, the header as JSON, the tensors, at offsets that
-    are counted from the header's end. Its length is a multiple of 8, filled up with blanks.
-    """
-    size = int.from_bytes(content[:8], "little")
-    table = json.loads(content[8 : 8 + size])
-    header = json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header, memoryview(content)[8 + size :]
 
 
 def read_metadata(folder: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from modules.runs.record import RUN_FILE
 from modules.training.claim import STATES, chosen_states, saved_states, step_of
@@ -21,8 +21,9 @@ from modules.training.trainer import Trainer
 from utils import distributed
 from utils.console import say
 from utils.errors import UserError
-from utils.files import check_file, readable, sha256, whole_folder, write_bytes
+from utils.files import check_file, readable, sha256, whole_file, whole_folder
 from utils.json_files import check_type, read_json, write_json
+from utils.tensor_files import write_tensors
 
 KEPT = 2
 TENSORS, VALUES = "state.safetensors", "state.json"
@@ -62,15 +63,16 @@ def save_state(folder: Path, trainer: Trainer, run_id: str) -> None:
     if distributed.is_main():
         target = folder / STATES / f"step-{trainer.step:08d}"
         if not _is_saved(target, values, run_id):
-            content = save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
-            record = {
-                "run_id": run_id,
-                "values": values,
-                "values_sha256": _checksum(values),
-                "tensors_sha256": hashlib.sha256(content).hexdigest(),
-            }
             with whole_folder(target) as aside:
-                write_bytes(aside / TENSORS, content)
+                with whole_file(aside / TENSORS) as file:
+                    kept = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+                    write_tensors(file, kept)
+                record = {
+                    "run_id": run_id,
+                    "values": values,
+                    "values_sha256": _checksum(values),
+                    "tensors_sha256": sha256(aside / TENSORS),
+                }
                 write_json(aside / VALUES, record)
         _keep_newest(folder, trainer.step)
     distributed.wait_for_all()
