@@ -89,7 +89,7 @@ def prepare_folder(
     with whole_folder(folder) as aside:
         titled = _write_titles(titles, kept, aside, options)
         write_histories(aside, kept)
-        write_negatives(aside, dataset.n_users, lambda users: sampler.draw(users, negatives))
+        write_negatives(aside, dataset, lambda users: sampler.draw(users, negatives))
         with Crew(processes) as crew:
             explanations = _explain(raw, kept, aside, options, crew)
         stats = {
@@ -178,8 +178,8 @@ def _check_replaceable(folder: Path, inputs: Sequence[Path], overwrite: bool) ->
 
 
 def _read(raw: RawFile, options: Options) -> tuple[Kept, dict[str, dict[str, int]]]:
-    """The first pass and the filters. Returns what is kept, and where each row, user and item of
-    the file went: entries of stats.json."""
+    """The first pass and the filters: what is kept, and where each row, user and item of the file
+    went, as entries of stats.json."""
     bad = BadLines(raw.path, options.strict)
     data = gather(_shown(raw, bad, "reading", rating=options.min_rating is not None))
     for remark in (*(f"bad: {message}" for message in bad.first), *bad.remarks):
