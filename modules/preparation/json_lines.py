@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+import numpy as np
 
 from modules.preparation.columns import BadLines, Columns, Sample
 from modules.preparation.lines import TOO_LONG, blocks, first_block, is_utf8, opened
@@ -18,6 +19,7 @@ from utils.errors import UserError, limit
 LOOK_AHEAD = 1000  # lines whose keys count as the columns: not every record has all
 MAX_LOOSE = 1 << 18  # bytes of a line that is tried as a Python dict: the parser takes much memory
 MAX_KEYS = 100_000  # columns that are told apart
+_BLANKS = b" \t\r"
 MAX_SHOWN = 200  # characters of a value that is kept as an example of its column
 _CONVERT_MAP = "jq -r 'to_entries[] | [.key] + .value | map(tostring) | join(\" \")'"
 _ARRAY = ". It is one JSON array: convert it, as with `jq -c '.[]'`"
@@ -122,18 +124,43 @@ def chunks(
     with opened(path) as (stream, share):
         for block in blocks(stream):
             lines = _lines(block)
+            numbers, records = range(start, start + len(lines)), plain(lines)
             # Python keeps the last of two equal keys. To look at each key takes long.
-            twice = block is not None and any(
-                max(map(bytes.count, lines, repeat(mark))) > 1 for mark in marks
-            )
-            numbers, records = range(start, start + len(lines)), None if twice else plain(lines)
-            if records is None:
+            twice = block is not None and _may_be_twice(block, lines, records, marks)
+            if twice or records is None:
                 numbers, records = _line_by_line(lines, start, twice, bad)
             start += len(lines)
             if watched:
                 _check_later_keys(path, numbers, records, watched)
             values = [[record.get(name) for record in records] for name in wanted]
             yield Columns(numbers, "line", values, share())
+
+
+def _may_be_twice(
+    block: bytes, lines: list[bytes], records: list[dict[str, Any]] | None, marks: list[bytes]
+) -> bool:
+    """May a line of the block give a key twice? records: of the lines, where all are plain; marks:
+    the keys as they are written."""
+    if records is not None:
+        keys, is_clear = _keys_of_lines(block, len(lines))
+        once = is_clear & (keys == np.fromiter(map(len, records), np.int64, len(records)))
+        lines = [lines[k] for k in np.flatnonzero(~once).tolist()]
+    return any(max(map(bytes.count, lines, repeat(mark)), default=0) > 1 for mark in marks)
+
+
+def _keys_of_lines(block: bytes, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count,) how many times a quotation mark and a colon stand side by side in each line: that is
+    each key, and more in some texts; (count,) bool: no key has blanks before its colon."""
+    letters = np.frombuffer(block, dtype=np.uint8)
+    colons = np.flatnonzero(letters[1:] == ord(":")) + 1
+    line = np.searchsorted(np.flatnonzero(letters == ord("\n")), colons)
+    before = letters[colons - 1]
+    keys = np.bincount(line[before == ord('"')], minlength=count)
+    blank = np.isin(before, list(_BLANKS))
+    unclear = np.isin(letters[colons[blank] - 2], [*_BLANKS, ord('"')])
+    is_clear = np.ones(count, dtype=bool)
+    is_clear[line[blank][unclear]] = False
+    return keys, is_clear
 
 
 def plain(lines: list[bytes] | list[None]) -> list[dict[str, Any]] | None:
