@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -44,6 +45,7 @@ from utils.files import whole_file
 SPLITS = tuple(part.name.lower() for part in Split)  # their names in the file
 MODES = {"sentence": sentence_explanations, "summary": title_explanations}
 BATCH = 2000  # texts
+_AT_ONCE = 1 << 20  # bytes of records
 TRAIN_SHARES = 8  # of ten; validation and test get one each
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 UNSEEN, BEYOND = -1, -2  # instead of a Split: left out
@@ -257,8 +259,13 @@ def write_explanations(path: Path, spool: BinaryIO, split: np.ndarray) -> None:
         for part, name in zip(Split, SPLITS):
             file.write(b"%s%s: [\n" % (b", " if part else b"{", json.dumps(name).encode()))
             spool.seek(0)
-            lines = (line for line, its in zip(spool, split) if its == part)
-            for k, line in enumerate(lines):
-                file.write((b",\n" if k else b"") + line.rstrip(b"\n"))
+            at, between = 0, b""
+            while lines := spool.readlines(_AT_ONCE):
+                its = split[at : at + len(lines)] == part
+                at += len(lines)
+                records = b"".join(compress(lines, its.tolist()))
+                if records:
+                    file.write(between + records[:-1].replace(b"\n", b",\n"))
+                    between = b",\n"
             file.write(b"\n]")
         file.write(b"}\n")

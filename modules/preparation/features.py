@@ -49,8 +49,7 @@ NO_TITLE = re.compile(r"(?:one|two|three|four|five) stars?", re.IGNORECASE)
 # What begins with a blank is found several times as fast as what begins with a look back.
 _END = re.compile(r" (?:(?<=[.!?] )|(?<=[.!?][\"')\]] ))")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-# Of a sentence of ASCII without the marks that may stand inside a word: all but letters as blanks.
-_INSIDE = "'-"
+# Of a sentence of ASCII without ' and -, which may stand inside a word: all but letters as blanks.
 _BLANKS = {k: " " for k in range(128) if not chr(k).isalpha()}
 _NOUN_TAGS = ("NN", "NNS", "NNP", "NNPS")
 # Tags of what comes before a noun; not "this" and "that": verbs follow them too.
@@ -208,7 +207,7 @@ def sentence_explanations(review: list[str], features: Features) -> Iterator[tup
 def _words(sentence: str) -> list[str]:
     """In small letters. The second way is the rule, the first the same for most sentences."""
     sentence = sentence.lower()
-    if sentence.isascii() and not any(mark in sentence for mark in _INSIDE):
+    if sentence.isascii() and "'" not in sentence and "-" not in sentence:
         return sentence.translate(_BLANKS).split()
     return _WORD.findall(sentence)
 
