@@ -148,7 +148,20 @@ class _Plan:
 
     def trainings(self, data: str, seed: int) -> list[Job]:
         """A job for each of ``runs``: a training, and its tests."""
-        return [self._job(name, own, data, seed) for name, own in self.runs.items()]
+        jobs = [self._job(name, own, data, seed) for name, own in self.runs.items()]
+        presets = {  # of those that name none, by what they would get
+            job.commands[0].settings.preset: name
+            for job, (name, own) in zip(jobs, self.runs.items())
+            if "preset" not in self.common | own
+        }
+        if len(presets) > 1:
+            which = ", ".join(f"{name}: {preset}" for preset, name in presets.items())
+            raise UserError(
+                f"{self.path}: runs that name no preset would get different ones on {data} "
+                f"({which}), and differ in more than their keys say. Give a preset in common, or "
+                "to each."
+            )
+        return jobs
 
     def _job(self, name: str, own: Mapping[str, Any], data: str, seed: int) -> Job:
         folder = self.root / f"{as_typed(data).name}-{name}-{seed}"

@@ -39,7 +39,7 @@ leaves = {"pretrain": "model.safetensors", "compare": "baseline.json", "topn": "
 BOTH = """
 data: {data}
 seeds: [0, 1]
-common: {{backbone: tiny, batch_size: 2}}
+common: {{preset: readme, backbone: tiny, batch_size: 2}}
 runs:
   a: {{lr: 0.1}}
   b: {{method: pod, causal: false}}
@@ -131,7 +131,8 @@ def test_an_interrupted_training_goes_on(sweep, calls, tmp_path):
     assert sweep(text).returncode == 0
     trained = script(*[
         "pretrain.py", tmp_path / "few", "--backbone", "tiny", "--batch_size", 2, "--lr", 0.1,
-        "--max_steps", 1, "--negative_num", 5, "--checkpoint", tmp_path / "made",
+        "--max_steps", 1, "--negative_num", 5, "--preset", "readme",
+        "--checkpoint", tmp_path / "made",
     ])  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     (folder / "run.json").write_bytes((tmp_path / "made" / "run.json").read_bytes())
@@ -177,6 +178,7 @@ WRONG = {
     "runs: [a]": "key 'runs' must be a map",
     "runs: {{a/b: }}": "key 'runs': 'a/b' must be a name",
     "runs: {{a: {{preset: item_tokens, causal: false}}}}": "key 'causal': false, but the preset",
+    "runs: {{a: , b: {{method: pod}}}}": "different ones on",
     "test: {{next: }}": "test: unknown key 'next'",
     "test: {{direct: {{N: 5}}}}": "test, direct: unknown key 'N'",
     "test: {{direct: {{top_n: 0}}}}": "test, direct, key 'top_n'",
