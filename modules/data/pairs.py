@@ -42,14 +42,22 @@ def pair_weights(
 
 def largest(matrix: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
     """The ``keep`` largest entries of each row; of equal ones, those that come first."""
-    counts = np.diff(matrix.indptr)
+    counts, starts, values = np.diff(matrix.indptr), matrix.indptr, matrix.data
     if counts.max(initial=0) <= keep:
         return matrix
-    rows = np.repeat(np.arange(len(counts)), counts)
-    order = np.lexsort((-matrix.data, rows))
-    near = np.sort(order[np.arange(len(order)) - matrix.indptr[rows] < keep])
+    last = np.full(len(counts), -np.inf, dtype=values.dtype)  # of a row's largest entries
+    for row in np.flatnonzero(counts > keep).tolist():  # to sort them all takes five times as long
+        own, n = values[starts[row] : starts[row + 1]], counts[row]
+        last[row] = np.partition(own, n - keep)[n - keep]
+    last = np.repeat(last, counts)
+    kept, ties = values > last, np.flatnonzero(values == last)
+    row = np.searchsorted(starts, ties, side="right") - 1
+    before = np.concatenate([[0], np.cumsum(kept)])
+    room = np.minimum(keep, counts) - (before[starts[1:]] - before[starts[:-1]])
+    nth = np.arange(len(ties)) - np.searchsorted(row, row)  # of its row's ties
+    kept[ties[nth < room[row]]] = True
     ends = np.concatenate([[0], np.cumsum(np.minimum(counts, keep))])
-    return sparse.csr_matrix((matrix.data[near], matrix.indices[near], ends), matrix.shape)
+    return sparse.csr_matrix((values[kept], matrix.indices[kept], ends), matrix.shape)
 
 
 def _places(dataset: RecDataset) -> tuple[np.ndarray, np.ndarray]:
