@@ -85,6 +85,36 @@ def test_a_key_that_is_there_twice(tmp_path):
     assert "line 2: the key 'item' is given twice in one object" in bad.first[0]
 
 
+KEY_TWICE = [
+    '{"item": "i", "user": "u", "item": "j", "time": 1}',
+    '{"item" : "i", "user": "u", "item" : "j", "time": 1}',
+    '{"item"  :"i","user":"u","item":"j","time":1}',
+    '{"item"\t: "i", "user": "u", "item": "j", "time": 1}',
+    '{"item": "i", "user": "u", "item": "j", "time" : 1}',  # as many marks as there are keys
+]
+KEY_ONCE = [
+    '{"item" : "i", "user":"u","time"\t:1}',
+    '{"item": "i", "user": "u", "time": 1, "said": "he said \\"item\\": \\"user\\": \\"x\\" :)"}',
+    '{"item": "i", "user": "u", "time": 1, "more": {"item": 1, "user": {"item": 2}}}',
+    '{"item": "i", "user": "u", "time": 1, "like": "item", "as": ["item", "user"]}',
+    '{"\\u0069tem": "i", "user": "u", "time": 1}',
+]
+
+
+@pytest.mark.parametrize("line", KEY_TWICE)
+def test_however_a_key_that_is_there_twice_is_written(tmp_path, line):
+    rows, bad = read(write(tmp_path / "a.json", f"{ROW}{line}\n{ROW}"))
+    assert "line 2: the key 'item' is given twice in one object" in bad.first[0]
+    assert rows == [("u", "i", 1, "")] * 2
+
+
+@pytest.mark.parametrize("line", KEY_ONCE)
+def test_what_only_looks_like_a_key_that_is_there_twice(tmp_path, line):
+    rows, bad = read(write(tmp_path / "a.json", f"{ROW}{line}\n{ROW}"))
+    assert rows == [("u", "i", 1, "")] * 3
+    assert bad.count == 0
+
+
 def test_loose_lines_with_odd_escapes_warn_of_nothing(tmp_path, recwarn):
     path = write(tmp_path / "a.json", "{'user': 'u', 'item': '\\d', 'time': 1}\n")
     assert read(path)[0] == [("u", "\\d", 1, "")]
