@@ -56,8 +56,11 @@ def full_size(
     ).resolved()
     run = new_run(settings, dataset, view, Machine(pick_device(cuda), precision))
 
-    def streams(batch_size: int, negative_num: int = 99) -> dict[Task, TrainingStream]:
-        how = dataclasses.replace(settings, batch_size=batch_size, negative_num=negative_num)
+    def streams(
+        batch_size: int, negative_num: int = 99, like_lengths: bool = True
+    ) -> dict[Task, TrainingStream]:
+        sizes = {"batch_size": batch_size, "negative_num": negative_num}
+        how = dataclasses.replace(settings, as_published=not like_lengths, **sizes)
         return training_streams(run, how, view)
 
     return run, streams
