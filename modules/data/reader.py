@@ -6,8 +6,6 @@ names the file and the line or record, the value, and what it must be.
 
 import hashlib
 import os
-import re
-from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,16 +13,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from modules.data.dataset import MIN_HISTORY, Explanations, RecDataset
+from modules.data.id_rows import read_rows
 from modules.data.titles import ITEMS_FILE, parse_titles
 from utils.console import say
 from utils.errors import UserError, limit
-from utils.files import BYTE_ORDER_MARK, as_typed, read_file
+from utils.files import as_typed, read_file
 from utils.json_files import is_text, parse_json
 
 T = TypeVar("T")
 SPLITS = ("train", "val", "test")
 
-_NUMBERS = re.compile(rb"[0-9]{1,18}(?:[ \t]+[0-9]{1,18})*")
+_AT_A_TIME = 4096  # users whose negatives are compared with their histories
 
 
 def check_data_folder(folder: str | Path) -> None:
@@ -125,64 +124,11 @@ def check_names(path: Path, key: str, names: list[str]) -> None:
         number_of[name] = number
 
 
-def _read_rows(
-    path: Path, content: bytes, n_users: int, n_items: int
-) -> tuple[list[int], array, list[int]]:
-    """Lines ``user item item ...`` -> (users, flat items, row ends); every id checked.
-
-    Line ends of any system are read, and blanks and blank lines at the end. A blank line between
-    others may be a user that was lost.
-    """
-    users: list[int] = []
-    flat = array("q")
-    ends: list[int] = []
-    line_of: dict[int, int] = {}
-    lines = content.removeprefix(BYTE_ORDER_MARK).rstrip().splitlines()
-    for number, line in enumerate(map(bytes.strip, lines), start=1):
-        where = f"{path}, line {number}"
-        if not line:
-            raise UserError(f"{where}: the line is blank. Each line is: user item item ...")
-        if not _NUMBERS.fullmatch(line):
-            words = re.split(rb"[ \t]+", line)
-            word = next(w for w in words if not re.fullmatch(rb"[0-9]{1,18}", w))
-            raise UserError(
-                f"{where}: {limit(word.decode('utf-8', 'replace'))} is not an id. Ids are "
-                "whole numbers from 1 up, written in at most 18 digits, with blanks between."
-            )
-        user, *row = map(int, line.split())
-        if not 1 <= user <= n_users:
-            raise UserError(
-                f"{where}: user {user} is not in datamaps.json, which has users 1 to {n_users}."
-            )
-        if user in line_of:
-            raise UserError(
-                f"{where}: user {user} is already on line {line_of[user]}. A user has one line."
-            )
-        if row and (min(row) < 1 or max(row) > n_items):
-            bad = next(i for i in row if not 1 <= i <= n_items)
-            raise UserError(
-                f"{where}: item {bad} is not in datamaps.json, which has items 1 to {n_items}."
-            )
-        line_of[user] = number
-        users.append(user)
-        flat.extend(row)
-        ends.append(len(flat))
-    if not users:
-        raise UserError(f"{path}: the file is empty. Each line is: user item item ...")
-    if len(users) < n_users:
-        missing = next(u for u in range(1, n_users + 1) if u not in line_of)
-        raise UserError(
-            f"{path}: user {missing} of datamaps.json has no line; {len(users)} of {n_users} have."
-        )
-    return users, flat, ends
-
-
 def _read_sequences(
     path: Path, content: bytes, n_users: int, n_items: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    users, flat, ends = _read_rows(path, content, n_users, n_items)
-    values = np.frombuffer(flat, dtype=np.int64).astype(np.int32)
-    lengths = np.diff(np.asarray([0, *ends], dtype=np.int64))
+    users, values, ends = read_rows(path, content, n_users, n_items)
+    lengths = np.diff(ends, prepend=0)
     short = np.flatnonzero(lengths < MIN_HISTORY)
     if short.size:
         row = int(short[0])
@@ -190,9 +136,9 @@ def _read_sequences(
             f"{path}, line {row + 1}: user {users[row]} has {lengths[row]} items, fewer than "
             f"{MIN_HISTORY}. Leave-one-out needs a test item, a validation item and two more."
         )
-    order = np.argsort(np.asarray(users))  # lines may come in any order
+    order = np.argsort(users)  # lines may come in any order
     offsets = np.concatenate([[0], np.cumsum(lengths[order])])
-    starts = np.array([0, *ends[:-1]], dtype=np.int64)[order]
+    starts = (ends - lengths)[order]
     gather = np.repeat(starts - offsets[:-1], lengths[order]) + np.arange(len(values))
     return values[gather], offsets
 
@@ -201,35 +147,49 @@ def _read_negatives(
     path: Path, content: bytes, items: np.ndarray, offsets: np.ndarray, n_items: int
 ) -> np.ndarray:
     n_users = len(offsets) - 1
-    users, flat, ends = _read_rows(path, content, n_users, n_items)
-    counts = np.diff(np.asarray([0, *ends]))
-    values = np.frombuffer(flat, dtype=np.int64).astype(np.int32)
-    for row, user in enumerate(users):
-        where = f"{path}, line {row + 1}"
-        if counts[row] != counts[0] or counts[row] == 0:
-            raise UserError(
-                f"{where}: user {user} has {counts[row]} negatives, the first line {counts[0]}. "
-                "Each line needs as many, and at least one."
-            )
-        drawn = values[ends[row] - counts[row] : ends[row]]
-        had = np.intersect1d(drawn, items[offsets[user - 1] : offsets[user]])
-        if had.size:
-            raise UserError(
-                f"{where}: negative {had[0]} is an item that user {user} had (sequential.txt)."
-            )
-    rows = values.reshape(n_users, -1)
-    _count_repeats(path, rows)
-    return rows[np.argsort(np.asarray(users))]
-
-
-def _count_repeats(path: Path, rows: np.ndarray) -> None:
-    """Says how many lines of (U, n) negatives, in the order of the file, hold an item twice, as
-    some of the published ones do."""
+    users, values, ends = read_rows(path, content, n_users, n_items)
+    counts = np.diff(ends, prepend=0)
+    uneven = np.flatnonzero((counts != counts[0]) | (counts == 0))
+    even = int(uneven[0]) if uneven.size else n_users  # lines, up to the first that is not
+    rows = values[: even * counts[0]].reshape(even, counts[0])
     ordered = np.sort(rows, axis=1)
+    for start in range(0, even, _AT_A_TIME):
+        part = slice(start, min(start + _AT_A_TIME, even))
+        had = _had(users[part], ordered[part], items, offsets)
+        if had.any():
+            row = int(had.any(axis=1).argmax())
+            raise UserError(
+                f"{path}, line {start + row + 1}: negative {ordered[part][row][had[row]][0]} is an "
+                f"item that user {users[part][row]} had (sequential.txt)."
+            )
+    if uneven.size:
+        raise UserError(
+            f"{path}, line {even + 1}: user {users[even]} has {counts[even]} negatives, the first "
+            f"line {counts[0]}. Each line needs as many, and at least one."
+        )
+    _count_repeats(path, ordered)
+    return rows[np.argsort(users)]
+
+
+def _had(users: np.ndarray, rows: np.ndarray, items: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(n, c) bool: which of (n, c) items had these (n,) users?"""
+    first, lengths = offsets[users - 1], offsets[users] - offsets[users - 1]
+    own = np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+    width = np.int64(max(items.max(), rows.max()) + 1)
+    nth = np.arange(len(users))
+    known = np.sort(np.repeat(nth, lengths) * width + items[own])
+    asked = nth[:, None] * width + rows
+    at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+    return known[at] == asked
+
+
+def _count_repeats(path: Path, ordered: np.ndarray) -> None:
+    """Says how many lines of (U, n) negatives, in the order of the file, hold an item twice, as
+    some of the published ones do. ordered: each line from the smallest up."""
     repeats = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
     if repeats.size:
         say(
-            f"{path}: {repeats.size:,} of {len(rows):,} lines hold an item twice, line "
+            f"{path}: {repeats.size:,} of {len(ordered):,} lines hold an item twice, line "
             f"{repeats[0] + 1} first: prompts list it as often, rankings hold it once"
         )
 
