@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.measure import Round, default_data, print_table, take_turns
+from benchmarks.measure import Round, default_data, features, print_table, take_turns
 from benchmarks.setting import full_size, next_batch
 from modules.loader.pieces import render
 from modules.tasks import TEMPLATES, Task
@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--turns", type=int, default=5)
     args = parser.parse_args()
+    print(features(), flush=True)
     rows = []
     for task in Task:
         what = (args.data_dir, args.backbone, task, args.batch_size)

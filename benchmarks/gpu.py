@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.agreement import TIE, agreement
 from benchmarks.inference import evaluation
-from benchmarks.measure import count_flops, default_data, print_table
+from benchmarks.measure import count_flops, default_data, features, print_table
 from benchmarks.setting import full_size, next_batch, train_step
 from modules.loader.training_stream import TrainingStream
 from modules.runs.run import Run
@@ -105,6 +105,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     args = parser.parse_args()
+    print(features(), flush=True)
     check_out(args.out, args.overwrite)
     return args
 

@@ -136,7 +136,8 @@ def both_ways(raw: Path, n: int, options: Options) -> dict[str, Any]:
 
 def main() -> None:
     """Measure each size; print the table."""
-    from benchmarks.measure import print_table  # imports torch, which no measured process needs
+    # This imports torch, which no measured process needs.
+    from benchmarks.measure import features, print_table
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("--reviews", default="100000,2000000", help="numbers of reviews, by commas")
     parser.add_argument("--rows", default="1000000", help="numbers of interactions, by commas")
     args = parser.parse_args()
+    print(features())
     options = Options(
         core=5,
         min_rating=None,

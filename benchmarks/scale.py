@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.made_up import make_log
-from benchmarks.measure import print_table
+from benchmarks.measure import features, print_table
 from benchmarks.memory import peak_memory_gb
 from utils.flag_types import positive_int
 
@@ -115,6 +115,7 @@ def main() -> None:
     )
     parser.add_argument("more", nargs="*", help="further words for pretrain.py, behind --")
     args = parser.parse_args()
+    print(features(), flush=True)
     done = []
     try:
         for stage in measure(args):

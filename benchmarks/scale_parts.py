@@ -19,7 +19,7 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from benchmarks.made_up import make_set
-from benchmarks.measure import print_table
+from benchmarks.measure import features, print_table
 from benchmarks.memory import peak_memory_gb
 from modules.data.reader import load_dataset
 from modules.decoding.best_first import branches, count_prefixes, rank_best_first
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", help="folder of a tokenizer; default: a built-in one")
     parser.add_argument("--width", type=int, default=64, help="D of the propagated table")
     args = parser.parse_args()
+    print(features(), flush=True)
     subjects = {
         "Loading": (loading, ()),
         "Trie and decoding (mini, random weights)": (trie_and_decoding, (args.tokenizer,)),
