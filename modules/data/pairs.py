@@ -29,15 +29,23 @@ def pair_weights(
         least: see ``LEAST``.
     """
     places, rows = _places(dataset)
-    blocks = []
-    for first, last in stretches_of(np.bincount(rows, minlength=dataset.n_items + 1), _PLACES):
+    size = dataset.n_items + 1
+    # One block of memory, of which only what is written takes any: small ones that stay between
+    # large ones that go would leave holes (utils/runtime.py).
+    most = size * min(keep, size)
+    values, indices = np.empty(most, np.float32), np.empty(most, np.int32)
+    ends, end = np.zeros(size + 1, np.int64), 0
+    for first, last in stretches_of(np.bincount(rows, minlength=size), _PLACES):
         part = slice(*np.searchsorted(rows, (first, last)))
         found = _pairs(dataset, places[part], weights, both, least)
-        at, items, values = (np.concatenate(x) for x in zip(*found))
-        shape = (last - first, dataset.n_items + 1)
-        block = sparse.csr_matrix((values, (rows[part][at] - first, items)), shape)
-        blocks.append(largest(block, keep))
-    return sparse.vstack(blocks, format="csr")
+        at, items, weight = (np.concatenate(x) for x in zip(*found))
+        shape = (last - first, size)
+        block = sparse.csr_matrix((weight, (rows[part][at] - first, items)), shape)
+        block = largest(block, keep)
+        values[end : end + block.nnz], indices[end : end + block.nnz] = block.data, block.indices
+        ends[first + 1 : last + 1] = end + block.indptr[1:]
+        end += block.nnz
+    return sparse.csr_matrix((values[:end], indices[:end], ends), (size, size))
 
 
 def largest(matrix: sparse.csr_matrix, keep: int) -> sparse.csr_matrix:
