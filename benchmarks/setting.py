@@ -12,6 +12,7 @@ import torch
 
 from modules.data.dataset import Explanations, RecDataset
 from modules.data.demo import made_up_sentence
+from modules.data.negatives import PUBLISHED_COUNT
 from modules.data.protocols import train_view
 from modules.data.reader import load_dataset
 from modules.loader.batches import Batch
@@ -51,13 +52,12 @@ def full_size(
     """A run with random weights, and what makes its training streams."""
     dataset = with_made_up_texts(load_dataset(data_dir))
     view = train_view(dataset, "clean")
-    settings = Settings(
-        backbone=backbone, from_scratch=True, alpha=2.0, sigma=2.0, L=4, seed=SEED
-    ).resolved()
+    numbers = {"alpha": 2.0, "sigma": 2.0, "L": 4, "seed": SEED, "negative_num": PUBLISHED_COUNT}
+    settings = Settings(backbone=backbone, from_scratch=True, **numbers).resolved()
     run = new_run(settings, dataset, view, Machine(pick_device(cuda), precision))
 
     def streams(
-        batch_size: int, negative_num: int = 99, like_lengths: bool = True
+        batch_size: int, negative_num: int = PUBLISHED_COUNT, like_lengths: bool = True
     ) -> dict[Task, TrainingStream]:
         sizes = {"batch_size": batch_size, "negative_num": negative_num}
         how = dataclasses.replace(settings, as_published=not like_lengths, **sizes)
