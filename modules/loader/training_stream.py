@@ -31,7 +31,7 @@ class StepPlan(NamedTuple):
     rank: int = 0  # this process's number
     world_size: int = 1  # processes
     pad_to: int = 1  # prompt lengths are padded to a multiple of this
-    like_lengths: bool = True  # a step holds prompts of like length, for fewer pads
+    like_lengths: bool = True  # sequential steps hold prompts of like length, for fewer pads
 
     @property
     def samples(self) -> int:
@@ -179,11 +179,13 @@ class TrainingStream:
         """(n, k): the rows of a pass, each with what is drawn for it, step by step."""
         found = self._drawn(self.rng.permutation(self.size))
         size, whole = self.plan.samples, self.steps_per_pass
-        if not self.plan.like_lengths or self.task is Task.DIRECT:  # whose prompts are alike
+        # The direct task's prompts are alike. Texts of one length are often of one kind of item:
+        # steps of them teach worse (benchmarks/EXPERIMENTS.md, experiment 14).
+        if not self.plan.like_lengths or self.task is not Task.SEQUENTIAL:
             return found
         in_steps = found[: whole * size]
         group = np.arange(len(in_steps)) // (size * (_LIKE_CAUSAL if self._causal else _LIKE))
-        order = np.lexsort((*self._lengths(in_steps), group))
+        order = np.lexsort((self._lengths(in_steps), group))
         in_steps[:] = in_steps[order.reshape(whole, size)[self.rng.permutation(whole)].ravel()]
         return found
 
@@ -200,13 +202,11 @@ class TrainingStream:
         first = np.maximum(first, last - MAX_HISTORY)
         return np.column_stack([rows, self._templates(rows), first, last])
 
-    def _lengths(self, found: np.ndarray) -> tuple[np.ndarray, ...]:
-        """By what the rows of a pass are put in order, the last first: (n,) lengths each."""
+    def _lengths(self, found: np.ndarray) -> np.ndarray:
+        """(n,) by what the rows of a pass are put in order."""
         if self._causal:
-            return (self._windows.counts[found[:, 0]],)
-        samples = self._samples(*found.T)
-        prompts = self._prompts.lengths(self.task, samples)
-        return (prompts, samples.targets.lengths) if self.task is Task.EXPLANATION else (prompts,)
+            return self._windows.counts[found[:, 0]]
+        return self._prompts.lengths(self.task, self._samples(*found.T))
 
     def _samples(self, *drawn: np.ndarray) -> Samples:
         """Of rows of a pass, by column."""

@@ -15,7 +15,7 @@ from modules.loader.training_stream import Records, StepPlan, TrainingStream
 from modules.tasks import Task, WholeWords
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
-SORTED = [Task.SEQUENTIAL, Task.EXPLANATION]
+TASKS = [Task.SEQUENTIAL, Task.EXPLANATION]
 
 
 @pytest.fixture(scope="module")
@@ -57,29 +57,27 @@ def one_pass(stream: TrainingStream) -> tuple[list[tuple], float, float]:
     return sorted(samples), *(torch.cat(pads).float().mean().item() for pads in (tokens, labels))
 
 
-@pytest.mark.parametrize("task", SORTED)
+@pytest.mark.parametrize("task", TASKS)
 def test_fewer_pads_and_the_same_samples(task, stream_of):
     samples, prompt_pads, target_pads = one_pass(stream_of(task, like_lengths=True))
     expected, padded, target_padded = one_pass(stream_of(task, like_lengths=False))
     assert samples == expected
     if task is Task.SEQUENTIAL:
         assert prompt_pads < padded / 2
-    else:
-        assert prompt_pads < padded
-        assert target_pads < target_padded / 4
+    else:  # texts of one length are often of one kind of item
+        assert (prompt_pads, target_pads) == (padded, target_padded)
 
 
-@pytest.mark.parametrize("task", SORTED)
-def test_long_and_short_steps_take_turns(task, stream_of):
+def test_long_and_short_steps_take_turns(stream_of):
     """Not all the short ones first."""
-    stream = stream_of(task, like_lengths=True)
+    stream = stream_of(Task.SEQUENTIAL, like_lengths=True)
     batches = [next(stream).batches[0] for _ in range(stream.steps_per_pass)]
     lengths = [batch.input_ids.shape[1] + batch.labels.shape[1] for batch in batches]
     assert len(set(lengths)) > 3
     assert lengths != sorted(lengths)
 
 
-@pytest.mark.parametrize("task", SORTED)
+@pytest.mark.parametrize("task", TASKS)
 def test_a_pass_goes_on_where_its_state_was_noted(task, stream_of):
     first, second = stream_of(task, like_lengths=True), stream_of(task, like_lengths=True)
     for _ in range(3):
