@@ -2,7 +2,7 @@
 
     python -m benchmarks.data --data_dir ./data/beauty --backbone t5-small
 
-Also which shares of its batches are pads, where steps hold prompts of like length and where not.
+Also which shares of its batches are pads, with sequential steps of like length and without.
 """
 
 import argparse

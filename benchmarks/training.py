@@ -3,7 +3,7 @@
     python -m benchmarks.training --data_dir ./data/beauty --backbone t5-small
 
 Also prints where our step's time goes, each part timed by itself. The published path pads: its
-batches are in no order, ours hold prompts of like length.
+batches are in no order, our sequential ones hold prompts of like length.
 """
 
 import argparse
