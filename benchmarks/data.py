@@ -1,13 +1,11 @@
 """The batch maker: samples a second from tokenised pieces, and by tokenising whole prompts.
 
-    python -m benchmarks.data --data_dir ./data/beauty --backbone t5-small
-
-Also which shares of its batches are pads, with sequential steps of like length and without.
+python -m benchmarks.data --data_dir ./data/beauty --backbone t5-small
 """
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +15,6 @@ from benchmarks.measure import Round, default_data, features, print_table, take_
 from benchmarks.setting import full_size, next_batch
 from modules.loader.pieces import render
 from modules.tasks import TEMPLATES, Task
-
-PAD_STEPS = 350  # a pass over Beauty has so many
 
 
 def ours(data_dir: str, backbone: str, task: Task, batch_size: int) -> Callable[[], Round]:
@@ -60,22 +56,8 @@ def whole_prompts(data_dir: str, backbone: str, task: Task, batch_size: int) -> 
     return turn
 
 
-def pads(data_dir: str, backbone: str, batch_size: int) -> Iterator[list]:
-    """Rows of a table: of a pass's batches by task, the shares of pads in prompts and targets."""
-    _, streams_of = full_size(data_dir, backbone, "fp32")
-    for like_lengths in (False, True):
-        for task, stream in streams_of(batch_size, like_lengths=like_lengths).items():
-            batches = [next_batch(stream) for _ in range(min(stream.steps_per_pass, PAD_STEPS))]
-            shares = []
-            for real in ([b.attention_mask > 0 for b in batches], [b.labels >= 0 for b in batches]):
-                tokens = sum(x.numel() for x in real)
-                shares.append(f"{1 - sum(int(x.sum()) for x in real) / tokens:.0%}")
-            length = sum(batch.input_ids.shape[1] for batch in batches) / len(batches)
-            yield [task.label, "like lengths" if like_lengths else "no order", *shares, length]
-
-
 def main() -> None:
-    """The tables."""
+    """The table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -99,11 +81,6 @@ def main() -> None:
         f"{args.turns}",
         ["task", "prompts from", "samples/s", "ratio"],
         rows,
-    )
-    print_table(
-        f"Pads, steps of {args.batch_size} samples",
-        ["task", "samples of a step", "of prompts", "of targets", "tokens a prompt, with pads"],
-        list(pads(args.data_dir, args.backbone, args.batch_size)),
     )
 
 

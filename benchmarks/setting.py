@@ -56,11 +56,8 @@ def full_size(
     settings = Settings(backbone=backbone, from_scratch=True, **numbers).resolved()
     run = new_run(settings, dataset, view, Machine(pick_device(cuda), precision))
 
-    def streams(
-        batch_size: int, negative_num: int = PUBLISHED_COUNT, like_lengths: bool = True
-    ) -> dict[Task, TrainingStream]:
-        sizes = {"batch_size": batch_size, "negative_num": negative_num}
-        how = dataclasses.replace(settings, as_published=not like_lengths, **sizes)
+    def streams(batch_size: int, negative_num: int = PUBLISHED_COUNT) -> dict[Task, TrainingStream]:
+        how = dataclasses.replace(settings, batch_size=batch_size, negative_num=negative_num)
         return training_streams(run, how, view)
 
     return run, streams

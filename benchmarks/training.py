@@ -2,8 +2,7 @@
 
     python -m benchmarks.training --data_dir ./data/beauty --backbone t5-small
 
-Also prints where our step's time goes, each part timed by itself. The published path pads: its
-batches are in no order, our sequential ones hold prompts of like length.
+Also prints where our step's time goes, each part timed by itself.
 """
 
 import argparse
@@ -62,10 +61,10 @@ def ours(
 def theirs(
     data_dir: str, backbone: str, task: Task, batch_size: int, threads: int
 ) -> Callable[[], Round]:
-    """One turn: training steps of the published path, whose batches are in no order."""
+    """One turn: training steps of the published path."""
     torch.set_num_threads(threads)
     run, streams_of = full_size(data_dir, backbone, "fp32")
-    stream = streams_of(batch_size, like_lengths=False)[task]
+    stream = streams_of(batch_size)[task]
     training = published.PublishedTraining(run.model.train(), LR)
 
     def turn() -> Round:

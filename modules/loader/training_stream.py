@@ -18,9 +18,7 @@ from modules.loader.ragged import Ragged, stretches
 from modules.tasks import MAX_HISTORY, Task
 from utils.errors import UserError
 
-# Steps that are cut from one stretch of a pass in the order of its lengths. Of causal ones fewer:
-# their prompts take less time than the scores of items.
-_LIKE, _LIKE_CAUSAL = 32, 8
+_LIKE = 8  # causal steps that are cut from one stretch of users in the order of their lengths
 
 
 class StepPlan(NamedTuple):
@@ -31,7 +29,6 @@ class StepPlan(NamedTuple):
     rank: int = 0  # this process's number
     world_size: int = 1  # processes
     pad_to: int = 1  # prompt lengths are padded to a multiple of this
-    like_lengths: bool = True  # sequential steps hold prompts of like length, for fewer pads
 
     @property
     def samples(self) -> int:
@@ -82,10 +79,9 @@ class TrainingStream:
     """An endless stream of training steps of one task.
 
     Its list (users, windows of their histories, or explanation records) is walked in an order
-    shuffled anew each pass, and what decides a prompt's length is drawn with it; every draw comes
-    from the one generator, so the seed alone decides what the stream gives. Every process draws the
-    whole step and puts together its own part: however many there are, the samples of a step are the
-    same.
+    shuffled anew each pass; every draw comes from the one generator, so the seed alone decides what
+    the stream gives. Every process draws the whole step and puts together its own part: however
+    many there are, the samples of a step are the same.
     """
 
     def __init__(
@@ -120,7 +116,7 @@ class TrainingStream:
                 f"{' x '.join(factors)} is more than the {self.size} training samples of the "
                 f"{task.label} task; at most {self.size} fit."
             )
-        self._pass = self._shuffled()  # (n, k): rows of the list, and what is drawn for each
+        self._order = self._shuffled()
         self._at = 0
 
     @property
@@ -129,19 +125,18 @@ class TrainingStream:
         return self.size // self.plan.samples
 
     def state(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """The pass; the place in it and the generator, as plain values."""
-        return self._pass, {"at": self._at, "rng": self.rng.bit_generator.state}
+        """The order of the pass; the place in it and the generator, as plain values."""
+        return self._order, {"at": self._at, "rng": self.rng.bit_generator.state}
 
     def load_state(self, order: np.ndarray, values: dict[str, Any]) -> None:
-        """Continue from a ``state``; UserError where it is of another list, or another version."""
-        if order.shape != self._pass.shape:
+        """Continue from a ``state``; UserError where it is of another list."""
+        if len(order) != self.size:
             raise UserError(
                 f"--resume: the state holds an order of {len(order):,} samples of the "
-                f"{self.task.label} task, of which there are {self.size:,}, or less than this "
-                "version notes of each. Another version saved it: continue with that one, or start "
-                "anew with --overwrite."
+                f"{self.task.label} task, of which there are {self.size:,}. Another version saved "
+                "it: continue with that one, or start anew with --overwrite."
             )
-        self._pass, self._at = order, values["at"]
+        self._order, self._at = order, values["at"]
         self.rng.bit_generator.state = values["rng"]
 
     def __iter__(self) -> Iterator[TrainStep]:
@@ -170,54 +165,30 @@ class TrainingStream:
     def _draw(self) -> Samples:
         """The samples of the next step, all processes'."""
         if self._at + self.plan.samples > self.size:
-            self._pass, self._at = self._shuffled(), 0
-        part = self._pass[self._at : self._at + self.plan.samples]
+            self._order, self._at = self._shuffled(), 0
+        rows = self._order[self._at : self._at + self.plan.samples]
         self._at += self.plan.samples
-        return self._samples(*part.T)
-
-    def _shuffled(self) -> np.ndarray:
-        """(n, k): the rows of a pass, each with what is drawn for it, step by step."""
-        found = self._drawn(self.rng.permutation(self.size))
-        size, whole = self.plan.samples, self.steps_per_pass
-        # The direct task's prompts are alike. Texts of one length are often of one kind of item:
-        # steps of them teach worse (benchmarks/EXPERIMENTS.md, experiment 14).
-        if not self.plan.like_lengths or self.task is not Task.SEQUENTIAL:
-            return found
-        in_steps = found[: whole * size]
-        group = np.arange(len(in_steps)) // (size * (_LIKE_CAUSAL if self._causal else _LIKE))
-        order = np.lexsort((self._lengths(in_steps), group))
-        in_steps[:] = in_steps[order.reshape(whole, size)[self.rng.permutation(whole)].ravel()]
-        return found
-
-    def _drawn(self, rows: np.ndarray) -> np.ndarray:
-        """(n, k): rows of the list, and what decides how long each prompt is."""
-        if self._causal or self.task is Task.DIRECT:
-            return rows[:, None]
-        if self.task is Task.EXPLANATION:
-            return np.column_stack([rows, self._templates(rows)])
-        # The first item's place uniform in [0, n-4], the target's in [first+1, n-3]; the last 21.
-        n = self._dataset.lengths[rows]
-        first = self.rng.integers(0, n - 3)
-        last = self.rng.integers(first + 1, n - 2)
-        first = np.maximum(first, last - MAX_HISTORY)
-        return np.column_stack([rows, self._templates(rows), first, last])
-
-    def _lengths(self, found: np.ndarray) -> np.ndarray:
-        """(n,) by what the rows of a pass are put in order."""
-        if self._causal:
-            return self._windows.counts[found[:, 0]]
-        return self._prompts.lengths(self.task, self._samples(*found.T))
-
-    def _samples(self, *drawn: np.ndarray) -> Samples:
-        """Of rows of a pass, by column."""
-        if self._causal:
-            return self._histories(*drawn)
-        make = {
+        draw = {
             Task.EXPLANATION: self._explanation,
             Task.SEQUENTIAL: self._sequential,
             Task.DIRECT: self._direct,
         }[self.task]
-        return make(*drawn)
+        return draw(rows)
+
+    def _shuffled(self) -> np.ndarray:
+        """The order of a pass. Causal steps hold histories of like length, for fewer pads."""
+        order = self.rng.permutation(self.size)
+        if not self._causal:
+            return order
+        size = self.plan.samples
+        lengths = self._windows.counts[order]
+        group = np.arange(self.size) // (_LIKE * size)
+        order = order[np.lexsort((lengths, group))]
+        whole = self.size // size
+        steps = self.rng.permutation(whole)
+        return np.concatenate(
+            [order[: whole * size].reshape(whole, size)[steps].ravel(), order[whole * size :]]
+        )
 
     def _parts(self, samples: Samples) -> Iterator[np.ndarray]:
         """The rows of each batch of this process."""
@@ -235,10 +206,10 @@ class TrainingStream:
         templates = self._prompts.pieces.templates[self.task]
         return self.rng.integers(len(templates), size=len(rows))
 
-    def _explanation(self, rows: np.ndarray, templates: np.ndarray) -> Samples:
+    def _explanation(self, rows: np.ndarray) -> Samples:
         users, items, targets = self._source
         own = Ragged.of_matrix(items[rows][:, None])
-        return Samples(users[rows], own, targets.gather(rows), templates)
+        return Samples(users[rows], own, targets.gather(rows), self._templates(rows))
 
     def _answers(self, items: np.ndarray) -> tuple[Ragged, np.ndarray]:
         return self._prompts.pieces.item_targets.gather(items), items
@@ -253,14 +224,17 @@ class TrainingStream:
         short = np.zeros(len(rows), dtype=np.int64)
         return Samples(users, items, targets, short, target_items, every=True)
 
-    def _sequential(
-        self, rows: np.ndarray, templates: np.ndarray, first: np.ndarray, last: np.ndarray
-    ) -> Samples:
-        """A stretch of each user's train items, and the item after it."""
-        starts = self._dataset.offsets[rows]
+    def _sequential(self, rows: np.ndarray) -> Samples:
+        """First index uniform in [0, n-4], last uniform in [first+1, n-3]; the last 21 of it."""
+        if self._causal:
+            return self._histories(rows)
+        starts, n = self._dataset.offsets[rows], self._dataset.lengths[rows]
+        first = self.rng.integers(0, n - 3)
+        last = self.rng.integers(first + 1, n - 2)
+        first = np.maximum(first, last - MAX_HISTORY)
         items = stretches(self._dataset, starts + first, last - first)
         targets, target_items = self._answers(self._dataset.items[starts + last])
-        return Samples(rows + 1, items, targets, templates, target_items)
+        return Samples(rows + 1, items, targets, self._templates(rows), target_items)
 
     def _direct(self, rows: np.ndarray) -> Samples:
         """One positive of the train items, the negatives, shuffled together."""

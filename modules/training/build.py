@@ -145,7 +145,6 @@ def training_streams(run: Run, settings: Settings, view: TrainView) -> dict[Task
         distributed.rank(),
         distributed.world_size(),
         settings.pad_to,
-        like_lengths=not settings.as_published,
     )
     streams = {}
     for task in tasks_of(run.dataset, settings.tasks):

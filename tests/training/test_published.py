@@ -135,11 +135,3 @@ def test_negatives_are_drawn_anew(dataset, settings_of):
         checks(trained, lambda: False)
         seen.append(checks._sets[Task.DIRECT].samples.items.flat.tolist())
     assert seen[0] != seen[1] == seen[2]  # told by the place in the run: the same after a resume
-
-
-def test_steps_are_in_no_order_of_length(dataset, settings_of):
-    settings = settings_of()
-    for published in (True, False):
-        run, view = made(dataset, replace(settings, as_published=published))
-        streams = training_streams(run, replace(settings, as_published=published), view)
-        assert {stream.plan.like_lengths for stream in streams.values()} == {not published}
