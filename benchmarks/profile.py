@@ -93,7 +93,7 @@ def _kind(func: Any, args: tuple) -> str:
         for part, kind in PLACES.items():
             if part in place:
                 return kind
-        if type(frame.f_locals.get("self")).__name__ == "T5LayerNorm":
+        if type(frame.f_locals.get("self")).__name__ == "RMSNorm":
             return "norms"
     return next((kind for part, kind in NAMES.items() if part in name), "other passes")
 

@@ -44,7 +44,8 @@ class PublishedTraining:
         self.matrix = None
         if model.nodes is not None:
             n = len(model.graph_crow) - 1
-            rows = torch.repeat_interleave(torch.arange(n), model.graph_crow.diff())
+            rows = torch.arange(n, device=model.graph_crow.device)
+            rows = torch.repeat_interleave(rows, model.graph_crow.diff())
             self.matrix = torch.sparse_coo_tensor(
                 torch.stack([rows, model.graph_col]), model.graph_values, (n, n)
             ).coalesce()

@@ -63,7 +63,9 @@ def full_size(
     return run, streams
 
 
-def item_tokens(data_dir: str, precision: str) -> tuple[Run, TrainingStream, torch.optim.Optimizer]:
+def item_tokens(
+    data_dir: str, precision: str, cuda: bool = False
+) -> tuple[Run, TrainingStream, torch.optim.Optimizer]:
     """A run of the item-token preset with random weights, the stream of its steps, and its
     optimizer, all with the settings that follow from the data."""
     settings = parse_settings(
@@ -73,7 +75,7 @@ def item_tokens(data_dir: str, precision: str) -> tuple[Run, TrainingStream, tor
     dataset = load_dataset(data_dir)
     view = train_view(dataset, settings.protocol)
     settings = fitted(settings, dataset, view)
-    run = new_run(settings, dataset, view, Machine(pick_device(False), precision))
+    run = new_run(settings, dataset, view, Machine(pick_device(cuda), precision))
     stream = training_streams(run, settings, view)[Task.SEQUENTIAL]
     return run, stream, make_optimizer(run.model, settings.optimizer, settings.lr)
 
@@ -92,14 +94,17 @@ def train_step(run: Run, optimizer: torch.optim.Optimizer, batch: Batch) -> None
     optimizer.step()
 
 
-def train_briefly(data_dir: str, backbone: str, steps: int, folder: Path) -> None:
+def train_briefly(
+    data_dir: str, backbone: str, steps: int, folder: Path, cuda: bool = False
+) -> None:
     """A model that has learned what answers look like: numbers end, sentences end."""
-    run, streams_of = full_size(data_dir, backbone, "bf16")
+    run, streams_of = full_size(data_dir, backbone, "bf16", cuda)
     streams = streams_of(16, negative_num=9)  # short prompts: the answers are what it learns
     optimizer = make_optimizer(run.model, "adafactor", 2e-2)
     say(f"training {steps} steps, so that free-text search ends as it does in practice")
     run.model.train()
     for step in range(steps):
-        train_step(run, optimizer, next_batch(streams[list(streams)[step % len(streams)]]))
+        batch = next_batch(streams[list(streams)[step % len(streams)]])
+        train_step(run, optimizer, batch.to(run.machine.device))
     write_run(folder, run.record, run.tokenizer, run.numbers, run.dataset)
     run.model.save_pretrained(folder)

@@ -58,10 +58,16 @@ def test_importing_touches_no_cuda() -> None:
 def test_the_prepared_command_runs_on_the_cpu(shared, tmp_path) -> None:
     out = tmp_path / "gpu.json"
     flags = ["--matrix", "256", "--users", "8", "--checked_users", "4", "--batch_sizes", "4"]
-    flags += ["--turns", "2", "--backbone", "tiny", "--data_dir", SHARED / "data" / "beauty"]
+    flags += ["--published_users", "4", "--train_steps", "4", "--turns", "2"]
+    flags += ["--backbone", "tiny", "--data_dir", SHARED / "data" / "beauty"]
     done = script("-m", "benchmarks.gpu", "--cpu", *flags, "--out", out)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text())
     for check in found["checks"].values():
         assert check["same_but_ties"] == check["users"] == 4
-    assert len(found["training"]) == len(found["inference"]) == 3
+    tasks, paths = ("explanation", "sequential", "direct"), ("published", "ours")
+    inference = [(row["task"], row["path"]) for row in found["inference"]]
+    assert inference == [(task, path) for task in tasks for path in paths]
+    training = [(row["task"], row["path"]) for row in found["training"]]
+    expected = [(f"{task}, 4", path) for task in tasks for path in paths]
+    assert training == [*expected, ("item tokens, 128", "ours")]

@@ -62,6 +62,9 @@ def pick_device(cuda: bool) -> torch.device:
             f"(torch {torch.__version__}). Leave --cuda out to run on the CPU."
         )
     torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
+    # cuDNN's attention makes a plan for each new shape, which takes longer than a training step;
+    # prompts have many lengths.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     torch.cuda.set_device(distributed.local_rank())
     return torch.device("cuda", distributed.local_rank())
 

@@ -23,12 +23,13 @@ from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
 from modules.model.config import ELMRecConfig
 from modules.model.dropout import own_kernels, use_own_dropout
-from modules.model.encoder import encode
+from modules.model.encoder import encode, in_whole_tiles
 from modules.model.first_step import first_step
 from modules.model.folder import load_model
-from modules.model.graph import PROPAGATIONS, ROWS_OF, Graph, without_edges
+from modules.model.graph import PROPAGATIONS, ROWS_OF, Graph, random_features, without_edges
 from modules.model.item_scores import ItemScores
 from modules.model.loss import ContinuationLoss
+from modules.model.norm import use_fused_norm
 from modules.model.weights import to_file, write_model
 from modules.presets import ITEM_GRAPHS
 from modules.tasks import METHODS, Task, WholeWords
@@ -61,6 +62,7 @@ class ELMRec(nn.Module):
         super().__init__()
         width = t5.config.d_model
         use_own_dropout(t5)
+        use_fused_norm(t5)
         self.t5, self.config, self.schemes = t5, config, config.schemes()
         self.item_loss, self._own_encoder = item_loss, own_encoder
         self._loss = self._t5_loss  # or compiled
@@ -78,7 +80,7 @@ class ELMRec(nn.Module):
         if config.has_graph:
             if graph is None:
                 raise ValueError(f"method {config.method!r} needs the user-item graph")
-            self.nodes = _random_nodes(config, width, self._no_word)
+            self.nodes = random_features(config.n_nodes, width, config.sigma, self._no_word)
             self._keep("graph", graph)
         self.item_scores: ItemScores | None = None
         if names := ITEM_GRAPHS[config.item_graph]:
@@ -190,9 +192,8 @@ class ELMRec(nn.Module):
         k = self.config.prompt_num
         prompts = self.prompts.weight[batch.task * k : (batch.task + 1) * k]
         prompts = prompts.expand(len(embeds), -1, -1)  # (K, D) -> (B, K, D)
-        return torch.cat([prompts, embeds], dim=1), torch.cat(
-            [mask.new_ones(len(mask), k), mask], 1
-        )
+        ones = mask.new_ones(len(mask), k)
+        return torch.cat([prompts, embeds], dim=1), torch.cat([ones, mask], dim=1)
 
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the decoder attends to, and its mask: encoder states (B, K + S, D), (B, K + S); of
@@ -202,7 +203,9 @@ class ELMRec(nn.Module):
     def states(
         self, embeds: torch.Tensor, mask: torch.Tensor, target_places: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What ``encode`` gives, of what ``embed`` gives."""
+        """What ``encode`` gives, of what ``embed`` gives. On a GPU S is a multiple of 8."""
+        if not own_kernels(embeds) and not self.config.decoder_sees_pads:
+            embeds, mask = in_whole_tiles(embeds, mask)
         if target_places is not None:
             soft_prompts = 0 if self.prompts is None else self.config.prompt_num
             rows, places = target_places.unbind(dim=1)
@@ -211,7 +214,8 @@ class ELMRec(nn.Module):
                 first, last = (place.item() + soft_prompts for place in places.aminmax())
                 wanted = slice(first, last + 1)
             states = encode(self.t5, embeds, mask, soft_prompts, wanted)
-            states = states[rows, places + soft_prompts - first][:, None]  # (N, 1, D)
+            flat = rows * states.shape[1] + places + soft_prompts - first
+            states = states.flatten(0, 1).index_select(0, flat)[:, None]  # (N, 1, D)
             return states, mask.new_ones(len(states), 1)
         seen = torch.ones_like(mask) if self.config.decoder_sees_pads else mask
         if self._own_encoder:
@@ -288,13 +292,3 @@ class ELMRec(nn.Module):
             UserError: naming the file, where it is missing, damaged, or does not fit the other.
         """
         return load_model(cls, Path(folder))
-
-
-def _random_nodes(config: ELMRecConfig, width: int, no_word: int | None) -> nn.Embedding:
-    """E0, N(0, sigma^2). no_word: the row that is zero and stays so; None: all are drawn."""
-    nodes = nn.Embedding(config.n_nodes, width, padding_idx=no_word)
-    nn.init.normal_(nodes.weight, std=config.sigma)
-    if no_word is not None:
-        with torch.no_grad():
-            nodes.weight[no_word] = 0.0
-    return nodes

@@ -8,10 +8,13 @@ rounded to bf16 once, where a product needs them. Attention and dropout are our 
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 from transformers import T5ForConditionalGeneration
 
 from modules.model.attention import biased_attention, closed_keys
-from modules.model.dropout import add_dropped, dropout, relu_dropped
+from modules.model.dropout import add_dropped, dropout, own_kernels, relu_dropped
+
+_TILE = 8  # numbers in bf16 that a GPU reads at once
 
 
 def encode(
@@ -41,6 +44,8 @@ def encode(
         bias = bias + later
     bias = bias.contiguous()  # heads come last out of the embedding
     closed = closed_keys(mask)
+    if not own_kernels(embeds):  # once for all layers, in the type of their scores
+        bias, closed = for_product(bias + closed), None
     x = dropout(embeds, p)
     for block in stack.block:
         attention, feed_forward = block.layer
@@ -52,6 +57,13 @@ def encode(
         out = own.o(merge_heads(biased_attention(q, k, v, bias, closed, p)))
         x = add_feed_forward(feed_forward, add_dropped(x, out, p), p)
     return dropout(stack.final_layer_norm(x), p)
+
+
+def in_whole_tiles(embeds: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """embeds (B, S, D) and mask (B, S), with pads up to a multiple of 8 positions. Else a GPU's
+    attention copies the (B, H, S, S) biases of every layer into such a form."""
+    more = -embeds.shape[1] % _TILE
+    return (pad(embeds, (0, 0, 0, more)), pad(mask, (0, more))) if more else (embeds, mask)
 
 
 def add_feed_forward(layer: nn.Module, x: torch.Tensor, p: float = 0.0) -> torch.Tensor:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 import torch
+from torch import nn
 
 
 class Graph(NamedTuple):
@@ -99,6 +100,17 @@ def without_edges(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> Gra
     left = torch.zeros(n, dtype=keep.dtype, device=keep.device).index_add_(0, row, keep)
     scale = torch.where(left > 0, left.clamp(min=1.0).rsqrt(), 0.0)
     return graph._replace(values=keep * scale[row] * scale[graph.col])
+
+
+def random_features(n: int, width: int, sigma: float, no_word: int | None) -> nn.Embedding:
+    """E0, (n, width) of N(0, sigma^2). no_word: the row that is zero and stays so; None: all are
+    drawn."""
+    features = nn.Embedding(n, width, padding_idx=no_word)
+    nn.init.normal_(features.weight, std=sigma)
+    if no_word is not None:
+        with torch.no_grad():
+            features.weight[no_word] = 0.0
+    return features
 
 
 class _Propagate(torch.autograd.Function):

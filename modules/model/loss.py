@@ -76,12 +76,14 @@ class ContinuationLoss(nn.Module):
         """
         steps = hidden.shape[1]
         prefix, column = self.prefix[items, :steps], self.column[items, :steps]  # (N, T)
-        scored = prefix >= 0
-        rows = hidden[scored]
+        if self.forced:  # every number branches once, at the last of these steps
+            rows, columns = hidden[:, -1], column[:, -1]
+        else:
+            scored = prefix >= 0
+            rows, columns = hidden[scored], column[scored]
         dtype = rows.dtype
         if torch.is_autocast_enabled(rows.device.type):
             dtype = torch.get_autocast_dtype(rows.device.type)
-        columns = column[scored]
         if self.forced and self._drawn is not None and self.training:
             chosen, columns, more = drawn_columns(columns, len(self.vocabulary), self._drawn)
             weight = output_embeddings[self.vocabulary[chosen]]

@@ -12,7 +12,9 @@ def make_optimizer(model: nn.Module, name: str, lr: float) -> torch.optim.Optimi
     matrix in proportion to its own root mean square, which random weights need.
     """
     if name == "adafactor":
-        return torch.optim.Adafactor(model.parameters(), lr=lr)
+        # All matrices of a kind at once, where launching operators takes longer than they do.
+        at_once = next(model.parameters()).is_cuda
+        return torch.optim.Adafactor(model.parameters(), lr=lr, foreach=at_once)
     return torch.optim.AdamW(model.parameters(), lr=lr, fused=True)
 
 
