@@ -54,7 +54,7 @@ class NewcomerModel(nn.Module):
 
     def __init__(self, model: ELMRec, prompts: Prompts, history: np.ndarray) -> None:
         super().__init__()
-        self.t5, self.item_scores = model.t5, model.item_scores
+        self.t5, self.item_scores, self.graph_says = model.t5, model.item_scores, model.graph_says
         self._model, self._prompts = model, prompts
         self._nodes = torch.from_numpy(history.astype(np.int64)) + model.config.n_users
 

@@ -68,9 +68,9 @@ def test_the_preset_from_training_to_lists(low, tmp_path):
     ):
         assert said in done.stdout
     assert json.loads((run / "run.json").read_text())["arguments"]["softmax"] == "sampled"
-    first, _ = ELMRec.from_pretrained(run).item_graphs()[::-1]
-    assert first.through_users
-    assert first.edges.shape == (13, 5)
+    model = ELMRec.from_pretrained(run)
+    assert model.config.through_users
+    assert model._kept("paths_graph").scipy(model.config.graph_columns("paths")).shape == (13, 5)
     for words in (["seq_reranker.py", data], ["recommend.py", data, "--user", "U1"]):
         done = script(*words, "--checkpoint", run)
         assert done.returncode == 0, done.stderr

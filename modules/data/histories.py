@@ -1,6 +1,4 @@
-"""Histories as weighted rows of a matrix: what baselines and the item graph score by."""
-
-from typing import NamedTuple
+"""Histories as weighted rows of a matrix: what baselines score by, and graphs are made of."""
 
 import numpy as np
 from scipy import sparse
@@ -18,35 +16,18 @@ def train_matrix(dataset: RecDataset) -> sparse.csr_matrix:
 def weighted_stretches(
     dataset: RecDataset, starts: np.ndarray, stops: np.ndarray, decay: float, forwards: bool = False
 ) -> sparse.csr_matrix:
-    """``weighted_rows`` of the data set's histories."""
-    stretches = Stretches(dataset.items, starts, stops)
-    return weighted_rows(stretches, dataset.n_items, decay, forwards)
-
-
-class Stretches(NamedTuple):
-    """Rows of items, which may overlap: row r is ``items[starts[r]:stops[r]]``."""
-
-    items: np.ndarray
-    starts: np.ndarray  # (n,)
-    stops: np.ndarray  # (n,)
-
-
-def weighted_rows(
-    stretches: Stretches, n_items: int, decay: float, forwards: bool = False
-) -> sparse.csr_matrix:
-    """(n, I + 1) float32: row r holds the items of stretch r.
+    """(n, I + 1) float32: row r holds ``dataset.items[starts[r]:stops[r]]``; rows may overlap.
 
     The last of a stretch weighs 1, the one before it ``decay``, then decay^2, and so on; with
     ``forwards`` the first weighs 1. An item that is there twice has the sum; 0 = not there.
     """
-    starts, stops = stretches.starts, stretches.stops
     lengths = np.maximum(stops - starts, 0)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     nth = np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]  # place in the stretch
     steps = nth if forwards else lengths[rows] - 1 - nth
     weights = (float(decay) ** steps).astype(np.float32)
-    items = stretches.items[starts[rows] + nth]
-    shape = (len(lengths), n_items + 1)
+    items = dataset.items[starts[rows] + nth]
+    shape = (len(lengths), dataset.n_items + 1)
     return sparse.csr_matrix((weights, (rows, items)), shape)
 
 

@@ -27,7 +27,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from modules.data.dataset import HeldOut, RecDataset
-from modules.data.histories import Stretches, train_matrix, weighted_rows, weighted_stretches
+from modules.data.histories import train_matrix, weighted_stretches
 from modules.data.near_items import solve_near
 from modules.tasks import MAX_HISTORY
 from utils.console import say
@@ -45,24 +45,12 @@ SMALLEST_EDGE = 5e-4
 
 
 class ItemGraph(NamedTuple):
-    """The edges of an item graph, and what they say of a history."""
+    """The edges of an item graph; what they say of a history is in modules/model/item_scores.py."""
 
-    name: str  # of ``GRAPH_KINDS``
     # (I + 1, I + 1) float32; row and column 0 are no item. With ``through_users`` (I + 1, U + 1):
     # the way to the users, and back.
     edges: sparse.csr_matrix
-    past: float  # weight of an item of a history by that of the one after it
     through_users: bool = False
-
-    def after(self, histories: Stretches) -> np.ndarray:
-        """(n, I + 1) float32 scores of what follows each of n histories, 0 where they are below."""
-        rows = weighted_rows(histories, self.edges.shape[0] - 1, self.past) @ self.edges
-        scores = (rows @ self.edges.T if self.through_users else rows).toarray()
-        for _ in range(1, GRAPH_KINDS[self.name].hops):
-            scores = (self.edges.T @ scores.T).T
-            if self.through_users:
-                scores = (self.edges @ scores.T).T
-        return np.maximum(scores, 0.0, dtype=np.float32)
 
 
 def solve(
@@ -155,7 +143,8 @@ class GraphKind(NamedTuple):
 
     edges: Callable[[RecDataset], sparse.csr_matrix]  # (I + 1, I + 1) float32
     hops: int
-    pasts: tuple[float, ...]  # what is tried for ``ItemGraph.past``, the first first
+    # Tried for the weight of an item of a history by that of the one after it, the first first.
+    pasts: tuple[float, ...]
 
 
 # By the names in ``ITEM_GRAPHS`` of modules/presets.py. Hops and weights of the past were chosen on
@@ -168,7 +157,6 @@ GRAPH_KINDS = {
 
 def item_graph(name: str, dataset: RecDataset) -> ItemGraph:
     """One of ``GRAPH_KINDS``, of the train histories. Raises UserError as ``solve`` does."""
-    past = GRAPH_KINDS[name].pasts[0]
     if name == "paths" and has_many_paths(dataset):
-        return ItemGraph(name, first_hop(dataset), past, through_users=True)
-    return ItemGraph(name, GRAPH_KINDS[name].edges(dataset), past)
+        return ItemGraph(first_hop(dataset), through_users=True)
+    return ItemGraph(GRAPH_KINDS[name].edges(dataset))

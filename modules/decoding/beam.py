@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import T5Config
 
+from modules.decoding.best_tokens import best_tokens, log_sums
 from modules.loader.trie import ItemTrie
 from modules.model.decoder import PrefixDecoder
 
@@ -109,13 +110,14 @@ def beam_search(
     )
     hidden, visible = hidden.expand(-1, k, -1), visible.expand(-1, k, -1)
     for length in range(1, options.max_length + 1):
-        log_probs = decoder.logits(hidden).log_softmax(dim=-1)  # (B, k, V)
+        logits = decoder.logits(hidden)  # (B, k, V)
+        sums = log_sums(logits)  # over the whole vocabulary, whatever may not come
         if length <= options.min_length:
-            log_probs[..., marks.end] = float("-inf")
+            logits[..., marks.end] = float("-inf")
         if allowed is not None:
             beams = torch.cat([search.running for search in searches], dim=1)
-            log_probs = log_probs.masked_fill(~allowed.mask(beams), float("-inf"))
-        parent, token = _step(searches, log_probs, length, options.diversity_penalty)
+            logits = logits.masked_fill(~allowed.mask(beams), float("-inf"))
+        parent, token = _step(searches, logits, sums, length, options.diversity_penalty)
         if length == options.max_length or all(search.finished(length) for search in searches):
             break
         past = visible.gather(1, parent[:, :, None].expand(-1, -1, visible.shape[-1]))
@@ -129,17 +131,19 @@ def beam_search(
 
 
 def _step(
-    searches: list["_Group"], log_probs: torch.Tensor, length: int, penalty: float
+    searches: list["_Group"], logits: torch.Tensor, sums: torch.Tensor, length: int, penalty: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, k, V) log-probabilities -> parents (B, k) and tokens (B, k) of all groups' beams."""
-    size = log_probs.shape[1] // len(searches)
-    chosen = log_probs.new_zeros(len(log_probs), log_probs.shape[-1])
+    """Scores (B, k, V), and the logs (B, k) of the sums of their exp -> parents (B, k) and tokens
+    (B, k) of all groups' beams."""
+    size = logits.shape[1] // len(searches)
+    chosen = sums.new_zeros(len(logits), logits.shape[-1])
     parents, tokens = [], []
     for g, search in enumerate(searches):
-        part = log_probs[:, g * size : (g + 1) * size]
+        own = slice(g * size, (g + 1) * size)
+        part = logits[:, own]
         if len(searches) > 1:
             part = part - penalty * chosen[:, None]
-        parent, token = search.step(part, length)
+        parent, token = search.step(part, sums[:, own], length)
         chosen.scatter_add_(1, token, torch.ones_like(token, dtype=chosen.dtype))
         parents.append(parent + g * size)
         tokens.append(token)
@@ -160,11 +164,14 @@ class _Group:
         self.scores = torch.full((b, size), NONE, device=dev)
         self._improvable = torch.ones(b, 1, dtype=torch.bool, device=dev)
 
-    def step(self, log_probs: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, size, V) -> parents (B, size) and tokens (B, size) of the new running beams."""
-        size, vocabulary = log_probs.shape[1:]
-        total = (log_probs + self._running_scores[:, :, None]).flatten(1)
-        top, index = total.topk(2 * size, dim=1)  # enough to continue if half of it has ended
+    def step(
+        self, logits: torch.Tensor, sums: torch.Tensor, length: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores (B, size, V), and the logs (B, size) of the sums of their exp -> parents (B, size)
+        and tokens (B, size) of the new running beams."""
+        size, vocabulary = logits.shape[1:]
+        # Enough to continue if half of it has ended.
+        top, index = best_tokens(logits, self._running_scores - sums, 2 * size)
         parent, token = index // vocabulary, index % vocabulary
         prefix = self.running.gather(1, parent[:, :, None].expand(-1, -1, length - 1))
         grown = torch.cat([prefix, token[:, :, None]], dim=2)  # (B, 2 size, length)

@@ -4,14 +4,13 @@ The encoder runs once a user. Results come back one row a user, in the order of 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from modules.data.item_graph import ItemGraph
 from modules.data.negatives import each_once
 from modules.decoding.beam import NONE, Allowed, BeamOptions, Marks, beam_search
 from modules.decoding.best_first import branches, rank_best_first
@@ -21,6 +20,7 @@ from modules.evaluation.published import PublishedSearch
 from modules.evaluation.reranking import Ranked, Seconds
 from modules.loader.batches import Batch
 from modules.loader.evaluation_set import EvaluationSet
+from modules.loader.prompts import items_by_age
 from modules.loader.ragged import Ragged
 from modules.loader.trie import ItemTrie
 from modules.model.decoder import PrefixDecoder
@@ -179,7 +179,7 @@ class Ranker:
 
         return exact
 
-    def fit_item_graphs(self, samples: EvaluationSet, graphs: Sequence[ItemGraph]) -> None:
+    def fit_item_graphs(self, samples: EvaluationSet) -> None:
         """Fit what the item graphs are worth beside the T5, by the targets of n rows.
 
         Every process does all of it, and comes to the same numbers.
@@ -192,9 +192,10 @@ class Ranker:
             for part, batch in samples:
                 alone[part] = rank_exact(self._decoder(batch), tree, self._vocabulary)
 
+        histories = items_by_age(rows.items).to(self._device)
+
         def scores_of(graph: int, past: float) -> torch.Tensor:
-            scores = graphs[graph]._replace(past=past).after(rows.items.stretches)
-            return torch.from_numpy(scores[:, 1:]).to(self._device)
+            return self._model.graph_says(graph, past, histories, len(rows.users))[:, 1:]
 
         columns = torch.from_numpy(rows.target_items.astype(np.int64) - 1).to(self._device)
         self._model.item_scores.fit(alone, scores_of, columns)
@@ -252,9 +253,12 @@ class Ranker:
     ) -> torch.Tensor:
         """(b, C) log-probabilities of (b, C) or (1, C) candidates; a row's sum is 1."""
         found = rank_exact(decoder, tree, self._vocabulary)
-        if self._model.item_scores is None or batch.graph_scores is None:
+        if self._model.item_scores is None or batch.histories is None:
             return found
-        scores = _of_items(batch.graph_scores.to(found.device), candidates)
+        histories = batch.histories.to(found.device)
+        pasts = enumerate(self._model.item_scores.pasts)
+        says = [self._model.graph_says(n, past, histories, len(found)) for n, past in pasts]
+        scores = torch.stack([_of_items(scores, candidates) for scores in says])
         return self._model.item_scores(found, scores).log_softmax(dim=1)
 
     def _beams(

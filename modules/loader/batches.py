@@ -42,9 +42,9 @@ class Batch(NamedTuple):
     # (2, n) int64: the nodes of the edges that the whole step asks about, which the graph of the
     # step is without; item 0: all edges of the user. None: the whole graph.
     own_edges: torch.Tensor | None = None
-    # (G, B, I + 1) float32: what each item graph says of what follows the rows' histories. None: no
-    # item graph, or in training.
-    graph_scores: torch.Tensor | None = None
+    # (3, n) int64: row, item and age (the last one's is 0) of each item of the rows' histories, for
+    # item graphs. None: no item graph, or in training.
+    histories: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; to a GPU from pinned memory, which nobody waits for."""

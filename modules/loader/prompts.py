@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import torch
 
-from modules.data.item_graph import ItemGraph
 from modules.loader.batches import Batch, BatchSize, Samples, make_batch, prompt_lengths
 from modules.loader.evaluation_set import EvaluationSet
 from modules.loader.pieces import IGNORED, PromptPieces
@@ -14,6 +13,13 @@ from modules.loader.ragged import Ragged
 from modules.tasks import Task, WholeWords
 
 _SCORES = 1 << 25  # of items, in a batch of an evaluation: of a large catalogue it is smaller
+
+
+def items_by_age(histories: Ragged) -> torch.Tensor:
+    """(3, n) int64, as ``Batch.histories``: row, item and age of n items of histories."""
+    rows = np.repeat(np.arange(len(histories.lengths)), histories.lengths)
+    ages = histories.starts[rows + 1] - 1 - np.arange(len(rows))
+    return torch.from_numpy(np.stack([rows, histories.flat, ages]).astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Prompts:
         schemes: the whole-word ids of each task.
         causal: sequential prompts are read from left to right.
         drop_own_edges: the edges that a training step asks about leave the graph of that step.
-        item_graphs: what follows what, for rankings by causal prompts.
+        item_graphs: batches of causal prompts that are ranked have their histories beside them.
         score_pads: a target that is shorter than another of its batch goes on with pads, which the
             loss scores, as published.
     """
@@ -34,7 +40,7 @@ class Prompts:
     schemes: dict[Task, WholeWords]
     causal: bool = False
     drop_own_edges: bool = False
-    item_graphs: tuple[ItemGraph, ...] = ()
+    item_graphs: bool = False
     score_pads: bool = False
 
     def reads_left_to_right(self, task: Task) -> bool:
@@ -85,9 +91,7 @@ class Prompts:
             nodes = batch.whole_word_ids
             batch = batch._replace(whole_word_ids=nodes.where(nodes > self.pieces.n_users, 0))
         if causal and self.item_graphs and not samples.every:
-            histories = samples.items.stretches
-            scores = [graph.after(histories) for graph in self.item_graphs]
-            batch = batch._replace(graph_scores=torch.from_numpy(np.stack(scores)))
+            batch = batch._replace(histories=items_by_age(samples.items))
         return batch
 
     # --------------------------------------------------------------------- evaluation sets

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from modules.data.dataset import HeldOut, RecDataset
-from modules.data.histories import Stretches
 from modules.tasks import MAX_HISTORY
 
 
@@ -34,11 +33,6 @@ class Ragged(NamedTuple):
     def lengths(self) -> np.ndarray:
         """(rows,) int64."""
         return np.diff(self.starts)
-
-    @property
-    def stretches(self) -> Stretches:
-        """The rows as stretches of ``flat``."""
-        return Stretches(self.flat, self.starts[:-1], self.starts[1:])
 
     def gather(self, rows: np.ndarray) -> "Ragged":
         """The named rows, in that order."""

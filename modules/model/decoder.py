@@ -47,8 +47,8 @@ class PrefixDecoder:
             )
             for block in self._blocks
         ]
-        self._keys: list[torch.Tensor | None] = [None] * len(self._blocks)
-        self._values: list[torch.Tensor | None] = [None] * len(self._blocks)
+        self._keys = [_Joined() for _ in self._blocks]
+        self._values = [_Joined() for _ in self._blocks]
         self._depths: torch.Tensor | None = None
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
@@ -68,7 +68,7 @@ class PrefixDecoder:
         Returns:
             (B, Q, D): ``logits`` makes scores of it.
         """
-        self._depths = _join(self._depths, depths, dim=1)
+        self._depths = depths if self._depths is None else _side_by_side(self._depths, depths)
         gap = (depths[:, :, None] - self._depths[:, None, :]).clamp_(min=0)  # (b, Q, M + Q)
         bias = self._bias[gap].permute(0, 3, 1, 2)  # (b, Q, M + Q, H) -> (b, H, Q, M + Q)
         bias = bias.masked_fill(~visible[:, None], float("-inf"))
@@ -78,10 +78,9 @@ class PrefixDecoder:
         for i, block in enumerate(self._blocks):
             own, cross, feed_forward = block.layer
             attention, h = own.SelfAttention, for_product(own.layer_norm(x))
-            self._keys[i] = _join(self._keys[i], self._split(attention.k(h)), dim=2)
-            self._values[i] = _join(self._values[i], self._split(attention.v(h)), dim=2)
-            q = self._split(attention.q(h))
-            out = biased_attention(q, self._keys[i], self._values[i], bias, None)
+            keys = self._keys[i].join(self._split(attention.k(h)))
+            values = self._values[i].join(self._split(attention.v(h)))
+            out = biased_attention(self._split(attention.q(h)), keys, values, bias, None)
             x = x + attention.o(merge_heads(out))
             attention, h = cross.EncDecAttention, for_product(cross.layer_norm(x))
             out = biased_attention(self._split(attention.q(h)), *self._cross[i], None, self._closed)
@@ -93,18 +92,40 @@ class PrefixDecoder:
         return x
 
     def logits(self, hidden: torch.Tensor, vocabulary: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, Q, D) -> float32 scores (B, Q, V), or (B, Q, V') of the tokens named."""
+        """(B, Q, D) -> scores (B, Q, V) in the type of products, or (B, Q, V') of the tokens named
+        in float32."""
         weight = self._t5.lm_head.weight
         if vocabulary is None:
-            return linear(hidden, weight).float()
+            return linear(hidden, weight)
         # Items are ranked by these: rounded to bf16, many of ten thousand would be equal.
         with torch.autocast(hidden.device.type, enabled=False):
             return linear(hidden.to(weight.dtype), weight[vocabulary])
 
 
-def _join(old: torch.Tensor | None, new: torch.Tensor, dim: int) -> torch.Tensor:
-    """What was there and what is new; one of them may be shared by all users, the other not."""
-    if old is None:
-        return new
+def _side_by_side(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """(B, n) and (B, m) -> (B, n + m); one of them may be shared by all users, the other not."""
     b = max(len(old), len(new))
-    return torch.cat([x.expand(b, *x.shape[1:]) for x in (old, new)], dim=dim)
+    return torch.cat([x.expand(b, -1) for x in (old, new)], dim=1)
+
+
+class _Joined:
+    """Keys, or values, of the nodes so far. Memory is taken for twice as many as there are: to put
+    all of them side by side anew at each step of a search takes a quarter of it."""
+
+    def __init__(self) -> None:
+        self._memory: torch.Tensor | None = None
+        self._n = 0
+
+    def join(self, new: torch.Tensor) -> torch.Tensor:
+        """Those of Q new nodes, (B, H, Q, d), or (1, H, Q, d) shared by all -> of all nodes."""
+        before, self._n = self._n, self._n + new.shape[2]
+        if self._memory is None:
+            self._memory = new
+            return new
+        b, room = max(len(self._memory), len(new)), self._memory.shape[2]
+        if self._n > room or b > len(self._memory):
+            old = self._memory[:, :, :before]
+            self._memory = new.new_empty(b, new.shape[1], max(self._n, 2 * before), new.shape[3])
+            self._memory[:, :, :before] = old
+        self._memory[:, :, before : self._n] = new
+        return self._memory[:, :, : self._n]

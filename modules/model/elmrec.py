@@ -18,7 +18,7 @@ from torch import nn
 from transformers import T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from modules.data.item_graph import GRAPH_KINDS, ItemGraph
+from modules.data.item_graph import GRAPH_KINDS
 from modules.loader.batches import POSITION_ROWS, Batch
 from modules.model.backbone import UNSCALED_STD
 from modules.model.config import ELMRecConfig
@@ -27,7 +27,7 @@ from modules.model.encoder import encode, in_whole_tiles
 from modules.model.first_step import first_step
 from modules.model.folder import load_model
 from modules.model.graph import PROPAGATIONS, ROWS_OF, Graph, random_features, without_edges
-from modules.model.item_scores import ItemScores
+from modules.model.item_scores import ItemScores, after, hops_of
 from modules.model.loss import ContinuationLoss
 from modules.model.norm import use_fused_norm
 from modules.model.weights import to_file, write_model
@@ -87,6 +87,7 @@ class ELMRec(nn.Module):
             self.item_scores = ItemScores([GRAPH_KINDS[name].pasts for name in names])
             for name in names:
                 self._keep(f"{name}_graph", item_graphs[name])
+        self._hops: dict[int, list[torch.Tensor]] = {}  # of each item graph that was asked
         # W, and what it was made of; in evaluation, where W depends on no input.
         self._propagated: tuple[torch.Tensor, tuple[int, int]] | None = None
         # With --graph_every (see freeze_table): W as steps use it, as made of E0, and E0.
@@ -227,15 +228,20 @@ class ELMRec(nn.Module):
         over the trie's continuations (modules/model/loss.py)."""
         return self._loss(*self.embed(batch), batch.labels, batch.items, batch.target_places)
 
-    def item_graphs(self) -> tuple[ItemGraph, ...]:
-        """As rankings read them."""
-        found = []
-        for n, name in enumerate(ITEM_GRAPHS[self.config.item_graph]):
-            columns = self.config.graph_columns(name)
-            edges = self._kept(f"{name}_graph").scipy(columns)
-            past = self.item_scores.pasts[n].item()
-            found.append(ItemGraph(name, edges, past, columns is not None))
-        return tuple(found)
+    def graph_says(
+        self, n: int, past: float | torch.Tensor, histories: torch.Tensor, rows: int
+    ) -> torch.Tensor:
+        """(rows, I + 1) float32: what the n-th item graph says of what follows the histories.
+
+        Args:
+            past: weight of an item of a history by that of the one after it.
+            histories: (3, n) as in ``Batch.histories``, on the model's device.
+        """
+        if n not in self._hops:
+            name = ITEM_GRAPHS[self.config.item_graph][n]
+            graph, columns = self._kept(f"{name}_graph"), self.config.graph_columns(name)
+            self._hops[n] = hops_of(graph, columns, GRAPH_KINDS[name].hops)
+        return after(self._hops[n], past, histories, rows)
 
     def _t5_loss(
         self,

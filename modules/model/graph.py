@@ -43,6 +43,11 @@ class Graph(NamedTuple):
         n = len(crow) - 1
         return scipy.sparse.csr_matrix((values, col, crow), (n, columns or n))
 
+    def transposed(self, columns: int | None = None) -> "Graph":
+        """The graph with its edges turned round, on the same device."""
+        turned = Graph.of(self.scipy(columns).T.tocsr())
+        return Graph(*(part.to(self.col.device) for part in turned))
+
     def matrix(self, check: bool = False, columns: int | None = None) -> torch.Tensor:
         """(N, N) sparse CSR tensor, built when needed, for a model may be made on the meta device.
 

@@ -2,8 +2,8 @@
 
     score(item) = τ log p(item) + sum over graphs of γ log(1 + s(item) / ε)
 
-p: the T5's probability; s: what a graph says of what follows the history
-(modules/data/item_graph.py). A probability ~ (ε + s)^γ is how counts are smoothed: added as they
+p: the T5's probability; s: what a graph (modules/data/item_graph.py) says of what follows the
+history. A probability ~ (ε + s)^γ is how counts are smoothed: added as they
 are, the graph's weights would make its first item far too sure. τ < 1: a T5 is too sure of what it
 saw in training.
 
@@ -20,11 +20,54 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from modules.model.graph import Graph
+
 TAU, GAMMA, EPSILON = 1.0, 1.0, 1e-3  # before they are fitted
 _STEPS = 30
 
 # (graph, weight of the past) -> (n, I) s
 ScoresOf = Callable[[int, float], torch.Tensor]
+
+
+def hops_of(graph: Graph, columns: int | None, hops: int) -> list[torch.Tensor]:
+    """The sparse matrices that a history's weights go through, one after the other.
+
+    Args:
+        graph: (I + 1, I + 1) edges of an item graph, from an item to what follows; or the way from
+            items to users, there and back in each hop.
+        columns: users and one more; None: the graph is of items alone.
+        hops: as often.
+    """
+    forwards = _narrow(graph.transposed(columns)).matrix(columns=len(graph.crow) - 1)
+    if columns is None:
+        return [forwards] * hops
+    return [forwards, _narrow(graph).matrix(columns=columns)] * hops
+
+
+def _narrow(graph: Graph) -> Graph:
+    """With int32 indices, which MKL reads: else they are made anew in each product."""
+    if max(graph.col.numel(), len(graph.crow)) > torch.iinfo(torch.int32).max:
+        return graph
+    return graph._replace(crow=graph.crow.int(), col=graph.col.int())
+
+
+def after(
+    hops: Sequence[torch.Tensor], past: float | torch.Tensor, histories: torch.Tensor, rows: int
+) -> torch.Tensor:
+    """(rows, I + 1) float32 scores of what follows each history, 0 where they are below.
+
+    Args:
+        hops: from ``hops_of``.
+        past: weight of an item of a history by that of the one after it.
+        histories: (3, n) rows, items and ages: ``Batch.histories``.
+    """
+    row, item, age = histories
+    weights = torch.zeros(hops[0].shape[1], rows, device=row.device)
+    weights.index_put_((item, row), (past**age).to(weights.dtype), accumulate=True)
+    with torch.autocast(row.device.type, enabled=False):
+        for matrix in hops:
+            weights = matrix @ weights
+    return weights.T.clamp(min=0.0)
 
 
 class ItemScores(nn.Module):

@@ -71,11 +71,7 @@ class Run:
 
     def without_item_graph(self) -> "Run":
         """The same, ranking by the T5 alone."""
-        return replace(self, prompts=replace(self.prompts, item_graphs=()))
-
-    def with_fitted_graphs(self) -> "Run":
-        """The same, with the item graphs as the model has come to weigh them."""
-        return replace(self, prompts=replace(self.prompts, item_graphs=self.model.item_graphs()))
+        return replace(self, prompts=replace(self.prompts, item_graphs=False))
 
     def users(self, limit: int | None) -> np.ndarray:
         """(n,) users of the data set: all, or ``limit`` of them evenly spread."""
@@ -141,6 +137,6 @@ def open_run(
         check_writable(folder)
     pieces = prompt_pieces(tokenizer, dataset.n_users, numbers, record.own_tokens)
     config = model.config
-    drop, graphs = config.own_edges == "drop", model.item_graphs()
+    drop, graphs = config.own_edges == "drop", model.item_scores is not None
     prompts = Prompts(pieces, model.schemes, config.causal, drop, graphs)
     return Run(folder, record, dataset, tokenizer, numbers, prompts, model, machine)

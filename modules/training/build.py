@@ -74,7 +74,7 @@ def new_run(settings: Settings, dataset: RecDataset, view: TrainView, machine: M
         torch.manual_seed(settings.seed + distributed.rank())
     arguments = settings.as_arguments() | {"precision": machine.precision}
     record = RunRecord.now(arguments, dataset, view.held_out_edges, view.held_out_records)
-    drop, graphs = config.own_edges == "drop", model.item_graphs()
+    drop, graphs = config.own_edges == "drop", model.item_scores is not None
     prompts = Prompts(pieces, model.schemes, config.causal, drop, graphs, settings.score_pads)
     run = Run(settings.folder, record, dataset, tokenizer, numbers, prompts, model, machine)
     say(_describe(run, settings))

@@ -218,10 +218,11 @@ def ranking_measure(run: Run, settings: Settings) -> Callable[[StopAsked], dict[
         rankings.append((task, ranker, dropped, users))
 
     def measure(stop_asked: StopAsked = lambda: False) -> dict[str, float]:
-        now = _fit_graphs(run, settings) if run.prompts.item_graphs else run
+        if run.prompts.item_graphs:
+            _fit_graphs(run, settings)
         figures = {}
         for task, ranker, dropped, users in rankings:
-            asked = ranking_set(now, task, users, settings)
+            asked = ranking_set(run, task, users, settings)
             ranked = best_items(ranker, *asked, dropped, stop_asked)
             targets = run.dataset.targets(users, HeldOut.VALIDATION)
             ranks = rank_of(ranked.items, targets)
@@ -249,14 +250,13 @@ def best_items(
     return rerank(ranker.rank(samples, candidates, k, stop_asked=stop_asked), dropped, TOP)
 
 
-def _fit_graphs(run: Run, settings: Settings) -> Run:
-    """The run with its item graphs as some of ``settings.eval_users`` say what they are worth."""
+def _fit_graphs(run: Run, settings: Settings) -> None:
+    """Weigh the model's item graphs as some of ``settings.eval_users`` say what they are worth."""
     most = min(FITTED_USERS, FITTED_SCORES // run.dataset.n_items + 1)
     users = run.users(settings.eval_users)
     users, _ = validated_users(run.dataset, users[spread(len(users), most)], DROP)
     # The T5 alone is asked; what the graphs say is found for all weights of the past.
     samples, _ = ranking_set(run.without_item_graph(), Task.SEQUENTIAL, users, settings)
     ranker = Ranker.of(run, Decoding("auto"), show_progress=False)
-    ranker.fit_item_graphs(samples, run.prompts.item_graphs)
+    ranker.fit_item_graphs(samples)
     say(f"the item graphs beside the T5: {run.model.item_scores}")
-    return run.with_fitted_graphs()

@@ -88,7 +88,7 @@ def _made(run: Run, settings: Settings) -> Verdict | None:
 def _ask(run: Run, settings: Settings) -> Answers:
     """The best model's lists and texts."""
     best = ELMRec.from_pretrained(run.folder).to(run.machine.device)
-    run = replace(run, model=best).with_fitted_graphs()
+    run = replace(run, model=best)
     dataset = run.dataset
     users, seen = validated_users(dataset, run.users(settings.eval_users or USERS), DROP)
     if len(users) < 2:

@@ -280,7 +280,7 @@ class Toy:
         return self._table[tokens]
 
     def logits(self, hidden):
-        return hidden
+        return hidden.clone()  # fresh ones, as a product makes them
 
 
 TABLE = [

@@ -13,15 +13,15 @@ from modules.evaluation.decode import Decoding, pick_method
 from modules.evaluation.ranker import Ranker
 from modules.loader.batches import BatchSize
 from modules.loader.pieces import prompt_pieces
-from modules.loader.prompts import Prompts
-from modules.loader.ragged import recent_histories
+from modules.loader.prompts import Prompts, items_by_age
+from modules.loader.ragged import Ragged, recent_histories
 from modules.loader.tokenizer import add_item_tokens, train_tokenizer
 from modules.loader.training_stream import StepPlan, TrainingStream
 from modules.loader.trie import build_trie
 from modules.model.config import ELMRecConfig
 from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph
-from modules.model.item_scores import ItemScores
+from modules.model.item_scores import ItemScores, after, hops_of
 from modules.tasks import Task, WholeWords
 from tests.conftest import random_t5
 from utils.errors import UserError
@@ -42,7 +42,7 @@ def parts(dataset):
     graphs = {name: Graph.of(item_graph(name, dataset).edges) for name in GRAPH_KINDS}
     torch.manual_seed(2)
     model = ELMRec(random_t5(len(tokenizer)), config, None, item_graphs=graphs).eval()
-    return Prompts(pieces, schemes, True, item_graphs=model.item_graphs()), model
+    return Prompts(pieces, schemes, True, item_graphs=True), model
 
 
 def evaluation_set(dataset, prompts):
@@ -63,9 +63,10 @@ def matrix_of(ranked):
     return full
 
 
-def plain_scores(dataset, graph, past):
+def plain_scores(dataset, name, past):
     """s of each user before the test item, an item at a time."""
-    edges = np.linalg.matrix_power(graph.edges.toarray(), GRAPH_KINDS[graph.name].hops)
+    kind = GRAPH_KINDS[name]
+    edges = np.linalg.matrix_power(kind.edges(dataset).toarray(), kind.hops)
     said = np.zeros((4, 13))
     for user in range(4):
         for age, item in enumerate(reversed(dataset.history(user + 1)[:-1].tolist())):
@@ -82,12 +83,12 @@ def test_a_ranking_is_by_all_of_them(dataset, parts):
     few = np.array([[1, 5, 7], [2, 3, 4], [9, 8, 7], [12, 1, 6]])
     of_few = ranker.rank(samples, few, 3)
     places = ranker.places(samples, dataset.test_items, [np.array([], dtype=int)] * 4)
-    bare = evaluation_set(dataset, replace(prompts, item_graphs=()))
+    bare = evaluation_set(dataset, replace(prompts, item_graphs=False))
     alone = matrix_of(ranker.rank(bare, dataset.catalogue, 12))[:, 1:]
     tau, *rest = SOME.exp().tolist()
     mixed = tau * alone
-    for n, graph in enumerate(prompts.item_graphs):
-        said = plain_scores(dataset, graph, PASTS[n][0])
+    for n, name in enumerate(GRAPH_KINDS):
+        said = plain_scores(dataset, name, PASTS[n][0])
         assert said.max() > 0.01
         mixed = mixed + rest[2 * n] * np.log(1 + said / rest[2 * n + 1])
     expected = torch.from_numpy(mixed).log_softmax(dim=1).numpy()
@@ -99,11 +100,30 @@ def test_a_ranking_is_by_all_of_them(dataset, parts):
     np.testing.assert_array_equal(places, (mixed > own[:, None]).sum(axis=1))
 
 
+@pytest.mark.parametrize("through_users", [False, True])
+def test_what_a_graph_says_of_a_history(dataset, through_users, monkeypatch):
+    """An item that is there twice counts twice; what is below 0 counts as 0."""
+    if through_users:
+        monkeypatch.setattr("modules.data.item_graph.MOST_PATHS", 1)
+    histories = Ragged(np.array([9, 3, 9, 5, 3, 1]), np.array([0, 4, 4, 6]))
+    for name, kind in GRAPH_KINDS.items():
+        graph = item_graph(name, dataset)
+        columns = graph.edges.shape[1] if graph.through_users else None
+        assert graph.through_users == (through_users and name == "paths")
+        hops = hops_of(Graph.of(graph.edges), columns, kind.hops)
+        found = after(hops, 0.5, items_by_age(histories), 3)
+        edges = np.linalg.matrix_power(kind.edges(dataset).toarray(), kind.hops)
+        first, third = edges[5] + 0.5 * edges[9] + 0.25 * edges[3] + 0.125 * edges[9], edges[1]
+        expected = [first, np.zeros(13), third + 0.5 * edges[3]]
+        np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-5, atol=1e-7)
+        assert np.max(expected) > 0.01
+
+
 def test_training_does_not_see_the_graphs(dataset, parts):
     prompts, _ = parts
     how = StepPlan(BatchSize(4)), np.random.default_rng(0)
     batch = next(TrainingStream(Task.SEQUENTIAL, dataset, prompts, *how)).batches[0]
-    assert batch.graph_scores is None
+    assert batch.histories is None
 
 
 def test_the_fit_is_the_most_likely_mixture():
@@ -152,14 +172,14 @@ def test_a_graph_that_knows_nothing_moves_nothing():
 
 def test_the_ranker_fits_them_by_rows_and_targets(dataset, parts):
     prompts, model = parts
-    ranker_of(prompts, model).fit_item_graphs(evaluation_set(dataset, prompts), prompts.item_graphs)
-    bare = evaluation_set(dataset, replace(prompts, item_graphs=()))
+    ranker_of(prompts, model).fit_item_graphs(evaluation_set(dataset, prompts))
+    bare = evaluation_set(dataset, replace(prompts, item_graphs=False))
     alone = matrix_of(ranker_of(prompts, model).rank(bare, dataset.catalogue, 12))[:, 1:]
     expected = ItemScores(PASTS)
     targets = torch.from_numpy(dataset.test_items.astype(np.int64) - 1)
 
     def said(graph, past):
-        return torch.from_numpy(plain_scores(dataset, prompts.item_graphs[graph], past)).float()
+        return torch.from_numpy(plain_scores(dataset, list(GRAPH_KINDS)[graph], past)).float()
 
     expected.fit(torch.from_numpy(alone).float(), said, targets)
     torch.testing.assert_close(model.item_scores.logs, expected.logs, rtol=1e-3, atol=1e-2)
@@ -173,17 +193,11 @@ def test_the_folder_holds_the_graphs_and_what_they_are_worth(dataset, parts, tmp
     model.item_scores.pasts.copy_(torch.tensor([0.7, 0.9]))
     model.save_pretrained(tmp_path)
     again = ELMRec.from_pretrained(tmp_path)
-    fitted = model.item_graphs()
-    assert [round(graph.past, 5) for graph in fitted] == [0.7, 0.9]
-    for one, other in zip(fitted, again.item_graphs(), strict=True):
-        assert one.name == other.name
-        assert one.past == other.past
-        np.testing.assert_array_equal(one.edges.toarray(), other.edges.toarray())
+    torch.testing.assert_close(again.item_scores.pasts, torch.tensor([0.7, 0.9]))
     found = []
     for m in (model, again):
-        read = replace(prompts, item_graphs=m.item_graphs())
-        ranker = ranker_of(read, m)
-        found.append(ranker.rank(evaluation_set(dataset, read), dataset.catalogue, 12))
+        ranker = ranker_of(prompts, m)
+        found.append(ranker.rank(evaluation_set(dataset, prompts), dataset.catalogue, 12))
     np.testing.assert_array_equal(found[0].items, found[1].items)
     np.testing.assert_array_equal(found[0].scores, found[1].scores)
 
