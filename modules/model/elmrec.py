@@ -27,7 +27,7 @@ from modules.model.encoder import encode, in_whole_tiles
 from modules.model.first_step import first_step
 from modules.model.folder import load_model
 from modules.model.graph import PROPAGATIONS, ROWS_OF, Graph, random_features, without_edges
-from modules.model.item_scores import ItemScores, after, hops_of
+from modules.model.item_scores import Hops, ItemScores, after, hops_of
 from modules.model.loss import ContinuationLoss
 from modules.model.norm import use_fused_norm
 from modules.model.weights import to_file, write_model
@@ -87,7 +87,7 @@ class ELMRec(nn.Module):
             self.item_scores = ItemScores([GRAPH_KINDS[name].pasts for name in names])
             for name in names:
                 self._keep(f"{name}_graph", item_graphs[name])
-        self._hops: dict[int, list[torch.Tensor]] = {}  # of each item graph that was asked
+        self._hops: dict[int, Hops] = {}  # of each item graph that was asked
         # W, and what it was made of; in evaluation, where W depends on no input.
         self._propagated: tuple[torch.Tensor, tuple[int, int]] | None = None
         # With --graph_every (see freeze_table): W as steps use it, as made of E0, and E0.

@@ -15,6 +15,7 @@ memory too much.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -29,8 +30,16 @@ _STEPS = 30
 ScoresOf = Callable[[int, float], torch.Tensor]
 
 
-def hops_of(graph: Graph, columns: int | None, hops: int) -> list[torch.Tensor]:
-    """The sparse matrices that a history's weights go through, one after the other.
+class Hops(NamedTuple):
+    """What the weights of a history go through."""
+
+    first: Graph  # edges from the history's items on
+    then: list[torch.Tensor]  # sparse matrices, one after the other
+    width: int  # columns of the first
+
+
+def hops_of(graph: Graph, columns: int | None, hops: int) -> Hops:
+    """The way from a history to scores of what follows.
 
     Args:
         graph: (I + 1, I + 1) edges of an item graph, from an item to what follows; or the way from
@@ -38,10 +47,11 @@ def hops_of(graph: Graph, columns: int | None, hops: int) -> list[torch.Tensor]:
         columns: users and one more; None: the graph is of items alone.
         hops: as often.
     """
-    forwards = _narrow(graph.transposed(columns)).matrix(columns=len(graph.crow) - 1)
-    if columns is None:
-        return [forwards] * hops
-    return [forwards, _narrow(graph).matrix(columns=columns)] * hops
+    n = len(graph.crow) - 1
+    forwards = [_narrow(graph.transposed(columns)).matrix(columns=n)]
+    if columns is not None:
+        forwards.append(_narrow(graph).matrix(columns=columns))
+    return Hops(graph, (forwards * hops)[1:], columns or n)
 
 
 def _narrow(graph: Graph) -> Graph:
@@ -52,7 +62,7 @@ def _narrow(graph: Graph) -> Graph:
 
 
 def after(
-    hops: Sequence[torch.Tensor], past: float | torch.Tensor, histories: torch.Tensor, rows: int
+    hops: Hops, past: float | torch.Tensor, histories: torch.Tensor, rows: int
 ) -> torch.Tensor:
     """(rows, I + 1) float32 scores of what follows each history, 0 where they are below.
 
@@ -62,12 +72,19 @@ def after(
         histories: (3, n) rows, items and ages: ``Batch.histories``.
     """
     row, item, age = histories
-    weights = torch.zeros(hops[0].shape[1], rows, device=row.device)
-    weights.index_put_((item, row), (past**age).to(weights.dtype), accumulate=True)
+    graph = hops.first
+    # The first hop by the edges of the history's items alone: they are few.
+    starts, lengths = graph.crow[item], graph.crow[item + 1] - graph.crow[item]
+    nth = torch.arange(len(item), device=item.device).repeat_interleave(lengths)
+    before = lengths.cumsum(0) - lengths
+    edge = torch.arange(len(nth), device=item.device) + (starts - before)[nth]
+    weights = graph.values[edge] * (past**age)[nth]
+    scores = weights.new_zeros(hops.width, rows)
+    scores.index_put_((graph.col[edge], row[nth]), weights, accumulate=True)
     with torch.autocast(row.device.type, enabled=False):
-        for matrix in hops:
-            weights = matrix @ weights
-    return weights.T.clamp(min=0.0)
+        for matrix in hops.then:
+            scores = matrix @ scores
+    return scores.T.clamp(min=0.0)
 
 
 class ItemScores(nn.Module):
