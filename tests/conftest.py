@@ -43,6 +43,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # real data, where a developer has them; never needed to run
 HISTORIES = {1: [3, 1, 4, 2, 5], 2: [1, 2, 3, 6], 3: [7, 8, 9, 1, 2, 3], 4: [12, 11, 10, 9]}
 N_ITEMS = 12
+gpu = pytest.mark.gpu
+needs_gpu = pytest.mark.skipif("not torch.cuda.is_available()", reason="no CUDA device")
 # The least run of pretrain.py on the four users: the authors' settings on a tiny T5.
 TINY = ["--preset", "readme", "--backbone", "tiny", "--batch_size", "2", "--negative_num", "5"]
 PRELOADED = [

@@ -6,11 +6,8 @@ import pytest
 import torch
 
 from modules.model.elmrec import ELMRec
-from tests.conftest import SHARED, process, script
+from tests.conftest import SHARED, gpu, needs_gpu, process, script
 from tests.model.test_elmrec import batch_of
-
-gpu = pytest.mark.gpu
-needs_gpu = pytest.mark.skipif("not torch.cuda.is_available()", reason="no CUDA device")
 
 
 @gpu

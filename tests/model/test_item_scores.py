@@ -23,7 +23,7 @@ from modules.model.elmrec import ELMRec
 from modules.model.graph import Graph
 from modules.model.item_scores import ItemScores, after, hops_of
 from modules.tasks import Task, WholeWords
-from tests.conftest import random_t5
+from tests.conftest import gpu, needs_gpu, random_t5
 from utils.errors import UserError
 
 PASTS = [kind.pasts for kind in GRAPH_KINDS.values()]
@@ -100,8 +100,9 @@ def test_a_ranking_is_by_all_of_them(dataset, parts):
     np.testing.assert_array_equal(places, (mixed > own[:, None]).sum(axis=1))
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[gpu, needs_gpu])])
 @pytest.mark.parametrize("through_users", [False, True])
-def test_what_a_graph_says_of_a_history(dataset, through_users, monkeypatch):
+def test_what_a_graph_says_of_a_history(dataset, through_users, device, monkeypatch):
     """An item that is there twice counts twice; what is below 0 counts as 0."""
     if through_users:
         monkeypatch.setattr("modules.data.item_graph.MOST_PATHS", 1)
@@ -110,8 +111,9 @@ def test_what_a_graph_says_of_a_history(dataset, through_users, monkeypatch):
         graph = item_graph(name, dataset)
         columns = graph.edges.shape[1] if graph.through_users else None
         assert graph.through_users == (through_users and name == "paths")
-        hops = hops_of(Graph.of(graph.edges), columns, kind.hops)
-        found = after(hops, 0.5, items_by_age(histories), 3)
+        on_device = Graph(*(part.to(device) for part in Graph.of(graph.edges)))
+        hops = hops_of(on_device, columns, kind.hops)
+        found = after(hops, 0.5, items_by_age(histories).to(device), 3).cpu()
         edges = np.linalg.matrix_power(kind.edges(dataset).toarray(), kind.hops)
         first, third = edges[5] + 0.5 * edges[9] + 0.25 * edges[3] + 0.125 * edges[9], edges[1]
         expected = [first, np.zeros(13), third + 0.5 * edges[3]]
