@@ -199,6 +199,14 @@ def show(title: str, unit: str, rows: list[dict[str, Any]], limit: float) -> Non
         print_table(f"Seconds of kernels a {what}", [what, *profiled[0]["kernels"]], times)
 
 
+def parts(text: str) -> list[str]:
+    """Some of ``PARTS``, by commas."""
+    names = text.split(",")
+    if unknown := set(names) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: one of {', '.join(PARTS)}")
+    return names
+
+
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -206,7 +214,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--data_dir", default=str(default_data()))
     parser.add_argument("--backbone", default="mini", help="as in pretrain.py, from scratch")
-    parser.add_argument("--only", type=lambda x: x.split(","), default=PARTS, help="by commas")
+    parser.add_argument("--only", type=parts, default=PARTS, help=f"of {', '.join(PARTS)}")
     parser.add_argument("--batch_sizes", default="16,64", help="of training")
     parser.add_argument("--eval_batch_size", type=int, default=256)
     parser.add_argument("--train_steps", type=int, default=150, help="before inference")

@@ -1,5 +1,7 @@
 """What the model does on GPUs, run on the CPU: the same numbers as by the kernels for CPUs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import rms_norm
@@ -54,6 +56,16 @@ def test_prompts_are_padded_to_tiles(model, pieces, as_on_a_gpu) -> None:
     assert states.shape[1] == mask.shape[1] == -(-s // 8) * 8
     assert not mask[:, s:].any()
     torch.testing.assert_close(states[:, :s], plain, rtol=1e-4, atol=1e-5)
+
+
+def test_no_pads_where_the_decoder_would_see_them(model, pieces, as_on_a_gpu) -> None:
+    batch = batch_of(Task.SEQUENTIAL, pieces)
+    model.config = replace(model.config, decoder_sees_pads=True)
+    plain, seen = model.encode(batch)
+    as_on_a_gpu()
+    states, mask = model.encode(batch)
+    torch.testing.assert_close(states, plain, rtol=1e-4, atol=1e-5)
+    assert torch.equal(mask, seen)
 
 
 def test_norm_is_transformers(as_on_a_gpu, monkeypatch) -> None:
