@@ -150,7 +150,7 @@ def inference_rows(args: argparse.Namespace, run: Run, folder: str) -> list[dict
     for task in Task:
         samples, _ = samples_of(run, folder, task, args.published_users, BatchSize(16))
         torch.set_float32_matmul_precision("highest")
-        plain = plain_evaluation(run, samples)
+        plain = partial(published.evaluate, run.model, samples)
         plain()
         peak_device_gb(device)
         rate = len(samples.users) / timed(plain, device)
@@ -165,17 +165,6 @@ def inference_rows(args: argparse.Namespace, run: Run, folder: str) -> list[dict
         own["peak GB"] = peak_device_gb(device)
         rows.append(own | kernels_of(work, device, n))
     return rows
-
-
-def plain_evaluation(run: Run, samples: Any) -> Callable[[], None]:
-    """The published path over the samples."""
-
-    @torch.no_grad()
-    def work() -> None:
-        for _, batch in samples:
-            published.generate(run.model.eval(), batch.to(run.machine.device))
-
-    return work
 
 
 def show(title: str, unit: str, rows: list[dict[str, Any]], limit: float) -> None:

@@ -119,13 +119,10 @@ def theirs(setting: Setting) -> Callable[[], Round]:
     run = setting.open()
     size = BatchSize(setting.batch_size, in_order=True)
     samples, _ = samples_of(run, setting.folder, setting.task, setting.users, size)
-    run.model.eval()
 
-    @torch.no_grad()
     def turn() -> Round:
         started = time.perf_counter()
-        for _, batch in samples:
-            published.generate(run.model, batch)
+        published.evaluate(run.model, samples)
         return Round(time.perf_counter() - started, setting.users)
 
     return turn

@@ -9,6 +9,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from modules.loader.batches import Batch
+from modules.loader.evaluation_set import EvaluationSet
 from modules.model.elmrec import ELMRec
 from modules.tasks import Task, WholeWords
 
@@ -32,6 +33,14 @@ def generate(model: ELMRec, batch: Batch) -> torch.Tensor:
         min_length=MIN_LENGTH[batch.task],
         early_stopping=True,
     )
+
+
+@torch.no_grad()
+def evaluate(model: ELMRec, samples: EvaluationSet) -> None:
+    """``generate`` for all samples."""
+    model.eval()
+    for _, batch in samples:
+        generate(model, batch.to(model.t5.device))
 
 
 class PublishedTraining:

@@ -5,6 +5,8 @@ step. Here an entry costs 16 bits of the same generator's 64-bit draws, and is k
 a bitwise "and" with 0xFFFF or 0: probabilities are exact to 1 / 65536. Elsewhere, PyTorch's own.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from transformers.models.t5.modeling_t5 import T5Attention
@@ -21,12 +23,17 @@ class Dropout(nn.Dropout):
         return dropout(x, self.p) if self.training else x
 
 
-def use_own_dropout(t5: nn.Module) -> None:
-    """Let transformers' layers, too, drop by ``dropout``."""
+def replace_layers(t5: nn.Module, kind: type, make: Callable[[nn.Module], nn.Module]) -> None:
+    """Put in the place of every layer of this very kind what ``make`` makes of it."""
     for module in list(t5.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Dropout:
-                setattr(module, name, Dropout(child.p))
+            if type(child) is kind:
+                setattr(module, name, make(child))
+
+
+def use_own_dropout(t5: nn.Module) -> None:
+    """Let transformers' layers, too, drop by ``dropout``."""
+    replace_layers(t5, nn.Dropout, lambda layer: Dropout(layer.p))
 
 
 def set_dropout(t5: nn.Module, rate: float) -> None:

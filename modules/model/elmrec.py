@@ -41,6 +41,11 @@ _FEW = 4
 class ELMRec(nn.Module):
     """The model of all three tasks."""
 
+    # In evaluation, where W depends on no input: W, and what it was made of.
+    _propagated: tuple[torch.Tensor, tuple[int, int]] | None
+    frozen: torch.Tensor | None  # W as steps use it, with --graph_every (see freeze_table)
+    _made: tuple[torch.Tensor, torch.Tensor] | None  # the same as made of E0, and E0
+
     def __init__(
         self,
         t5: T5ForConditionalGeneration,
@@ -88,11 +93,7 @@ class ELMRec(nn.Module):
             for name in names:
                 self._keep(f"{name}_graph", item_graphs[name])
         self._hops: dict[int, Hops] = {}  # of each item graph that was asked
-        # W, and what it was made of; in evaluation, where W depends on no input.
-        self._propagated: tuple[torch.Tensor, tuple[int, int]] | None = None
-        # With --graph_every (see freeze_table): W as steps use it, as made of E0, and E0.
-        self.frozen: torch.Tensor | None = None
-        self._made: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._propagated = self.frozen = self._made = None
 
     def _keep(self, name: str, graph: Graph) -> None:
         """Make a graph a part of the model, under this name."""
@@ -193,8 +194,7 @@ class ELMRec(nn.Module):
         k = self.config.prompt_num
         prompts = self.prompts.weight[batch.task * k : (batch.task + 1) * k]
         prompts = prompts.expand(len(embeds), -1, -1)  # (K, D) -> (B, K, D)
-        ones = mask.new_ones(len(mask), k)
-        return torch.cat([prompts, embeds], dim=1), torch.cat([ones, mask], dim=1)
+        return torch.cat([prompts, embeds], dim=1), nn.functional.pad(mask, (k, 0), value=1)
 
     def encode(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What the decoder attends to, and its mask: encoder states (B, K + S, D), (B, K + S); of

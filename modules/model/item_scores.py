@@ -3,9 +3,8 @@
     score(item) = τ log p(item) + sum over graphs of γ log(1 + s(item) / ε)
 
 p: the T5's probability; s: what a graph (modules/data/item_graph.py) says of what follows the
-history. A probability ~ (ε + s)^γ is how counts are smoothed: added as they
-are, the graph's weights would make its first item far too sure. τ < 1: a T5 is too sure of what it
-saw in training.
+history. A probability ~ (ε + s)^γ is how counts are smoothed: added as they are, the graph's
+weights would make its first item far too sure. τ < 1: a T5 is too sure of what it saw in training.
 
 The T5 learns without the graphs, and these numbers are fitted afterwards, by the likelihood of
 validation items, which neither of the two has seen. Both other ways round are worse
@@ -48,10 +47,12 @@ def hops_of(graph: Graph, columns: int | None, hops: int) -> Hops:
         hops: as often.
     """
     n = len(graph.crow) - 1
-    forwards = [_narrow(graph.transposed(columns)).matrix(columns=n)]
-    if columns is not None:
-        forwards.append(_narrow(graph).matrix(columns=columns))
-    return Hops(graph, (forwards * hops)[1:], columns or n)
+    if columns is None:
+        forwards = _narrow(graph.transposed()).matrix() if hops > 1 else None
+        return Hops(graph, [forwards] * (hops - 1), n)
+    there = _narrow(graph.transposed(columns)).matrix(columns=n)
+    back = _narrow(graph).matrix(columns=columns)
+    return Hops(graph, [back] + [there, back] * (hops - 1), columns)
 
 
 def _narrow(graph: Graph) -> Graph:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import rms_norm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-from modules.model.dropout import own_kernels
+from modules.model.dropout import own_kernels, replace_layers
 
 
 class RMSNorm(T5LayerNorm):
@@ -24,9 +24,10 @@ class RMSNorm(T5LayerNorm):
 
 def use_fused_norm(t5: nn.Module) -> None:
     """Let T5's layers use ``RMSNorm``; their weights stay theirs."""
-    for module in list(t5.modules()):
-        for name, child in module.named_children():
-            if type(child) is T5LayerNorm:
-                norm = RMSNorm(len(child.weight), child.variance_epsilon)
-                norm.weight = child.weight
-                setattr(module, name, norm)
+    replace_layers(t5, T5LayerNorm, _fused)
+
+
+def _fused(layer: T5LayerNorm) -> RMSNorm:
+    norm = RMSNorm(len(layer.weight), layer.variance_epsilon)
+    norm.weight = layer.weight
+    return norm
